@@ -1,0 +1,141 @@
+/* field.h - one row describes one member of a struct.
+ *
+ * The same row reads the member from JSON (configuration, tool arguments, REST bodies),
+ * writes it back, fills its default, checks its range, and describes it: JSON Schema,
+ * reference pages, command line, environment name. So an option exists once.
+ *
+ *   struct limits { int64_t body; nanos call; };
+ *   static const struct field limit_fields[] = {
+ *       FIELD(struct limits, body, BYTES, "4MiB", "1KiB..1GiB", 0, "Largest request body."),
+ *       FIELD(struct limits, call, DURATION, "30s", "1ms..10m", 0, "Longest wait for one call."),
+ *   };
+ *
+ * Threads  rows are constant
+ * Memory   everything read is in the arena given, or borrowed from the document
+ * Errors   all problems of a document are collected, each with its path and what is allowed
+ */
+#pragma once
+#include "base/clock.h"
+#include "base/json.h"
+
+enum field_type {
+    FIELD_BOOL,     /* bool */
+    FIELD_INT,      /* int64_t; range "1..65535" */
+    FIELD_DOUBLE,   /* double; range "0..1" */
+    FIELD_STR,      /* struct str; range is a maximal length "..64" or "1..64" */
+    FIELD_SECRET,   /* struct str; written back and printed as "***" */
+    FIELD_DURATION, /* nanos; JSON string "30s" (or a number of seconds) */
+    FIELD_BYTES,    /* int64_t; JSON string "4MiB", "64KiB", "1GiB", "100kB", or a number */
+    FIELD_RATE,     /* struct rate; JSON string "100/s", "6000/m", or "off" */
+    FIELD_WORD,     /* int: index into `words` */
+    FIELD_STRS,     /* struct str_list */
+    FIELD_PAIRS,    /* struct pair_list; JSON object with string (or number, bool) values */
+    FIELD_OBJECT,   /* the nested struct itself, by `fields` */
+    FIELD_MAP,      /* struct item_list; JSON object name -> struct whose first member is `struct str name` */
+    FIELD_LIST,     /* struct item_list; JSON array of structs */
+    FIELD_JSON,     /* json, as is; NULL when absent */
+    FIELD_TIME,     /* struct str that must look like an RFC 3339 date-time; the reader parses it */
+};
+
+enum field_flags {
+    FIELD_REQUIRED = 1 << 0,
+    FIELD_RESTART = 1 << 1,   /* a reload that changes it is refused with "needs a restart" */
+    FIELD_HIDDEN = 1 << 2,    /* accepted, not in reference pages: aliases */
+    FIELD_LATER = 1 << 3,     /* accepted with a warning: the part is not built */
+};
+
+struct str_list {
+    struct str *items;
+    size_t n;
+};
+struct pair {
+    struct str name, value;
+};
+struct pair_list {
+    struct pair *items;
+    size_t n;
+};
+struct item_list {
+    void *items; /* array of the row's `size` */
+    size_t n;
+};
+struct rate { /* tokens per second; 0: no limit */
+    double per_second;
+};
+
+struct field {
+    const char *name;
+    enum field_type type;
+    size_t offset;
+    const char *fallback; /* as it would stand in a file; NULL: zero value */
+    const char *range;    /* "low..high", either side may be empty; NULL: any */
+    unsigned flags;
+    const char *help;     /* one sentence */
+    const char *const *words; /* FIELD_WORD: NULL-terminated */
+    const struct field *fields; /* FIELD_OBJECT, FIELD_MAP, FIELD_LIST */
+    size_t count, size;
+};
+
+#define FIELD(type, member, kind, fallback_, range_, flags_, help_)                                \
+    {                                                                                              \
+        .name = #member, .type = FIELD_##kind, .offset = offsetof(type, member),                   \
+        .fallback = fallback_, .range = range_, .flags = flags_, .help = help_                     \
+    }
+/* The same with a spelling of its own, such as a JSON key with upper case. */
+#define FIELD_AS(name_, type, member, kind, fallback_, range_, flags_, help_)                      \
+    {                                                                                              \
+        .name = name_, .type = FIELD_##kind, .offset = offsetof(type, member),                     \
+        .fallback = fallback_, .range = range_, .flags = flags_, .help = help_                     \
+    }
+#define FIELD_CHOICE(type, member, words_, fallback_, flags_, help_)                               \
+    {                                                                                              \
+        .name = #member, .type = FIELD_WORD, .offset = offsetof(type, member),                     \
+        .fallback = fallback_, .flags = flags_, .help = help_, .words = words_                     \
+    }
+/* kind is OBJECT, MAP or LIST; rows is an array of rows, item the C type they describe. */
+#define FIELD_NEST(type, member, kind, rows, item, flags_, help_)                                  \
+    {                                                                                              \
+        .name = #member, .type = FIELD_##kind, .offset = offsetof(type, member), .flags = flags_,  \
+        .help = help_, .fields = rows, .count = ARRAY_SIZE(rows), .size = sizeof(item)             \
+    }
+
+/* What is wrong with a document. `at` is the value concerned (NULL: its parent lacks it). */
+struct field_problem {
+    struct str path;    /* "upstreams.files.timeout" */
+    struct str message; /* what is wrong, what is allowed, "did you mean …?" */
+    json at;
+    bool warning;       /* FIELD_LATER */
+};
+struct field_problems {
+    struct arena *arena; /* set by the caller */
+    struct field_problem items[32];
+    size_t n, errors; /* beyond 32 only counted */
+};
+
+/* Defaults for every row, nested structs too. */
+void field_defaults(const struct field *rows, size_t n, void *out, struct arena *a);
+
+/* Reads `object` into `out` over whatever is there (call field_defaults first). Unknown
+ * members, wrong types, values out of range and missing required members are problems;
+ * `path` is put in front of every path. */
+void field_read(const struct field *rows, size_t n, json object, struct str path, void *out,
+                struct arena *a, struct field_problems *problems);
+
+/* Reads one value given as text, as on a command line or in the environment. */
+err_t field_set(const struct field *row, struct str text, void *out, struct arena *a);
+
+/* INVALID with the first problem as text; OK when there is none. */
+err_t field_problems_err(const struct field_problems *problems);
+
+/* One JSON object, secrets as "***". */
+void field_write(const struct field *rows, size_t n, const void *in, struct jw *w);
+
+/* {"type":"object","properties":…,"required":…,"additionalProperties":false} */
+void field_schema(const struct field *rows, size_t n, struct jw *w);
+
+/* What the range and type allow, for messages and pages: "a duration from 1ms to 10m". */
+struct str field_allowed(const struct field *row, struct arena *a);
+
+/* The row of that name, or NULL; and the closest name when there is none within 3 edits. */
+const struct field *field_find(const struct field *rows, size_t n, struct str name);
+const struct field *field_closest(const struct field *rows, size_t n, struct str name);
