@@ -2,7 +2,8 @@
  *
  * Open addressing with linear probing and backward-shift deletion; keys are hashed with
  * SipHash-1-3 under a key made at process start, so an attacker cannot pick collisions.
- * Keys are borrowed: the value usually holds them. Iteration order is unspecified.
+ * Keys are borrowed: the value usually holds them. Values are never NULL. Iteration order
+ * is unspecified.
  *
  * Threads  one owner, or read-only by many after it was built
  */
@@ -37,8 +38,10 @@ void *idmap_put(struct idmap *m, uint64_t key, void *value);
 void *idmap_del(struct idmap *m, uint64_t key);
 bool idmap_next(const struct idmap *m, size_t *at, uint64_t *key, void **value);
 
-/* SipHash-1-3 with the process key. */
+/* SipHash-1-3 with the process key, or with a key of the caller's where the result must be
+ * the same in another process. */
 uint64_t hash_bytes(const void *p, size_t n);
+uint64_t hash_keyed(const uint64_t key[2], const void *p, size_t n);
 static inline uint64_t hash_str(struct str s) {
     return hash_bytes(s.p, s.n);
 }
