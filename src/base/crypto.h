@@ -44,4 +44,4 @@ bool base64url_get(struct str text, struct buf *out);
 void base64_put(struct buf *out, const void *p, size_t n);
 bool base64_get(struct str text, struct buf *out);
 void hex_put(struct buf *out, const void *p, size_t n); /* lower case */
-bool hex_get(struct str text, void *out, size_t n);     /* exactly n bytes */
+bool hex_get(struct str text, void *out, size_t n);     /* exactly n bytes, either case */
