@@ -1,0 +1,51 @@
+# Two commands are enough: `make run` starts Gatespan, `make test` tests it. Both install what is
+# missing, build, say what they do and never ask. The building itself is meson's and ninja's.
+
+FUZZ_SECONDS ?= 20
+ARGS ?=
+
+.DEFAULT_GOAL := build
+.PHONY: help build run test bench check check-full fuzz sanitize clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+build: ## build build/gatespan
+	@tools/deps build
+	@tools/configure meson
+	@ninja -C build/meson --quiet src/cli/gatespan
+	@ln -sfn meson/src/cli/gatespan build/gatespan
+	@echo "built build/gatespan"
+
+run: build ## build and start the gateway; options: make run ARGS="--listen 127.0.0.1:9000"
+	@exec build/gatespan serve $(ARGS)
+
+test: build ## build and run the unit and integration tests
+	@tools/deps test
+	@tools/test unit meson
+	@tools/test integration meson
+
+bench: build ## measure against nginx, a bare forwarder and the upstream itself
+	@tools/deps bench
+	@ninja -C build/meson --quiet
+	@bench/run $(ARGS)
+
+check: build ## layout, layers, warnings of gcc and clang, generated reference
+	@tools/deps test check
+	@tools/check
+
+check-full: build ## clang-tidy, gcc -fanalyzer, thread sanitizer, Valgrind (slow)
+	@tools/deps test check full
+	@tools/check-full
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (20)
+	@tools/deps build fuzz
+	@tools/fuzz $(FUZZ_SECONDS)
+
+sanitize: ## unit and integration tests under the address and undefined behaviour sanitizers
+	@tools/deps build test
+	@tools/test unit asan --timeout-multiplier 4
+	@tools/test integration asan
+
+clean: ## remove everything that was built, not what was downloaded
+	@find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv -exec rm -rf {} + 2>/dev/null || true
