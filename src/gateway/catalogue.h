@@ -1,0 +1,119 @@
+/* catalogue.h - what the upstreams offer, merged, named, compiled.
+ *
+ * Each upstream delivers a part: its own lists as raw JSON items. The control worker
+ * merges all parts into one immutable catalogue: shown names and URIs, look-up tables,
+ * order (P-603), collisions, profiles. Data-plane code only looks up.
+ *
+ * Threads  parts and catalogues are immutable once built; any worker reads
+ * Memory   parts are reference-counted (atomic); a catalogue owns an arena and its parts
+ */
+#pragma once
+#include "base/map.h"
+#include "gateway/conf.h"
+#include "mcp/translate.h"
+#include "mcp/uri.h"
+
+enum item_kind { ITEM_TOOL, ITEM_PROMPT, ITEM_RESOURCE, ITEM_TEMPLATE, ITEM_KINDS };
+
+struct part_item {
+    struct str raw;       /* the item as its server spelled it */
+    struct str name;      /* unescaped; for resources the URI, for templates the uriTemplate */
+    bool safe_to_repeat;  /* readOnlyHint or idempotentHint (P-645) */
+    json value;           /* parsed raw */
+};
+
+struct part {
+    int refs;
+    struct arena arena;
+    struct str upstream;
+    enum revision revision;   /* its own */
+    struct capabilities has;
+    struct str instructions, server_info;
+    struct part_item *items[ITEM_KINDS];
+    size_t counts[ITEM_KINDS];
+    bool stale;               /* read from disk, not from the live server */
+};
+struct part *part_new(struct str upstream);
+struct part *part_ref(struct part *p);
+void part_unref(struct part *p);
+/* Adds the items of one list result (raw object) of a method such as METHOD_TOOLS_LIST;
+ * items that break the protocol (no name, no inputSchema, invalid x-mcp-header P-078) are
+ * left out, each with a warning in the log. *cursor is the raw nextCursor, p NULL at the end. */
+err_t part_add_page(struct part *p, enum method list, struct str result, struct str *cursor);
+/* The last known catalogue on disk: whole parts as JSON. */
+void part_write(struct buf *out, const struct part *p);
+err_t part_read(struct str text, struct part **out);
+bool part_equal(const struct part *a, const struct part *b);
+
+struct entry {
+    enum item_kind kind;
+    unsigned upstream;        /* index in the snapshot's upstreams */
+    unsigned index;           /* position in the catalogue: bit in access sets */
+    struct str shown;         /* name or URI that clients use */
+    struct str name;          /* what the upstream calls it */
+    struct str raw;           /* its item */
+    bool safe_to_repeat;
+    json header_params;       /* tools: [{name, path…}] of x-mcp-header annotations (P-077); NULL: none */
+    uint32_t metric;          /* series slots of the data plane, by index */
+};
+
+struct catalogue {
+    struct arena arena;
+    uint64_t generation;
+    struct entry *entries[ITEM_KINDS]; /* in list order */
+    size_t counts[ITEM_KINDS];
+    size_t total;             /* entries of all kinds: bits of an access set */
+    struct map by_shown[ITEM_KINDS]; /* struct entry * */
+    struct capabilities has;  /* of all (P-625) */
+    struct str instructions;  /* merged, capped (P-628) */
+    struct str missing;       /* raw JSON array of upstream names that did not answer; empty when none */
+    struct part **parts;      /* by upstream index; NULL where nothing is known */
+    size_t part_count;
+    uint64_t kind_digest[ITEM_KINDS]; /* of the shown lists: equal means no list_changed */
+};
+
+/* One per configured upstream, in the order of the file; part NULL when nothing is known. */
+struct catalogue_source {
+    const struct upstream_conf *conf;
+    struct part *part;
+    bool missing; /* not answering now (part may still be the last known) */
+};
+struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n, struct str instructions,
+                                uint64_t generation);
+void catalogue_free(struct catalogue *c);
+
+/* By the name or URI a client used, among what the upstreams listed. Resources: exact URI,
+ * else a rewritten URI of a known upstream, else a template that matches, in list order
+ * (P-638); then *original is the upstream's own URI. NULL: unknown. */
+const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind, struct str shown);
+struct resource_route {
+    unsigned upstream;
+    struct str original; /* in the arena given, or borrowed */
+    const struct entry *entry; /* may be a template's */
+};
+bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_source *sources, size_t n,
+                         struct arena *a, struct str shown, struct resource_route *out);
+
+/* ---- what one caller sees ----------------------------------------------------------- */
+
+/* Compiled from profile and grants over one catalogue: a bit per entry. */
+struct access {
+    uint64_t generation; /* of the catalogue it was compiled for */
+    uint64_t digest;     /* of the bits: key of ready-made pages (DESIGN decision 9) */
+    size_t bits;
+    uint64_t words[];    /* malloc'd as one block */
+};
+static inline bool access_has(const struct access *a, unsigned index) {
+    return a->words[index / 64] >> (index % 64) & 1;
+}
+struct grants;
+struct access *access_compile(const struct catalogue *c, const struct catalogue_source *sources,
+                              const struct profile_conf *profile, const struct str_list *allow,
+                              const struct str_list *deny);
+
+/* Writes one page of a list result's array member and nextCursor: entries of `kind` from
+ * position `from` on that are in `access`, at most `limit`, as revision `to` has them,
+ * under the profile's renames. Returns the position of the next page, 0 at the end. */
+size_t catalogue_write_page(struct buf *out, const struct catalogue *c, enum item_kind kind,
+                            const struct access *access, const struct profile_conf *profile,
+                            size_t from, size_t limit, enum revision to);

@@ -1,0 +1,123 @@
+/* conf.h - the configuration as structs, and its rows.
+ *
+ * Every option of the file, the environment and the command line is one row here
+ * (conf.c); reading, checking, defaults, help and the reference page come from it.
+ *
+ * Memory  everything lives in the arena it was read into, for the life of its snapshot
+ */
+#pragma once
+#include "base/field.h"
+
+enum upstream_kind { UPSTREAM_AUTO, UPSTREAM_STDIO, UPSTREAM_HTTP, UPSTREAM_BUILTIN };
+enum share { SHARE_AUTO, SHARE_TENANT, SHARE_PRINCIPAL, SHARE_SESSION };
+
+struct tls_client_options {
+    struct str ca_file, cert_file, key_file, server_name;
+    bool insecure, allow_tls_1_2;
+};
+
+struct upstream_conf {
+    struct str name;
+    int type; /* enum upstream_kind; AUTO: by which of command, url, builtin is there */
+    bool enabled, required;
+    /* stdio */
+    struct str command, cwd;
+    struct str_list args;
+    struct pair_list env;
+    struct str_list inherit_env; /* names taken over from ours beside PATH, HOME, LANG, … */
+    int64_t memory, processes;
+    nanos stop_grace;
+    /* http */
+    struct str url;
+    struct pair_list headers; /* values may be secrets: never printed */
+    struct tls_client_options tls;
+    nanos connect_timeout, idle_timeout;
+    int64_t max_connections; /* of one worker */
+    /* in process */
+    struct str builtin;
+    json options;            /* for the built-in server's own rows */
+    /* all */
+    int share;               /* enum share; AUTO: tenant for stdio, principal for http */
+    bool prefix;             /* names as NAME__tool */
+    bool rewrite_uris;
+    nanos timeout;           /* longest wait for one answer */
+    nanos probe_timeout;     /* silence that means "legacy" on stdio (P-058) */
+    int64_t concurrency;     /* calls in flight; more wait; 0: no bound */
+    int64_t max_answer;      /* bytes of one answer */
+    struct str_list allow, deny; /* globs over its own tool, prompt names */
+    nanos restart_backoff, restart_backoff_max;
+    int64_t restart_limit;   /* failures in a row before it is given up; 0: never */
+    struct str source;       /* file it comes from, for messages */
+};
+
+struct profile_conf {
+    struct str name;
+    struct str_list upstreams; /* empty: all */
+    struct str_list allow, deny; /* globs over shown names */
+    struct pair_list rename;   /* shown name -> name in this profile */
+    struct str instructions;
+};
+
+struct key_conf {
+    struct str name;
+    struct str secret;
+    bool admin;
+    struct str_list profiles, allow, deny;
+    struct rate rate;
+    int64_t burst;
+};
+
+struct tls_server_options {
+    struct str cert_file, key_file, client_ca_file;
+    bool allow_tls_1_2, require_client_cert;
+};
+
+struct limits_conf {
+    int64_t connections;        /* of the process */
+    int64_t in_flight;          /* exchanges of the process */
+    int64_t body, head, headers, target; /* bytes, bytes, count, bytes of one request */
+    int64_t json_depth;
+    int64_t buffers;            /* bytes of message buffers of the process */
+    int64_t sessions, sessions_per_key;
+    int64_t streams_per_key;    /* GET streams and listens */
+    nanos session_idle;
+    nanos head_timeout, body_timeout, idle_timeout, send_timeout;
+    nanos drain;                /* longest graceful stop */
+    int64_t page;               /* items of one list page */
+    nanos list_wait;            /* how long the first list waits for upstreams that start */
+};
+
+struct cors_conf {
+    struct str_list origins;    /* exact origins, or "*"; empty: same host only */
+};
+
+struct log_options {
+    int level;  /* enum log_level */
+    int format; /* 0 auto (text on a terminal, else json), 1 text, 2 json */
+};
+
+struct gateway_conf {
+    struct str_list listen;
+    int64_t workers; /* 0: one per core */
+    int anonymous;   /* 0 no, 1 loopback */
+    struct str_list hosts; /* allowed Host names beside loopback ones and the listen addresses */
+    struct tls_server_options tls;
+    struct limits_conf limits;
+    struct cors_conf cors;
+    struct log_options log;
+    struct str instructions;
+    struct item_list upstreams; /* struct upstream_conf */
+    struct item_list profiles;  /* struct profile_conf */
+    struct item_list keys;      /* struct key_conf */
+};
+
+/* The rows of the whole file, for reading, schema and reference pages. */
+extern const struct field gateway_fields[];
+extern const size_t gateway_field_count;
+extern const struct field upstream_fields[];
+extern const size_t upstream_field_count;
+
+/* What rows cannot say: exactly one of command, url and builtin, names that are valid and
+ * distinct, profiles that name upstreams that exist, TLS files in pairs, … One problem
+ * per finding, with its path. Also resolves AUTO values. */
+void conf_check(struct gateway_conf *c, json document, struct arena *a, struct field_problems *problems);

@@ -1,0 +1,54 @@
+/* translate.h - results, catalogue items and errors from one revision to another.
+ *
+ * Down (modern upstream to legacy client, or newer legacy to older): P-415, P-416. Up
+ * (legacy upstream to modern client): P-440, P-441. Works on raw, validated text: what
+ * need not change is copied byte for byte, unknown members survive (P-011). Which members
+ * exist in which revision are rows in rev_*.c.
+ *
+ * Threads  any; pure functions
+ * Memory   output is appended to a buf
+ */
+#pragma once
+#include "base/arena.h"
+#include "base/buf.h"
+#include "mcp/revision.h"
+
+/* True when a result of `method` may have to change on its way: else it is spliced as is. */
+bool translate_needed(enum method method, enum revision from, enum revision to);
+
+/* How URIs of one upstream are shown (mcp/uri.h); NULL: not rewritten. */
+struct uri_map;
+
+/* What the client's revision requires beside the upstream's members (P-440, P-046, P-086). */
+struct translate_extras {
+    struct str server_info;  /* raw object for _meta serverInfo; modern clients only; may be empty */
+    int64_t ttl_ms;          /* for cacheable results that carry none; -1: leave out */
+    bool cache_public;
+};
+
+/* Appends the result object as a client of `to` expects it. */
+void translate_result(struct buf *out, enum method method, struct str result, enum revision from,
+                      enum revision to, const struct translate_extras *extras,
+                      const struct uri_map *uris);
+/* One item of a list (tool, prompt, resource, template): members that `to` does not know
+ * are dropped, nested ones too. `kind` is the list's method. `renamed` (may be empty)
+ * replaces name, or uri / uriTemplate for resources. */
+void translate_item(struct buf *out, enum method kind, struct str item, enum revision to,
+                    struct str renamed);
+/* Appends the error object (P-416, P-441); `uri` is what the client asked for in
+ * resources/read, else empty. Codes that may not be emitted towards `to` (-32000..-32019,
+ * P-020) become -32603 with the original under data. */
+void translate_error(struct buf *out, enum method method, struct str error, enum revision from,
+                     enum revision to, struct str uri);
+/* A notification's params with another progress token and, where given, logger prefix
+ * (P-640); members the revision lacks are dropped (progress message in R24). */
+void translate_notification(struct buf *out, enum method method, struct str params, enum revision to,
+                            struct str progress_token, struct str logger_prefix,
+                            const struct uri_map *uris);
+/* Merged server capabilities or one upstream's towards `to`: raw JSON object. */
+struct capabilities {
+    bool tools, prompts, resources, completions, logging, subscribe;
+    bool list_changed; /* P-621: true whenever the gateway can reload */
+};
+void capabilities_write(struct buf *out, const struct capabilities *c, enum revision to);
+struct capabilities capabilities_read(struct str raw, enum revision from); /* R24 counts as having completions (P-182) */

@@ -1,0 +1,448 @@
+/* conn.c - see conn.h. A read goes into the worker's shared buffer unless the connection
+ * already keeps the beginning of a message: then it goes behind that. What the owner
+ * does not use is copied to the connection; a large message is lent instead of copied:
+ * its memory changes hands and the worker takes another buffer. */
+#include "net/conn.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+enum {
+    READ_SIZE = 256 * 1024, /* one 64 KiB message with its head comes in one read (HOTPATH) */
+    READ_SPARE = 64,        /* behind the buffer, for SIMD */
+    GROW_STEP = 16 * 1024,  /* least room to read into a connection's own buffer */
+    SPARE_BLOCKS = 4,
+    FLAT = 8 * 1024,        /* messages up to this are copied into one send */
+    READS_PER_TURN = 8,
+    PIECES = 16,
+};
+
+struct net_block {
+    struct net_block *next;
+    char *p;
+    size_t cap;
+    bool shared; /* READ_SIZE block that goes back to the worker */
+};
+
+struct net_worker {
+    struct net_block *read;  /* what the next read goes into */
+    struct net_block *spare;
+    unsigned spares;
+    size_t conns, buffered, limit;
+    char flat[FLAT];
+};
+
+static struct net_worker *net_of(struct worker *w) {
+    return w->slots[WORKER_NET];
+}
+
+/* ---- blocks ---------------------------------------------------------------------- */
+
+static struct net_block *block_new(struct net_worker *net) {
+    struct net_block *b = net->spare;
+    if (b) {
+        net->spare = b->next;
+        net->spares--;
+        return b;
+    }
+    b = NEW(struct net_block);
+    *b = (struct net_block){ .p = mem_alloc(READ_SIZE + READ_SPARE), .cap = READ_SIZE, .shared = true };
+    return b;
+}
+
+static void block_delete(struct net_block *b) {
+    ASAN_UNPOISON_MEMORY_REGION(b->p, b->cap);
+    free(b->p);
+    free(b);
+}
+
+void net_block_free(struct worker *w, struct net_block *b) {
+    if (!b)
+        return;
+    struct net_worker *net = net_of(w);
+    net->buffered -= b->cap;
+    if (!b->shared || net->spares == SPARE_BLOCKS) {
+        block_delete(b);
+        return;
+    }
+    b->next = net->spare;
+    net->spare = b;
+    net->spares++;
+}
+
+void net_start(struct worker *w, size_t buffer_limit) {
+    struct net_worker *net = NEW(struct net_worker);
+    net->limit = buffer_limit;
+    net->read = block_new(net);
+    w->slots[WORKER_NET] = net;
+}
+
+void net_stop(struct worker *w) {
+    struct net_worker *net = net_of(w);
+    if (!net)
+        return;
+    for (struct net_block *b = net->spare; b;) {
+        struct net_block *next = b->next;
+        block_delete(b);
+        b = next;
+    }
+    block_delete(net->read);
+    free(net);
+    w->slots[WORKER_NET] = NULL;
+}
+
+struct net_stats net_stats(struct worker *w) {
+    const struct net_worker *net = net_of(w);
+    return (struct net_stats){ net->conns, net->buffered, net->limit };
+}
+
+bool net_may_buffer(struct worker *w, size_t more) {
+    const struct net_worker *net = net_of(w);
+    return net->buffered + more <= net->limit;
+}
+
+/* Every change of a connection's own buffers is counted against the worker's bound. */
+static void buffer_put(struct conn *c, struct buf *b, const void *p, size_t n) {
+    size_t before = b->cap;
+    buf_put(b, p, n);
+    net_of(c->worker)->buffered += b->cap - before;
+}
+
+static void buffer_done(struct conn *c, struct buf *b) {
+    net_of(c->worker)->buffered -= b->cap;
+    buf_done(b);
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+static void on_poll(uv_poll_t *handle, int status, int events);
+
+static void poll_update(struct conn *c) {
+    int events = (c->paused ? 0 : UV_READABLE) | (c->writing || c->connecting ? UV_WRITABLE : 0);
+    if (events)
+        uv_poll_start(c->poll, events, on_poll);
+    else
+        uv_poll_stop(c->poll);
+}
+
+struct conn *conn_new(struct worker *w, int fd, struct tls_context *tls, struct str host,
+                      bool connecting, const struct conn_ops *ops, void *owner) {
+    struct conn *c = NEW(struct conn);
+    *c = (struct conn){
+        .worker = w, .ops = ops, .owner = owner, .fd = fd, .connecting = connecting,
+        .poll = NEW(uv_poll_t),
+    };
+    c->poll->data = c;
+    uv_poll_init(&w->loop, c->poll, fd);
+    if (tls)
+        c->tls = tls_open(tls, fd, host);
+    net_of(w)->conns++;
+    poll_update(c);
+    return c;
+}
+
+static void on_closed(uv_handle_t *handle) {
+    free(handle->data);
+    free(handle);
+}
+
+void conn_close(struct conn *c) {
+    if (c->closed)
+        return;
+    c->closed = true;
+    if (c->tls) {
+        tls_shutdown(c->tls);
+        tls_free(c->tls);
+        c->tls = NULL;
+    }
+    uv_poll_stop(c->poll);
+    close(c->fd);
+    buffer_done(c, &c->in);
+    buffer_done(c, &c->out);
+    net_of(c->worker)->conns--;
+    event_set(&c->drained);
+    uv_close((uv_handle_t *)c->poll, on_closed);
+}
+
+static void end(struct conn *c, err_t e) {
+    if (c->ended || c->closed)
+        return;
+    c->ended = true;
+    uv_poll_stop(c->poll);
+    event_set(&c->drained);
+    c->ops->on_end(c, e);
+}
+
+/* ---- writing --------------------------------------------------------------------- */
+
+static ssize_t write_some(struct conn *c, const void *p, size_t n) {
+    if (!c->tls) {
+        ssize_t sent = send(c->fd, p, n, MSG_NOSIGNAL);
+        return sent >= 0 ? sent : (errno == EAGAIN || errno == EINTR) ? TLS_WANT_WRITE : TLS_FAILED;
+    }
+    return tls_write(c->tls, p, n);
+}
+
+static const char *write_problem(const struct conn *c) {
+    return c->tls ? tls_error(c->tls) : strerror(errno);
+}
+
+static void want_write(struct conn *c, bool on) {
+    if (c->writing == on)
+        return;
+    c->writing = on;
+    poll_update(c);
+}
+
+/* Sends what is queued. False: the connection failed. */
+static bool flush_queue(struct conn *c) {
+    while (c->out_at < c->out.n) {
+        ssize_t sent = write_some(c, c->out.p + c->out_at, c->out.n - c->out_at);
+        if (sent == TLS_FAILED || sent == 0)
+            return false;
+        if (sent < 0) {
+            want_write(c, sent == TLS_WANT_WRITE);
+            return true;
+        }
+        c->out_at += (size_t)sent;
+    }
+    buffer_done(c, &c->out);
+    c->out_at = 0;
+    want_write(c, false);
+    return true;
+}
+
+static err_t queue_from(struct conn *c, const struct str *pieces, size_t n, size_t skip) {
+    for (size_t i = 0; i < n; i++) {
+        struct str rest = str_skip(pieces[i], skip);
+        skip = skip > pieces[i].n ? skip - pieces[i].n : 0;
+        if (rest.n)
+            buffer_put(c, &c->out, rest.p, rest.n);
+    }
+    return OK;
+}
+
+static size_t total_of(const struct str *pieces, size_t n) {
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += pieces[i].n;
+    return total;
+}
+
+/* One sendmsg for plain sockets: large pieces are not copied. */
+static ssize_t send_vector(struct conn *c, const struct str *pieces, size_t n) {
+    struct iovec iov[PIECES];
+    size_t count = 0;
+    for (size_t i = 0; i < n && count < PIECES; i++)
+        if (pieces[i].n)
+            iov[count++] = (struct iovec){ (void *)pieces[i].p, pieces[i].n };
+    struct msghdr message = { .msg_iov = iov, .msg_iovlen = count };
+    ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+    return sent >= 0 ? sent : (errno == EAGAIN || errno == EINTR) ? TLS_WANT_WRITE : TLS_FAILED;
+}
+
+static ssize_t send_flat(struct conn *c, const struct str *pieces, size_t n) {
+    char *flat = net_of(c->worker)->flat;
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].n)
+            memcpy(flat + used, pieces[i].p, pieces[i].n);
+        used += pieces[i].n;
+    }
+    return write_some(c, flat, used);
+}
+
+err_t conn_send(struct conn *c, const struct str *pieces, size_t n) {
+    if (c->closed || c->ended)
+        return ERR(CLOSED, "the connection is closed");
+    size_t total = total_of(pieces, n);
+    if (conn_queued(c) || c->connecting) {
+        queue_from(c, pieces, n, 0);
+        return OK;
+    }
+    ssize_t sent = total <= FLAT ? send_flat(c, pieces, n) : c->tls ? 0 : send_vector(c, pieces, n);
+    if (sent == TLS_FAILED)
+        return ERR(CLOSED, "sending: %s", write_problem(c));
+    if (sent >= 0 && (size_t)sent == total)
+        return OK;
+    queue_from(c, pieces, n, sent > 0 ? (size_t)sent : 0);
+    if (sent == TLS_WANT_READ) /* a handshake that waits for its peer: on_readable goes on */
+        return OK;
+    return flush_queue(c) ? OK : ERR(CLOSED, "sending: %s", write_problem(c));
+}
+
+size_t conn_queued(const struct conn *c) {
+    return c->out.n - c->out_at;
+}
+
+err_t conn_drain(struct task *t, struct conn *c, size_t left) {
+    while (!c->closed && !c->ended && conn_queued(c) > left)
+        TRY(event_wait(t, &c->drained));
+    return c->closed || c->ended ? ERR(CLOSED, "the connection is closed") : OK;
+}
+
+/* ---- reading --------------------------------------------------------------------- */
+
+struct net_block *conn_hold(struct conn *c) {
+    struct net_worker *net = net_of(c->worker);
+    if (c->lent)
+        return NULL;
+    if (c->in.p) {
+        struct net_block *b = NEW(struct net_block);
+        *b = (struct net_block){ .p = c->in.p, .cap = c->in.cap };
+        c->lent = b;
+        return b;
+    }
+    c->lent = net->read;
+    net->buffered += net->read->cap;
+    net->read = block_new(net);
+    return c->lent;
+}
+
+/* Hands `data` to the owner and keeps what it did not use. `own`: data is c->in. */
+static void deliver(struct conn *c, struct str data, bool own) {
+    c->lent = NULL;
+    c->expect = 0;
+    c->delivering = true;
+    size_t used = c->ops->on_data(c, data);
+    c->delivering = false;
+    if (c->closed)
+        return;
+    struct str rest = str_skip(data, used);
+    if (c->lent && own)
+        c->in = (struct buf){ 0 }; /* its memory went with the message */
+    if (own && !c->lent) {
+        if (rest.n == 0)
+            buffer_done(c, &c->in);
+        else
+            buf_consume(&c->in, used);
+    } else if (rest.n) {
+        buffer_put(c, &c->in, rest.p, rest.n);
+    }
+    c->lent = NULL;
+    if (c->expect > c->in.n) {
+        size_t before = c->in.cap;
+        buf_reserve(&c->in, c->expect - c->in.n);
+        net_of(c->worker)->buffered += c->in.cap - before;
+    }
+}
+
+static ssize_t read_some(struct conn *c, void *p, size_t n) {
+    if (c->tls)
+        return tls_read(c->tls, p, n);
+    ssize_t got = recv(c->fd, p, n, 0);
+    return got >= 0 ? got : (errno == EAGAIN || errno == EINTR) ? TLS_WANT_READ : TLS_FAILED;
+}
+
+/* One read and its delivery: true when there may be more to read now. */
+static bool read_once(struct conn *c) {
+    struct net_worker *net = net_of(c->worker);
+    bool own = c->in.n > 0;
+    if (own && c->in.cap - c->in.n < GROW_STEP) {
+        size_t before = c->in.cap;
+        buf_reserve(&c->in, c->in.n < GROW_STEP ? GROW_STEP : c->in.n);
+        net->buffered += c->in.cap - before;
+    }
+    ASAN_UNPOISON_MEMORY_REGION(net->read->p, READ_SIZE + READ_SPARE);
+    char *into = own ? c->in.p + c->in.n : net->read->p;
+    size_t room = own ? c->in.cap - c->in.n - 1 : READ_SIZE;
+    ssize_t got = read_some(c, into, room);
+    if (got == TLS_WANT_READ)
+        return false;
+    if (got == TLS_WANT_WRITE) {
+        want_write(c, true);
+        return false;
+    }
+    if (got <= 0) {
+        end(c, got == 0 ? OK : ERR(CLOSED, "receiving: %s", write_problem(c)));
+        return false;
+    }
+    if (own)
+        c->in.n += (size_t)got;
+    deliver(c, own ? buf_view(&c->in) : str_from(into, (size_t)got), own);
+    return !c->closed && !c->ended && !c->paused &&
+           ((size_t)got == room || (c->tls && tls_pending(c->tls)));
+}
+
+static void readable(struct conn *c) {
+    for (int i = 0; i < READS_PER_TURN && read_once(c); i++)
+        worker_run_ready(c->worker); /* the shared buffer is reused by the next read */
+    if (!c->closed && c->tls && conn_queued(c) && !flush_queue(c))
+        end(c, ERR(CLOSED, "sending: %s", write_problem(c)));
+}
+
+static void connected(struct conn *c) {
+    int problem = 0;
+    socklen_t n = sizeof problem;
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &n);
+    if (problem) {
+        end(c, ERR(UNAVAILABLE, "connect: %s", strerror(problem)));
+        return;
+    }
+    c->connecting = false;
+    poll_update(c);
+}
+
+static void writable(struct conn *c) {
+    if (c->connecting)
+        connected(c);
+    if (c->closed || c->ended)
+        return;
+    bool had = conn_queued(c) > 0;
+    if (!flush_queue(c)) {
+        end(c, ERR(CLOSED, "sending: %s", write_problem(c)));
+        return;
+    }
+    event_set(&c->drained);
+    if (had && !conn_queued(c) && c->ops->on_drained)
+        c->ops->on_drained(c);
+}
+
+static err_t socket_problem(struct conn *c) {
+    int problem = 0;
+    socklen_t n = sizeof problem;
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &n);
+    const char *why = problem ? strerror(problem) : "closed by its peer";
+    return c->connecting ? ERR(UNAVAILABLE, "connect: %s", why) : ERR(CLOSED, "socket: %s", why);
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events) {
+    struct conn *c = handle->data;
+    struct worker *w = c->worker;
+    worker_tick(w);
+    if (status < 0)
+        end(c, socket_problem(c));
+    if (!c->closed && !c->ended && (events & UV_WRITABLE))
+        writable(c);
+    if (!c->closed && !c->ended && (events & UV_READABLE))
+        readable(c);
+    worker_run_ready(w);
+    ASAN_POISON_MEMORY_REGION(net_of(w)->read->p, READ_SIZE);
+}
+
+void conn_resume(struct conn *c) {
+    if (c->closed)
+        return;
+    if (c->in.n && !c->delivering)
+        deliver(c, buf_view(&c->in), true);
+    if (c->closed || c->ended || !c->paused)
+        return;
+    c->paused = false;
+    poll_update(c);
+}
+
+void conn_pause(struct conn *c) {
+    if (c->paused || c->closed || c->ended)
+        return;
+    c->paused = true;
+    poll_update(c);
+}

@@ -1,0 +1,88 @@
+/* conn.h - one hot socket of a worker: a state machine without a stack.
+ *
+ * uv_poll_t with our own recv and sendmsg serves clients, upstreams and TLS alike
+ * (HOTPATH: as cheap as raw epoll). Bytes are read into one buffer that all connections
+ * of the worker share; a connection owns memory only while it holds the beginning of a
+ * message or bytes that its peer does not take. Interest in reading is kept up all the
+ * time: stopping and starting costs two epoll_ctl.
+ *
+ * Threads  one worker
+ * Memory   conn_close frees it after libuv let go of the handle; `owner` is told once
+ * Waits    conn_drain only
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/tls.h"
+#include "run/task.h"
+#include <sys/socket.h>
+
+struct conn;
+
+struct conn_ops {
+    /* Bytes have come. Returns how many were used; the rest is kept and comes again, in
+     * front of what follows, at the next read or conn_resume. Of fresh bytes (not
+     * conn_keeps) the slice is valid until the tasks that this call made ready have
+     * waited or ended; of kept ones only until this call returns. What must live longer
+     * is copied, or its memory is taken with conn_hold. */
+    size_t (*on_data)(struct conn *c, struct str data);
+    /* The peer sent its end (e == NULL) or the socket failed. Called once; closes nothing. */
+    void (*on_end)(struct conn *c, err_t e);
+    /* The outgoing queue ran empty after conn_send had to queue. May be NULL. */
+    void (*on_drained)(struct conn *c);
+};
+
+struct conn {
+    struct worker *worker;
+    const struct conn_ops *ops;
+    void *owner;
+    uv_poll_t *poll; /* outlives conn until its close callback */
+    int fd;
+    struct tls *tls;
+    struct buf in;          /* the beginning of a message */
+    size_t expect;          /* bytes that `in` will need; set by the owner before it returns from on_data */
+    struct buf out;         /* what the peer did not take yet */
+    size_t out_at;
+    struct event drained;
+    bool connecting, ended, closed, paused, writing, delivering;
+    struct net_block *lent; /* memory behind the slice being delivered, once held */
+};
+
+/* Takes the descriptor over. `connecting`: the socket's connect is under way. */
+struct conn *conn_new(struct worker *w, int fd, struct tls_context *tls, struct str host,
+                      bool connecting, const struct conn_ops *ops, void *owner);
+/* No callback comes after this. Sends close_notify on TLS. Queued bytes are dropped. */
+void conn_close(struct conn *c);
+
+/* Sends the pieces in order, queueing what the socket does not take; never waits.
+ * CLOSED when the connection is dead. Pieces are free for reuse when it returns. */
+err_t conn_send(struct conn *c, const struct str *pieces, size_t n);
+size_t conn_queued(const struct conn *c);
+/* Waits until at most `left` bytes are queued; CLOSED when the connection dies. */
+err_t conn_drain(struct task *t, struct conn *c, size_t left);
+
+/* Delivers what is kept in `in` again, on the loop, in this turn. */
+void conn_resume(struct conn *c);
+/* Stops reading until conn_resume: for a peer that floods while nobody can take it. */
+void conn_pause(struct conn *c);
+
+/* Inside on_data: the slice lies in the connection's own memory, behind earlier bytes. */
+static inline bool conn_keeps(const struct conn *c) {
+    return c->in.n > 0;
+}
+
+/* Memory behind the slice of on_data, so that a large message is used where it lies. */
+struct net_block;
+struct net_block *conn_hold(struct conn *c);
+void net_block_free(struct worker *w, struct net_block *b); /* NULL is fine */
+
+/* Buffer memory of a worker. Beyond the limit new bodies are refused with 503. */
+struct net_stats {
+    size_t conns, buffered, buffer_limit;
+};
+struct net_stats net_stats(struct worker *w);
+bool net_may_buffer(struct worker *w, size_t more);
+
+/* Once for each worker, from its start and stop hooks. */
+void net_start(struct worker *w, size_t buffer_limit);
+void net_stop(struct worker *w);

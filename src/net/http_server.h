@@ -1,0 +1,101 @@
+/* http_server.h - HTTP/1.1 connections of clients.
+ *
+ * A connection is a state machine (head, body, busy, linger). When a head is complete
+ * the service's `admit` decides from the head alone, before any body is buffered; when
+ * the body is complete the service's `serve` runs as a task. One request of a connection
+ * is in flight at a time; what a pipelining client sends meanwhile is kept up to a bound.
+ *
+ * Memory   a request, its head and body live until `serve` returned; small messages are
+ *          copied into the request, large ones stay in the buffer they came in
+ * Errors   broken framing is answered with 4xx and a close, here
+ */
+#pragma once
+#include "base/arena.h"
+#include "net/conn.h"
+#include "net/http1.h"
+#include "net/listener.h"
+
+struct http_request;
+struct http_server;
+
+struct http_service {
+    /* Loop context, must not wait. Returns 0 to go on with `*max_body` as bound, or a
+     * status after it answered with http_refuse. */
+    int (*admit)(struct http_request *r, size_t *max_body);
+    /* Task context. Must answer before it returns; a request left unanswered gets 500. */
+    void (*serve)(struct task *t, struct http_request *r);
+    void *arg;
+};
+
+struct http_server_conf {
+    struct http_limits head;
+    size_t max_body;
+    size_t max_pipelined;  /* bytes kept while a request is in flight */
+    unsigned max_conns;    /* on this worker; more get 503 */
+    nanos head_timeout, body_timeout, idle_timeout, send_timeout;
+    struct tls_context *tls; /* NULL: plain */
+};
+
+struct http_request {
+    struct http_head *head;
+    struct str body;
+    struct worker *worker;
+    struct arena arena;       /* the round's arena: freed when serve returned */
+    struct task *task;        /* NULL in admit */
+    struct http_service *service;
+    void *user;               /* admit to serve: who calls, which route */
+    uint64_t user_bits[2];    /* small things from admit, so it need not allocate */
+    nanos began;              /* when the head was complete */
+    struct str id;            /* request id, 16 hex digits */
+    struct sockaddr_storage *peer;
+    bool answered, gone, streaming, secure;
+    /* private */
+    struct http_conn *conn;
+    struct net_block *held;
+    /* Called on the loop when the client went away; default cancels the task (P-165). A
+     * legacy exchange replaces it with one that lets the task go on (P-144). */
+    void (*on_gone)(struct http_request *r);
+    int status;               /* of the answer, for the access log and metrics */
+    size_t sent;              /* bytes of the answer */
+    char id_text[20];
+    char storage[3072];       /* first chunk of the arena */
+};
+
+struct http_answer {
+    int status;
+    struct str type;                 /* content-type; empty: none */
+    const struct http_field *fields; /* more headers */
+    size_t field_count;
+    const struct str *pieces;        /* the body, in order */
+    size_t piece_count;
+    bool close;                      /* close the connection after it */
+};
+
+/* Whole answers. http_respond waits until the socket took all but a bounded rest. */
+err_t http_respond(struct task *t, struct http_request *r, const struct http_answer *a);
+/* The same from admit: never waits. Closes when a body is still to come. */
+int http_refuse(struct http_request *r, const struct http_answer *a);
+
+/* Answers of unknown length, chunked (or until close for HTTP/1.0). write waits when the
+ * client lags by more than 256 KiB, at most send_timeout. */
+err_t http_stream_begin(struct task *t, struct http_request *r, const struct http_answer *head);
+err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces, size_t n);
+err_t http_stream_end(struct task *t, struct http_request *r);
+
+/* A per-worker set of connections under one service. */
+struct http_server *http_server_new(struct worker *w, const struct http_server_conf *conf,
+                                    struct http_service *service);
+err_t http_server_listen(struct http_server *s, const struct listen_addr *addr);
+/* New certificates or limits for connections accepted from now on; takes a reference. */
+void http_server_configure(struct http_server *s, const struct http_server_conf *conf);
+/* Stops accepting (the accept queue is served), closes idle connections, answers requests
+ * in flight with `connection: close`. */
+void http_server_drain(struct http_server *s);
+/* Connections still open. */
+size_t http_server_conns(const struct http_server *s);
+size_t http_server_busy(const struct http_server *s);
+/* Closes everything at once; requests in flight are cancelled and waited for by the loop. */
+void http_server_close(struct http_server *s);
+void http_server_free(struct http_server *s); /* after the loop ended */
+
+const char *http_status_text(int status);
