@@ -93,9 +93,13 @@ err_t task_group_wait(struct task_group *g);
 void task_group_scope(struct task_group *g); /* cancels and waits when still running */
 
 /* Runs fn(arg) on a thread of the blocking pool and waits for it. Not interrupted by
- * cancellation (its arguments may be on our stack): fn polls *cancelled when it is long.
- * The pool's threads have 8 MiB stacks. */
+ * cancellation (its arguments may be on our stack): when it is long, fn polls
+ * work_cancelled, true after cancellation or the deadline. The result is fn's; CANCELLED
+ * or TIMEOUT when it was never started. The pool's threads have 8 MiB stacks. */
 typedef err_t work_fn(void *arg, const bool *cancelled);
+static inline bool work_cancelled(const bool *cancelled) {
+    return __atomic_load_n(cancelled, __ATOMIC_RELAXED);
+}
 err_t work_run(struct task *t, work_fn *fn, void *arg);
 
 /* Runs fn(arg) as a task on another worker and waits for its end. Cancellation of t

@@ -26,16 +26,20 @@ struct timer {
 
 struct timers {
     struct timer *slots[TIMER_LEVELS][TIMER_SLOTS];
-    uint64_t tick;   /* the last tick that was run */
-    nanos origin;
+    uint64_t tick; /* the last tick that was run */
+    uint64_t due;  /* no slot has work before this tick; UINT64_MAX: nothing is awaited */
+    nanos origin;  /* tick 0 */
     size_t count;
-    nanos armed;     /* when the uv_timer fires, NANOS_NEVER when not */
-    void *private;
+    struct worker *worker;
+    void *wake; /* the uv_timer armed for `due`; NULL: somebody else calls timers_advance */
 };
 
-/* Fires once at or up to 2 ms after `at`. Setting a set timer moves it. */
+/* Fires once at or up to 2 ms after `at`. Setting a set timer moves it; NANOS_NEVER unsets it. */
 void timer_set(struct worker *w, struct timer *t, nanos at);
 void timer_unset(struct worker *w, struct timer *t);
+/* For worker.c, and for tests, which own the clock: w->now becomes `now`, and what is due fires. */
+void timers_init(struct timers *ts, struct worker *w, void *wake);
+void timers_advance(struct timers *ts, nanos now);
 static inline bool timer_is_set(const struct timer *t) {
     return t->back != NULL;
 }

@@ -28,14 +28,22 @@ struct mail {
 };
 
 /* What other layers hang on a worker, each under its own index. */
-enum worker_slot { WORKER_NET, WORKER_CLIENT, WORKER_GATEWAY, WORKER_CONTROL, WORKER_TEST, WORKER_SLOTS };
+enum worker_slot {
+    WORKER_NET,
+    WORKER_CLIENT,
+    WORKER_GATEWAY,
+    WORKER_CONTROL,
+    WORKER_TEST,
+    WORKER_SLOTS
+};
 
 struct worker {
     unsigned index; /* 0..N-1; the control worker is N */
     bool control;
     struct workers *all;
-    uv_loop_t loop;
-    nanos now;            /* monotonic, read once per loop turn and after long work */
+    uv_loop_t loop;       /* loop.data is the worker */
+    nanos now;            /* monotonic, as last read: take it through worker_now in a callback */
+    bool stale;           /* the loop has slept since `now` was read */
     struct timers timers;
     struct task *running; /* the task on whose stack we are; NULL on the loop's own */
     struct task_pool *tasks;
@@ -44,9 +52,15 @@ struct worker {
     struct worker_private *private;
 };
 
-/* Starts N threads; `on_start` runs on each, the control worker included, before its
- * loop turns; `on_stop` after the loop ended. The calling thread becomes the control
- * worker: returns it, to be run with worker_run. */
+/* Starts N threads (0 is allowed: the control worker alone); `on_start` runs on each, the
+ * control worker first, before its loop turns. The calling thread becomes the control
+ * worker, to be run with workers_run. An error of one on_start stops all and is returned.
+ *
+ * A worker stops in this order: its tasks are cancelled (those spawned from now on are
+ * born cancelled) and run to their ends while the loop turns; mail is refused from now on
+ * and what was queued is delivered; `on_stop` closes handles (uv_close, no waiting); the
+ * loop turns until they are closed. The control worker stops after all others have.
+ * Signals are blocked on the threads started here and on those of libuv's pool. */
 struct worker_hooks {
     err_t (*on_start)(struct worker *w, void *arg);
     void (*on_stop)(struct worker *w, void *arg);
@@ -54,7 +68,7 @@ struct worker_hooks {
 };
 struct worker_limits {
     size_t mail_bytes;   /* queued for one worker; 0: 64 MiB */
-    unsigned tasks;      /* fibers in flight on one worker; 0: 20,000 / N */
+    unsigned tasks;      /* fibers in flight on one worker; 0: an equal share of 20,000 */
     size_t stack;        /* bytes; 0: 64 KiB (256 KiB under a sanitizer) */
 };
 err_t workers_start(unsigned n, struct worker_limits limits, struct worker_hooks hooks,
@@ -70,14 +84,20 @@ void workers_free(struct workers *all);
 /* The worker of the calling thread, or NULL. */
 struct worker *worker_here(void);
 
-/* False when the receiver's byte bound is full (the caller keeps m) or it has stopped. */
+/* False when the receiver's byte bound is full or it has stopped: the caller keeps m.
+ * True: m will be delivered, in the order in which one thread posted. */
 bool worker_post(struct worker *to, struct mail *m);
 
 /* Runs what event_set and task_spawn made ready. Every libuv callback of ours that may
  * have set an event ends with this, so that a reply is handled in the turn it came. */
 void worker_run_ready(struct worker *w);
 
-/* Reads the clock into w->now. */
+/* Reads the clock into w->now: after long work, or where microseconds count. */
 nanos worker_tick(struct worker *w);
+/* The clock, read once per loop turn. Before a callback reads w->now it calls this: the
+ * loop may have slept for long. Tasks, timers and mail find it read. */
+static inline nanos worker_now(struct worker *w) {
+    return w->stale ? worker_tick(w) : w->now;
+}
 /* Fast, not cryptographic: trace ids, jitter. */
 uint64_t worker_random(struct worker *w);
