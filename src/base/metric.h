@@ -32,7 +32,12 @@ struct metric_def {
 /* Index of a series; 0 is never a valid one and adding to it does nothing. */
 typedef uint32_t metric_series;
 
-/* One value for each label, in the row's order; missing ones are "". */
+/* Makes rows known before their first series: pages and reference then list them. A row
+ * that is only looked up is made known by that. */
+void metric_register(struct metric_def *rows, size_t n);
+
+/* One value for each label, in the row's order; missing ones are "". Values are cut at 256
+ * bytes. Returns 0 when no cell is left. */
 metric_series metric_find(struct metric_def *def, const struct str *values, size_t n);
 #define METRIC_SERIES(def, ...)                                                                    \
     metric_find((def), (const struct str[]){ __VA_ARGS__ },                                        \
@@ -56,4 +61,4 @@ void metric_sample(struct buf *out, const char *name, const char *help, enum met
 /* Prometheus text format 0.0.4, all metrics, sorted by name. */
 void metric_expose(struct buf *out);
 /* Rows for the reference pages. */
-bool metric_next(size_t *at, const struct metric_def **def);
+bool metric_next(size_t *at, const struct metric_def **def); /* in the order they became known */
