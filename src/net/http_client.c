@@ -3,6 +3,7 @@
 #include "net/http_client.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "run/gate.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -22,11 +23,6 @@ struct http_peer {
     bool used; /* has carried a call before */
 };
 
-struct line { /* a caller waiting for a connection; lives on its stack */
-    struct line *next;
-    struct event turn;
-};
-
 struct http_pool {
     struct worker *worker;
     struct http_target target;
@@ -35,7 +31,7 @@ struct http_pool {
     unsigned address_count;
     nanos resolved_at;
     struct http_peer *idle;
-    struct line *first, **last;
+    struct gate gate; /* calls that hold or want a connection */
     struct http_pool_stats stats;
     unsigned users; /* calls and connections that still point here */
     bool freed;
@@ -59,7 +55,8 @@ struct http_pool *http_pool_new(struct worker *w, const struct http_target *targ
     snprintf(p->host, sizeof p->host, "%.*s", STR(target->host));
     p->target.host = str_of(p->host);
     p->target.max_conns = or_default(target->max_conns, 256);
-    p->target.max_waiting = or_default(target->max_waiting, 1024);
+    p->gate = (struct gate){ .limit = p->target.max_conns,
+                             .max_waiting = or_default(target->max_waiting, 1024) };
     if (!target->connect_timeout)
         p->target.connect_timeout = 5 * NANOS_SEC;
     if (!target->idle_timeout)
@@ -68,7 +65,6 @@ struct http_pool *http_pool_new(struct worker *w, const struct http_target *targ
         p->target.head = (struct http_limits){ .head = 64 * 1024, .target = 8192, .fields = HTTP_MAX_FIELDS };
     if (target->tls)
         tls_context_ref(target->tls);
-    p->last = &p->first;
     return p;
 }
 
@@ -91,18 +87,6 @@ static void leave_idle(struct http_peer *peer) {
     timer_unset(peer->pool->worker, &peer->timer);
 }
 
-static void call_next_in_line(struct http_pool *p) {
-    struct line *l = p->first;
-    if (!l)
-        return;
-    p->first = l->next;
-    if (!p->first)
-        p->last = &p->first;
-    p->stats.waiting--;
-    l->next = NULL;
-    event_set(&l->turn);
-}
-
 static void peer_close(struct http_peer *peer) {
     struct http_pool *p = peer->pool;
     leave_idle(peer);
@@ -110,7 +94,6 @@ static void peer_close(struct http_peer *peer) {
     p->stats.open--;
     p->users--;
     free(peer);
-    call_next_in_line(p);
     pool_release(p);
 }
 
@@ -133,7 +116,6 @@ static void peer_rest(struct http_peer *peer) {
     p->idle = peer;
     p->stats.idle++;
     timer_set(p->worker, &peer->timer, p->worker->now + p->target.idle_timeout);
-    call_next_in_line(p);
 }
 
 void http_pool_free(struct http_pool *p) {
@@ -143,14 +125,14 @@ void http_pool_free(struct http_pool *p) {
     p->users++;
     while (p->idle)
         peer_close(p->idle);
-    while (p->first)
-        call_next_in_line(p);
-    p->users--;
+        p->users--;
     pool_release(p);
 }
 
 struct http_pool_stats http_pool_stats(const struct http_pool *p) {
-    return p->stats;
+    struct http_pool_stats stats = p->stats;
+    stats.waiting = p->gate.waiting;
+    return stats;
 }
 
 /* ---- addresses --------------------------------------------------------------------- */
@@ -269,44 +251,16 @@ static err_t connect_new(struct task *t, struct http_pool *p, struct http_reply 
     return err_wrap(e, "%s:%u", p->host, p->target.port);
 }
 
-static err_t stand_in_line(struct task *t, struct http_pool *p) {
-    if (p->stats.waiting >= p->target.max_waiting)
-        return ERR(UNAVAILABLE, "%s:%u: too many calls wait for a connection", p->host, p->target.port);
-    struct line l = { 0 };
-    *p->last = &l;
-    p->last = &l.next;
-    p->stats.waiting++;
-    err_t e = event_wait(t, &l.turn);
-    if (!e)
-        return OK;
-    struct err saved = *e;
-    for (struct line **at = &p->first; *at; at = &(*at)->next) {
-        if (*at != &l)
-            continue;
-        *at = l.next;
-        if (!l.next)
-            p->last = at;
-        p->stats.waiting--;
-        return err_again(&saved);
-    }
-    call_next_in_line(p); /* our turn had come just now: pass it on */
-    return err_again(&saved);
-}
-
+/* The caller is inside the gate, so an idle connection or room for a new one is there. */
 static err_t acquire(struct task *t, struct http_pool *p, struct http_reply *r, struct http_peer **out) {
-    for (;;) {
-        if (p->freed)
-            return ERR(UNAVAILABLE, "%s:%u: the upstream was removed", p->host, p->target.port);
-        if (p->idle) {
-            *out = p->idle;
-            leave_idle(*out);
-            (*out)->reply = r;
-            return OK;
-        }
-        if (p->stats.open < p->target.max_conns)
-            return connect_new(t, p, r, out);
-        TRY(stand_in_line(t, p));
-    }
+    if (p->freed)
+        return ERR(UNAVAILABLE, "%s:%u: the upstream was removed", p->host, p->target.port);
+    if (!p->idle)
+        return connect_new(t, p, r, out);
+    *out = p->idle;
+    leave_idle(*out);
+    (*out)->reply = r;
+    return OK;
 }
 
 /* ---- what comes back ---------------------------------------------------------------- */
@@ -450,6 +404,21 @@ static err_t wait_head(struct task *t, struct http_reply *r) {
     return r->has_head ? OK : err_again(&r->error);
 }
 
+/* Lets go of the connection: to the pool when the answer was read to its end. */
+static void reply_drop(struct http_reply *r) {
+    struct http_peer *peer = r->peer;
+    buf_done(&r->body);
+    if (!peer)
+        return;
+    r->peer = NULL;
+    net_block_free(peer->pool->worker, r->block);
+    r->block = NULL;
+    if (r->ended && r->reusable && !r->failed)
+        peer_rest(peer);
+    else
+        peer_close(peer);
+}
+
 static err_t try_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                       struct http_reply *r, bool *out_stale) {
     struct http_peer *peer = NULL;
@@ -465,21 +434,21 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
 
 err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                 unsigned flags, struct http_reply *out) {
+    TRY_WRAP(gate_enter(t, &p->gate), "%s:%u", p->host, p->target.port);
     p->users++;
     err_t e;
     for (bool stale = true, again = true; again;) {
-        *out = (struct http_reply){ .task = t };
+        *out = (struct http_reply){ .task = t, .pool = p };
         e = try_call(t, p, request, pieces, out, &stale);
         again = e && stale && (flags & HTTP_SAFE);
-        if (e) {
-            struct err saved = *e;
-            http_reply_done(out);
-            e = err_again(&saved);
-        }
+        if (again)
+            reply_drop(out);
     }
-    p->users--;
-    pool_release(p);
-    return e;
+    if (!e)
+        return OK;
+    struct err saved = *e;
+    http_reply_done(out);
+    return err_again(&saved);
 }
 
 /* The last piece was used: its memory may go, the next may come. */
@@ -532,14 +501,12 @@ err_t http_reply_body(struct task *t, struct http_reply *r, size_t limit, struct
 }
 
 void http_reply_done(struct http_reply *r) {
-    struct http_peer *peer = r->peer;
-    buf_done(&r->body);
-    if (!peer)
+    struct http_pool *p = r->pool;
+    if (!p)
         return;
-    r->peer = NULL;
-    net_block_free(peer->pool->worker, r->block);
-    if (r->ended && r->reusable && !r->failed)
-        peer_rest(peer);
-    else
-        peer_close(peer);
+    reply_drop(r);
+    r->pool = NULL;
+    gate_leave(&p->gate);
+    p->users--;
+    pool_release(p);
 }

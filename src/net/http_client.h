@@ -45,6 +45,7 @@ struct http_reply {
     bool event_stream;      /* content-type is text/event-stream */
     bool json;              /* content-type is application/json */
     /* private */
+    struct http_pool *pool;
     struct http_peer *peer;
     struct task *task;
     struct event ready;

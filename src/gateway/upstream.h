@@ -1,0 +1,172 @@
+/* upstream.h - one MCP server behind us, alive.
+ *
+ * A kind (stdio, http, in process) is a constant vtable. What they share is here: state,
+ * probing, listing, restarts with backoff (upstream_keep.c), ids, the deadline and the
+ * bound on calls in flight. An upstream outlives snapshots: a reload that does not change
+ * its specification keeps the very object (DESIGN decision 8).
+ *
+ * A call is three words, the same for every kind:
+ *   SCOPED(upstream_end) struct upstream_call c;
+ *   TRY(upstream_begin(t, u, &request, &c));
+ *   do TRY(upstream_next(t, &c, &message)); while (message is a notification);
+ *
+ * Threads  upstream_begin/next/end: any worker. Each upstream has one home worker that
+ *          runs its keeper and owns its child process
+ * Memory   reference-counted (atomic); a snapshot holds a reference
+ */
+#pragma once
+#include "gateway/catalogue.h"
+#include "mcp/envelope.h"
+#include "net/http_client.h"
+#include "net/sse.h"
+#include "run/warden.h"
+#include "servers/server.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum upstream_state { UP_STARTING, UP_READY, UP_FAILED, UP_STOPPED };
+const char *upstream_state_word(enum upstream_state s);
+
+struct upstream;
+struct upstream_call;
+struct stdio_call;
+struct stdio_link;
+
+/* One request as it goes to the upstream: built by the exchange, in the upstream's
+ * revision, with the upstream's names. */
+struct upstream_request {
+    uint64_t id;             /* from upstream_next_id; also its progress token */
+    char id_text[24];        /* the same as text */
+    enum method method;
+    struct str name;         /* for the Mcp-Name header (unescaped); empty where the method has none */
+    const struct str *message; /* the whole JSON-RPC message in pieces */
+    size_t pieces;
+    struct str param_headers;  /* ready "Mcp-Param-X: v\r\n" lines (P-420), modern HTTP only */
+    struct str traceparent;    /* value for the HTTP header; empty: none */
+    uint64_t share;          /* which upstream session or child may serve it; 0: the gateway's own */
+    bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
+};
+
+struct upstream_ops {
+    const char *kind;
+    /* Home worker, from the keeper: make it ready to be probed (spawn, pool). */
+    err_t (*start)(struct task *t, struct upstream *u);
+    /* Home worker: probes era and revision (P-058, P-059) and shakes hands for share 0;
+     * fills u->info. */
+    err_t (*probe)(struct task *t, struct upstream *u);
+    /* Home worker: waits until the upstream says that a list changed (OK) or is lost (error). */
+    err_t (*watch)(struct task *t, struct upstream *u);
+    /* Home worker: lets go of everything `start` and `probe` made. Must not fail. */
+    void (*stop)(struct task *t, struct upstream *u);
+    err_t (*begin)(struct task *t, struct upstream_call *c);
+    err_t (*next)(struct task *t, struct upstream_call *c, struct envelope *out);
+    void (*end)(struct upstream_call *c);
+    /* Any worker, when its side is made and when the upstream goes. May be NULL. */
+    void (*side_open)(struct worker *w, struct upstream *u);
+    void (*side_close)(struct worker *w, struct upstream *u);
+};
+extern const struct upstream_ops upstream_stdio, upstream_http, upstream_builtin;
+
+/* What a handshake or discovery told. Strings live in the upstream until the next probe. */
+struct upstream_info {
+    enum revision revision;
+    struct capabilities has;
+    struct str server_info, instructions; /* raw object; text */
+};
+
+struct upstream_side { /* one worker's part of an upstream */
+    struct http_pool *pool;
+    uint64_t next_id;
+    unsigned in_flight;
+    struct event slot_free;
+    struct map sessions;     /* http, legacy: share -> session id known to this worker */
+};
+
+struct upstream {
+    atomic_int refs;
+    struct arena arena;      /* holds conf */
+    struct upstream_conf *conf;
+    uint8_t digest[32];      /* of the specification */
+    const struct upstream_ops *ops;
+    struct workers *all;
+    struct warden *warden;
+    unsigned home;           /* worker index */
+    atomic_int state;        /* enum upstream_state */
+    atomic_int revision;     /* enum revision; REV_NONE before the first probe */
+    pthread_mutex_t lock;    /* reason and part */
+    char reason[256];        /* why it is not ready; the last error */
+    struct part *part;       /* newest lists; NULL before the first */
+    struct upstream_info info; /* home worker only */
+    struct arena info_arena;
+    atomic_uint restarts, failures;
+    struct upstream_side *sides; /* by worker index */
+    struct task *keeper;     /* home worker */
+    bool stopping;           /* home worker */
+    void *impl;              /* the kind's own */
+    const struct server_ops *builtin;
+    void *builtin_self;
+    struct str data_dir;     /* children run there by default */
+    void (*on_change)(struct upstream *u, void *arg); /* any worker: state or part is new */
+    void *on_change_arg;
+};
+
+struct upstream_call {
+    struct upstream *upstream;
+    const struct upstream_request *request;
+    struct worker *worker;
+    struct deadline deadline;
+    bool counted, began, answered;
+    /* the kind's own */
+    struct http_reply reply;
+    struct sse_parser sse;
+    struct str rest;         /* bytes of a stream not parsed yet */
+    struct str session;      /* session id the call was sent with */
+    bool streaming, retried;
+    struct stdio_call *stdio;
+    struct buf local;        /* in process: the answer */
+};
+
+struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *all, struct warden *warden,
+                              struct str data_dir);
+struct upstream *upstream_ref(struct upstream *u);
+void upstream_unref(struct upstream *u);
+/* Starts the keeper on the home worker; stops it and waits (t may be NULL: does not wait). */
+void upstream_start(struct upstream *u);
+void upstream_stop(struct task *t, struct upstream *u);
+
+/* Where it stands: copies of the text, so any thread may ask. */
+enum upstream_state upstream_state(struct upstream *u, char reason[256]);
+struct part *upstream_part(struct upstream *u); /* a reference, or NULL */
+void upstream_set_part(struct upstream *u, struct part *p); /* the last known, at the start */
+
+static inline struct upstream_side *upstream_side(struct upstream *u, struct worker *w) {
+    return &u->sides[w->index];
+}
+/* Fills id and id_text; never the same twice in a process for one upstream (P-610). */
+void upstream_next_id(struct upstream *u, struct worker *w, struct upstream_request *r);
+
+/* Sends. UNAVAILABLE: not sent. Waits in line when the bound on calls in flight is reached. */
+err_t upstream_begin(struct task *t, struct upstream *u, const struct upstream_request *r,
+                     struct upstream_call *out);
+/* The next message of this call: a notification, a question, or the answer (RESULT or
+ * ERROR, whose id was compared). Slices are valid until the task waits again. */
+err_t upstream_next(struct task *t, struct upstream_call *c, struct envelope *out);
+/* Cancels upstream when no answer came (P-243, P-244). Safe on a zeroed call. */
+void upstream_end(struct upstream_call *c);
+
+/* ---- for the kinds ------------------------------------------------------------------ */
+
+/* Messages of a handshake, as one text each. */
+void handshake_discover(struct buf *out, const char *id_text);
+void handshake_initialize(struct buf *out, const char *id_text, enum revision offer);
+struct str handshake_initialized(void);
+/* Reads the result of either into `out`; strings go to `a`. UPSTREAM when it makes no sense. */
+err_t handshake_read_discover(struct arena *a, struct str result, struct upstream_info *out);
+err_t handshake_read_initialize(struct arena *a, struct str result, struct upstream_info *out);
+/* The answer to server/discover says "modern but another version" (-32020..-32022, P-043). */
+bool handshake_is_modern_error(struct str error, enum revision *out_mutual);
+/* A request of the gateway itself (lists, probes): one call, the answer's result copied to
+ * *out; an error answer becomes UPSTREAM with its text. */
+err_t upstream_ask(struct task *t, struct upstream *u, enum method method, struct str params, struct buf *out);
+/* Appends _meta with what a modern upstream requires (P-040): raw object. */
+void modern_meta(struct buf *out, enum revision r);
