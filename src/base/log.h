@@ -62,9 +62,11 @@ struct log_conf {
     bool color;
     int fd;
     unsigned burst; /* lines a second for one event; 0: no cut */
+    nanos (*wall)(void); /* where lines get their time; NULL: clock_wall */
 };
 void log_setup(struct log_conf conf); /* may be called again at a reload */
 enum log_level log_threshold(void);
+uint64_t log_dropped(void); /* lines that a full descriptor lost, ever */
 
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
