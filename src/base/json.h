@@ -3,7 +3,7 @@
  * Three tools for three needs:
  *  - json_parse builds a whole document (yyjson) where content must be looked into.
  *    Numbers keep their spelling, keys their order, so writing a value back gives the
- *    same bytes but for white space (P-011, P-013).
+ *    same bytes but for white space and escapes that were not needed (P-011, P-013).
  *  - jw_* writes JSON text straight into a buf, adding commas and escaping.
  *  - json_members walks the members of an object in text that was already validated
  *    (by mcp/envelope or json_parse) and yields raw slices, so that a result can be
