@@ -28,7 +28,7 @@ test: build ## build and run the unit and integration tests
 bench: build ## measure against nginx, a bare forwarder and the upstream itself
 	@tools/deps bench
 	@ninja -C build/meson --quiet
-	@bench/run $(ARGS)
+	@bench/run --build build/meson --gatespan build/gatespan $(ARGS)
 
 check: build ## layout, layers, warnings of gcc and clang, generated reference
 	@tools/deps test check
