@@ -81,9 +81,9 @@ static void stack_free(struct task_pool *pool, struct task *t) {
 /* Gives back stacks from the cold end of the pool, of those that lay there all the time. */
 static void trim(struct worker *w, struct timer *timer) {
     struct task_pool *pool = w->tasks;
-    size_t n = pool->unused < STACKS_TRIMMED ? pool->unused : STACKS_TRIMMED;
-    if (n > pool->free_count - STACKS_KEPT)
-        n = pool->free_count > STACKS_KEPT ? pool->free_count - STACKS_KEPT : 0;
+    size_t n = pool->free_count > STACKS_KEPT ? pool->free_count - STACKS_KEPT : 0;
+    n = n < pool->unused ? n : pool->unused;
+    n = n < STACKS_TRIMMED ? n : STACKS_TRIMMED;
     struct task **cut = &pool->free;
     for (size_t i = n; i < pool->free_count; i++)
         cut = &(*cut)->next;

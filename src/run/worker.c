@@ -308,7 +308,8 @@ void workers_run(struct workers *all) {
     assert(worker_here() == control && !all->ran);
     run_to_end(control);
     for (unsigned i = 0; i < all->count; i++)
-        pthread_join(all->at[i]->private->thread, NULL);
+        if (all->at[i]->private->has_thread)
+            pthread_join(all->at[i]->private->thread, NULL);
     all->ran = true;
 }
 
