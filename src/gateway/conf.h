@@ -117,6 +117,12 @@ extern const size_t gateway_field_count;
 extern const struct field upstream_fields[];
 extern const size_t upstream_field_count;
 
+/* One upstream's specification as JSON, secrets included (never logged), and back: for
+ * copies that outlive their snapshot, and for the digest that tells a changed one. */
+void upstream_conf_write(const struct upstream_conf *c, struct jw *w);
+struct upstream_conf *upstream_conf_read(struct arena *a, struct str text);
+void upstream_conf_digest(const struct upstream_conf *c, uint8_t out[32]);
+
 /* What rows cannot say: exactly one of command, url and builtin, names that are valid and
  * distinct, profiles that name upstreams that exist, TLS files in pairs, … One problem
  * per finding, with its path. Also resolves AUTO values. */

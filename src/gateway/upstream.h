@@ -19,6 +19,7 @@
 #include "mcp/envelope.h"
 #include "net/http_client.h"
 #include "net/sse.h"
+#include "run/gate.h"
 #include "run/warden.h"
 #include "servers/server.h"
 #include <pthread.h>
@@ -41,6 +42,8 @@ struct upstream_request {
     struct str name;         /* for the Mcp-Name header (unescaped); empty where the method has none */
     const struct str *message; /* the whole JSON-RPC message in pieces */
     size_t pieces;
+    struct str arguments;    /* tools/call, for servers in process: raw; p NULL when absent */
+    struct str principal;    /* id of who calls, for servers that keep things per caller */
     struct str param_headers;  /* ready "Mcp-Param-X: v\r\n" lines (P-420), modern HTTP only */
     struct str traceparent;    /* value for the HTTP header; empty: none */
     uint64_t share;          /* which upstream session or child may serve it; 0: the gateway's own */
@@ -60,10 +63,11 @@ struct upstream_ops {
     void (*stop)(struct task *t, struct upstream *u);
     err_t (*begin)(struct task *t, struct upstream_call *c);
     err_t (*next)(struct task *t, struct upstream_call *c, struct envelope *out);
-    void (*end)(struct upstream_call *c);
-    /* Any worker, when its side is made and when the upstream goes. May be NULL. */
-    void (*side_open)(struct worker *w, struct upstream *u);
+    void (*end)(struct upstream_call *c, struct upstream *u);
+    /* Each worker, when the upstream was removed: lets go of the worker's side. May be NULL. */
     void (*side_close)(struct worker *w, struct upstream *u);
+    /* With the last reference. May be NULL. */
+    void (*free)(struct upstream *u);
 };
 extern const struct upstream_ops upstream_stdio, upstream_http, upstream_builtin;
 
@@ -77,9 +81,8 @@ struct upstream_info {
 struct upstream_side { /* one worker's part of an upstream */
     struct http_pool *pool;
     uint64_t next_id;
-    unsigned in_flight;
-    struct event slot_free;
-    struct map sessions;     /* http, legacy: share -> session id known to this worker */
+    struct gate gate;        /* calls in flight: the worker's share of the upstream's bound */
+    struct idmap sessions;   /* http, legacy: session ids by share that this worker knows */
 };
 
 struct upstream {
@@ -115,7 +118,8 @@ struct upstream_call {
     const struct upstream_request *request;
     struct worker *worker;
     struct deadline deadline;
-    bool counted, began, answered;
+    struct task *task;
+    bool began, answered;
     /* the kind's own */
     struct http_reply reply;
     struct sse_parser sse;
@@ -130,14 +134,15 @@ struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *
                               struct str data_dir);
 struct upstream *upstream_ref(struct upstream *u);
 void upstream_unref(struct upstream *u);
-/* Starts the keeper on the home worker; stops it and waits (t may be NULL: does not wait). */
+/* Starts and stops the keeper on the home worker; neither waits. */
 void upstream_start(struct upstream *u);
-void upstream_stop(struct task *t, struct upstream *u);
+void upstream_stop(struct upstream *u);
 
 /* Where it stands: copies of the text, so any thread may ask. */
 enum upstream_state upstream_state(struct upstream *u, char reason[256]);
 struct part *upstream_part(struct upstream *u); /* a reference, or NULL */
-void upstream_set_part(struct upstream *u, struct part *p); /* the last known, at the start */
+void upstream_set_part(struct upstream *u, struct part *p); /* takes the reference */
+void upstream_set_state(struct upstream *u, enum upstream_state state, const char *reason);
 
 static inline struct upstream_side *upstream_side(struct upstream *u, struct worker *w) {
     return &u->sides[w->index];

@@ -77,6 +77,8 @@ static struct http_request *request_alloc(struct http_server *s) {
 
 static void request_release(struct http_request *r) {
     struct http_server *s = r->conn->server;
+    if (r->user && r->service->release)
+        r->service->release(r);
     arena_done(&r->arena);
     net_block_free(s->worker, r->held);
     if (s->spares == SPARE_REQUESTS) {
@@ -203,6 +205,10 @@ static void abandon(struct http_conn *hc) {
 static void on_end(struct conn *c, err_t e) {
     struct http_conn *hc = c->owner;
     struct http_request *r = hc->request;
+    if (r && r->detached) {
+        r->on_gone(r);
+        hc->server->busy--;
+    }
     if (!r || !r->task) {
         abandon(hc);
         return;
@@ -416,9 +422,8 @@ err_t http_stream_begin(struct task *t, struct http_request *r, const struct htt
     return conn_send(r->conn->conn, &head, 1);
 }
 
-err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces, size_t n) {
-    if (r->gone)
-        return ERR(CLOSED, "the client is gone");
+/* One chunk (RFC 9112 §7.1). */
+static err_t send_chunk(struct http_request *r, const struct str *pieces, size_t n) {
     char line[24];
     struct str all[14];
     size_t total = 0, used = 1;
@@ -433,7 +438,13 @@ err_t http_stream_write(struct task *t, struct http_request *r, const struct str
     if (chunked)
         all[used++] = S("\r\n");
     r->sent += total;
-    TRY(conn_send(r->conn->conn, all, used));
+    return conn_send(r->conn->conn, all, used);
+}
+
+err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces, size_t n) {
+    if (r->gone)
+        return ERR(CLOSED, "the client is gone");
+    TRY(send_chunk(r, pieces, n));
     if (conn_queued(r->conn->conn) <= LAG)
         return OK;
     SCOPED(deadline_scope) struct deadline d = deadline_push(t, r->conn->server->conf.send_timeout);
@@ -446,6 +457,31 @@ err_t http_stream_end(struct task *t, struct http_request *r) {
     r->streaming = false;
     struct str last = S("0\r\n\r\n");
     return r->head->minor_1 ? conn_send(r->conn->conn, &last, 1) : OK;
+}
+
+void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_request *r)) {
+    r->detached = true;
+    r->on_gone = on_gone;
+}
+
+void http_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
+    struct http_conn *hc = r->conn;
+    if (r->gone || (send_chunk(r, pieces, n) == OK && conn_queued(hc->conn) <= LAG))
+        return;
+    if (!hc->conn->ended)
+        on_end(hc->conn, OK);
+}
+
+void http_stream_close(struct http_request *r) {
+    if (!r->gone) {
+        struct str last = S("0\r\n\r\n");
+        r->streaming = false;
+        if (r->head->minor_1)
+            conn_send(r->conn->conn, &last, 1);
+    }
+    r->detached = false;
+    if (!r->task)
+        finish(r);
 }
 
 /* ---- serving --------------------------------------------------------------------- */
@@ -461,6 +497,14 @@ static void run_request(struct task *t, void *arg) {
         struct str body = S("{\"error\":\"internal\",\"message\":\"the request was not answered\"}");
         http_respond(t, r, &(struct http_answer){ .status = 500, .type = S("application/json"),
                                                   .pieces = &body, .piece_count = 1 });
+    }
+    if (r->detached) {
+        r->task = NULL;
+        if (r->gone) {
+            r->on_gone(r);
+            finish(r);
+        }
+        return;
     }
     if (r->streaming) /* ended in the middle: the client must not take it for whole */
         r->conn->close_after = true;

@@ -24,6 +24,8 @@ struct http_service {
     int (*admit)(struct http_request *r, size_t *max_body);
     /* Task context. Must answer before it returns; a request left unanswered gets 500. */
     void (*serve)(struct task *t, struct http_request *r);
+    /* Once for each request whose `user` was set, when it goes: lets go of what admit took. */
+    void (*release)(struct http_request *r);
     void *arg;
 };
 
@@ -48,7 +50,7 @@ struct http_request {
     nanos began;              /* when the head was complete */
     struct str id;            /* request id, 16 hex digits */
     struct sockaddr_storage *peer;
-    bool answered, gone, streaming, secure;
+    bool answered, gone, streaming, secure, detached;
     /* private */
     struct http_conn *conn;
     struct net_block *held;
@@ -81,6 +83,14 @@ int http_refuse(struct http_request *r, const struct http_answer *a);
 err_t http_stream_begin(struct task *t, struct http_request *r, const struct http_answer *head);
 err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces, size_t n);
 err_t http_stream_end(struct task *t, struct http_request *r);
+
+/* A stream that outlives its task: serve calls detach and returns; from then on any loop
+ * callback or task of the worker pushes. `on_gone` runs once, when the client left or
+ * lagged by more than 256 KiB; the request is gone when it returns. */
+void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_request *r));
+void http_stream_push(struct http_request *r, const struct str *pieces, size_t n);
+/* Ends a detached stream properly; on_gone is not called. */
+void http_stream_close(struct http_request *r);
 
 /* A per-worker set of connections under one service. */
 struct http_server *http_server_new(struct worker *w, const struct http_server_conf *conf,

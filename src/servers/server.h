@@ -79,11 +79,11 @@ extern const struct server_ops *const builtin_servers[];
 extern const size_t builtin_count;
 const struct server_ops *builtin_find(struct str name);
 
-/* The answer to one MCP method as the newest revision has it: appends a raw result object
- * (or, on RPC errors such as an unknown tool, an error object and sets *failed). Methods:
- * METHOD_TOOLS_LIST (all tools in one page) and METHOD_TOOLS_CALL with raw `params`.
+/* Answers as revision 2025-11-25 has them, as raw objects. server_list appends a tools/list
+ * result with all tools; server_call a tools/call result for the tool `name` with raw
+ * `arguments` (p NULL: absent), or an error object (unknown tool, -32602) and sets *failed.
  * Arguments are validated against the rows: problems become an isError result that names
  * each of them (P-200). */
 void server_list(const struct server_ops *ops, struct buf *out);
-void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, struct str params,
-                 struct buf *out, bool *failed);
+void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, struct str name,
+                 struct str arguments, struct buf *out, bool *failed);

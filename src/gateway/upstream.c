@@ -1,0 +1,223 @@
+/* upstream.c - see upstream.h. Life, state and the three words of a call. */
+#include "gateway/upstream.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <stdio.h>
+
+const char *upstream_state_word(enum upstream_state s) {
+    static const char *const words[] = { "starting", "ready", "failed", "stopped" };
+    return words[s];
+}
+
+/* ---- life -------------------------------------------------------------------------- */
+
+static const struct upstream_ops *ops_of(const struct upstream_conf *c) {
+    switch (c->type) {
+    case UPSTREAM_STDIO: return &upstream_stdio;
+    case UPSTREAM_HTTP: return &upstream_http;
+    default: return &upstream_builtin;
+    }
+}
+
+/* A copy whose strings live with the upstream: snapshots come and go, this stays. */
+static struct upstream_conf *copy_conf(struct arena *a, const struct upstream_conf *c) {
+    struct buf text = { 0 };
+    struct jw w = jw_init(&text);
+    upstream_conf_write(c, &w);
+    struct upstream_conf *own = upstream_conf_read(a, buf_view(&text));
+    buf_done(&text);
+    return own;
+}
+
+void upstream_conf_digest(const struct upstream_conf *c, uint8_t out[SHA256_SIZE]) {
+    struct buf text = { 0 };
+    struct jw w = jw_init(&text);
+    upstream_conf_write(c, &w);
+    crypto_sha256(buf_view(&text), out);
+    crypto_wipe(text.p, text.n);
+    buf_done(&text);
+}
+
+struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *all, struct warden *warden,
+                              struct str data_dir) {
+    struct upstream *u = NEW(struct upstream);
+    arena_init(&u->arena, NULL, 0);
+    arena_init(&u->info_arena, NULL, 0);
+    atomic_init(&u->refs, 1);
+    atomic_init(&u->state, UP_STARTING);
+    atomic_init(&u->revision, REV_NONE);
+    pthread_mutex_init(&u->lock, NULL);
+    u->conf = copy_conf(&u->arena, conf);
+    upstream_conf_digest(conf, u->digest);
+    u->ops = ops_of(conf);
+    u->all = all;
+    u->warden = warden;
+    u->data_dir = arena_dup(&u->arena, data_dir);
+    u->home = (unsigned)(hash_str(conf->name) % workers_count(all));
+    u->sides = NEW_ARRAY(struct upstream_side, workers_count(all) + 1);
+    unsigned share = conf->concurrency ? (unsigned)((conf->concurrency - 1) / workers_count(all) + 1) : 0;
+    for (unsigned i = 0; i <= workers_count(all); i++)
+        u->sides[i].gate = (struct gate){ .limit = share, .max_waiting = 10000 };
+    return u;
+}
+
+struct upstream *upstream_ref(struct upstream *u) {
+    atomic_fetch_add_explicit(&u->refs, 1, memory_order_relaxed);
+    return u;
+}
+
+void upstream_unref(struct upstream *u) {
+    if (!u || atomic_fetch_sub(&u->refs, 1) != 1)
+        return;
+    if (u->ops->free)
+        u->ops->free(u);
+    part_unref(u->part);
+    arena_done(&u->arena);
+    arena_done(&u->info_arena);
+    pthread_mutex_destroy(&u->lock);
+    free(u->sides);
+    free(u);
+}
+
+/* ---- state -------------------------------------------------------------------------- */
+
+enum upstream_state upstream_state(struct upstream *u, char reason[256]) {
+    pthread_mutex_lock(&u->lock);
+    memcpy(reason, u->reason, sizeof u->reason);
+    pthread_mutex_unlock(&u->lock);
+    return (enum upstream_state)atomic_load(&u->state);
+}
+
+void upstream_set_state(struct upstream *u, enum upstream_state state, const char *reason) {
+    pthread_mutex_lock(&u->lock);
+    snprintf(u->reason, sizeof u->reason, "%s", reason);
+    pthread_mutex_unlock(&u->lock);
+    enum upstream_state before = (enum upstream_state)atomic_exchange(&u->state, (int)state);
+    if (before != state && u->on_change)
+        u->on_change(u, u->on_change_arg);
+}
+
+struct part *upstream_part(struct upstream *u) {
+    pthread_mutex_lock(&u->lock);
+    struct part *p = u->part ? part_ref(u->part) : NULL;
+    pthread_mutex_unlock(&u->lock);
+    return p;
+}
+
+void upstream_set_part(struct upstream *u, struct part *p) {
+    pthread_mutex_lock(&u->lock);
+    struct part *before = u->part;
+    u->part = p;
+    pthread_mutex_unlock(&u->lock);
+    part_unref(before);
+}
+
+/* ---- calls -------------------------------------------------------------------------- */
+
+void upstream_next_id(struct upstream *u, struct worker *w, struct upstream_request *r) {
+    uint64_t n = ++upstream_side(u, w)->next_id;
+    r->id = n * (workers_count(u->all) + 1) + w->index;
+    char *at = r->id_text + sizeof r->id_text - 1;
+    *at = '\0';
+    uint64_t left = r->id;
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    memmove(r->id_text, at, (size_t)(r->id_text + sizeof r->id_text - at));
+}
+
+err_t upstream_begin(struct task *t, struct upstream *u, const struct upstream_request *r,
+                     struct upstream_call *out) {
+    memset(out, 0, sizeof *out);
+    struct worker *w = task_worker(t);
+    struct upstream_side *side = upstream_side(u, w);
+    if (atomic_load_explicit(&u->state, memory_order_relaxed) == UP_STOPPED)
+        return ERR(UNAVAILABLE, "upstream %.*s is stopped", STR(u->conf->name));
+    TRY_WRAP(gate_enter(t, &side->gate), "upstream %.*s", STR(u->conf->name));
+    out->upstream = upstream_ref(u);
+    out->request = r;
+    out->worker = w;
+    out->task = t;
+    out->deadline = deadline_push(t, u->conf->timeout);
+    err_t e = u->ops->begin(t, out);
+    if (!e) {
+        out->began = true;
+        return OK;
+    }
+    struct err saved = *e;
+    upstream_end(out);
+    return err_wrap(err_again(&saved), "upstream %.*s", STR(u->conf->name));
+}
+
+err_t upstream_next(struct task *t, struct upstream_call *c, struct envelope *out) {
+    err_t e = c->upstream->ops->next(t, c, out);
+    if (e)
+        return err_wrap(e, "upstream %.*s", STR(c->upstream->conf->name));
+    if (out->kind == ENVELOPE_RESULT || out->kind == ENVELOPE_ERROR)
+        c->answered = true;
+    return OK;
+}
+
+void upstream_end(struct upstream_call *c) {
+    struct upstream *u = c->upstream;
+    if (!u)
+        return;
+    c->upstream = NULL;
+    deadline_pop(&c->deadline);
+    u->ops->end(c, u);
+    gate_leave(&upstream_side(u, c->worker)->gate);
+    upstream_unref(u);
+}
+
+/* ---- requests of our own ------------------------------------------------------------ */
+
+static void write_request(struct buf *out, const struct upstream_request *r, struct str params, enum revision rev) {
+    struct jw w = jw_init(out);
+    jw_object(&w);
+    jw_put_string(&w, "jsonrpc", S("2.0"));
+    jw_put_raw(&w, "id", str_of(r->id_text));
+    jw_put_string(&w, "method", method_name(r->method));
+    if (params.n || revision_era(rev) == ERA_MODERN) {
+        jw_key(&w, S("params"));
+        jw_object(&w);
+        struct json_members m = json_members(params);
+        while (json_member(&m)) {
+            buf_fmt(out, "%s\"%.*s\":%.*s", w.comma ? "," : "", STR(m.key), STR(m.value));
+            w.comma = true;
+        }
+        if (revision_era(rev) == ERA_MODERN) {
+            jw_key(&w, S("_meta"));
+            modern_meta(out, rev);
+            w.comma = true;
+        }
+        jw_object_end(&w);
+    }
+    jw_object_end(&w);
+}
+
+static err_t ask(struct task *t, struct upstream *u, const struct upstream_request *r, struct buf *out) {
+    SCOPED(upstream_end) struct upstream_call c = { 0 };
+    TRY(upstream_begin(t, u, r, &c));
+    struct envelope m;
+    do
+        TRY(upstream_next(t, &c, &m));
+    while (m.kind != ENVELOPE_RESULT && m.kind != ENVELOPE_ERROR);
+    if (m.kind == ENVELOPE_ERROR) {
+        struct str text = json_raw_get(m.error, S("message"));
+        return ERR(UPSTREAM, "%.*s: %.*s", STR(method_name(r->method)),
+                   (int)(text.n < 200 ? text.n : 200), text.p ? text.p : "");
+    }
+    buf_str(out, m.result);
+    return OK;
+}
+
+err_t upstream_ask(struct task *t, struct upstream *u, enum method method, struct str params, struct buf *out) {
+    struct upstream_request r = { .method = method, .safe = true };
+    upstream_next_id(u, task_worker(t), &r);
+    SCOPED(buf_done) struct buf text = { 0 };
+    write_request(&text, &r, params, (enum revision)atomic_load(&u->revision));
+    struct str message = buf_view(&text);
+    r.message = &message;
+    r.pieces = 1;
+    return ask(t, u, &r, out);
+}

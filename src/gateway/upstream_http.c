@@ -1,0 +1,619 @@
+/* upstream_http.c - Streamable HTTP upstreams, both eras (PROTOCOL §5.3, §5.4).
+ *
+ * The head of every request is a prefix prepared once plus a few lines. Towards legacy
+ * servers a session per share (DESIGN decision 3) is opened by the home worker, single
+ * file, and remembered by each worker's side; a 404 means that it died and the request
+ * was not processed: it is opened anew and the call sent once more (P-441). */
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/http_url.h"
+#include "gateway/upstream.h"
+#include "mcp/header_value.h"
+
+enum { HEAD_ROOM = 2048, SCAN_WHOLE = 64 * 1024, ERROR_BODY = 64 * 1024 };
+#define RELIST (60 * NANOS_SEC) /* where the upstream offers no stream of changes */
+
+struct session { /* an upstream's session for one share */
+    uint64_t share;
+    struct str id; /* empty: the server keeps none */
+    bool busy;     /* home worker: being opened */
+};
+
+struct http_link {
+    struct http_url url;
+    struct tls_context *tls;
+    struct buf prefix;     /* "POST /mcp HTTP/1.1\r\nhost: …" up to and with static headers */
+    struct buf get_prefix; /* the same for the GET stream */
+    struct idmap sessions; /* home worker: struct session by share */
+};
+
+static struct http_link *link_of(struct upstream *u) {
+    return u->impl;
+}
+
+/* ---- pools --------------------------------------------------------------------------- */
+
+static struct http_pool *pool_of(struct upstream *u, struct worker *w) {
+    struct upstream_side *side = upstream_side(u, w);
+    struct http_link *link = link_of(u);
+    if (!side->pool)
+        side->pool = http_pool_new(w, &(struct http_target){
+            .host = link->url.host, .port = link->url.port, .tls = link->tls,
+            .max_conns = (unsigned)u->conf->max_connections,
+            .connect_timeout = u->conf->connect_timeout, .idle_timeout = u->conf->idle_timeout,
+        });
+    return side->pool;
+}
+
+static void write_prefix(struct upstream *u, struct buf *out, const char *method, const char *accept) {
+    const struct http_link *link = link_of(u);
+    buf_fmt(out, "%s %.*s HTTP/1.1\r\nhost: %.*s\r\nuser-agent: gatespan/" GATESPAN_VERSION "\r\naccept: %s\r\n",
+            method, STR(link->url.target), STR(link->url.authority), accept);
+    for (size_t i = 0; i < u->conf->headers.n; i++)
+        buf_fmt(out, "%.*s: %.*s\r\n", STR(u->conf->headers.items[i].name), STR(u->conf->headers.items[i].value));
+}
+
+/* The link is made once and lives as long as the upstream: other workers read it. */
+static err_t http_start(struct task *t, struct upstream *u) {
+    if (u->impl)
+        return OK;
+    SCOPED(mem_scope) struct http_link *link = NEW(struct http_link);
+    TRY(http_url_parse(u->conf->url, &link->url));
+    if (link->url.secure) {
+        struct tls_conf conf = {
+            .cert_file = u->conf->tls.cert_file, .key_file = u->conf->tls.key_file,
+            .ca_file = u->conf->tls.ca_file, .server_name = u->conf->tls.server_name,
+            .allow_1_2 = u->conf->tls.allow_tls_1_2, .insecure = u->conf->tls.insecure,
+        };
+        TRY(tls_client_new(&conf, &link->tls));
+    }
+    u->impl = TAKE(link);
+    write_prefix(u, &link_of(u)->prefix, "POST", "application/json, text/event-stream");
+    buf_str(&link_of(u)->prefix, S("content-type: application/json\r\n"));
+    write_prefix(u, &link_of(u)->get_prefix, "GET", "text/event-stream");
+    return OK;
+}
+
+/* ---- sending ------------------------------------------------------------------------- */
+
+struct head {
+    char *p;
+    size_t n;
+};
+
+static void add(struct head *h, struct str s) {
+    memcpy(h->p + h->n, s.p, s.n);
+    h->n += s.n;
+}
+
+static void add_line(struct head *h, struct str name, struct str value) {
+    add(h, name);
+    add(h, value);
+    add(h, S("\r\n"));
+}
+
+struct post { /* what one POST needs beside its body */
+    enum revision revision;
+    struct str session;
+    enum method method;
+    struct str name, param_headers, traceparent;
+};
+
+static size_t post_head_size(const struct http_link *link, const struct post *p) {
+    return link->prefix.n + p->session.n + p->name.n * 2 + p->param_headers.n + p->traceparent.n + 320;
+}
+
+static void write_post_head(struct head *h, const struct http_link *link, const struct post *p, size_t length) {
+    add(h, buf_view(&link->prefix));
+    if (p->revision != REV_NONE && p->revision >= R06)
+        add_line(h, S("mcp-protocol-version: "), revision_text(p->revision));
+    if (p->session.n)
+        add_line(h, S("mcp-session-id: "), p->session);
+    if (p->revision >= R26 && p->method != METHOD_UNKNOWN) {
+        add_line(h, S("mcp-method: "), method_name(p->method));
+        if (p->name.p) {
+            add(h, S("mcp-name: "));
+            h->n += header_value_write(h->p + h->n, p->name);
+            add(h, S("\r\n"));
+        }
+        add(h, p->param_headers);
+    }
+    if (p->traceparent.n)
+        add_line(h, S("traceparent: "), p->traceparent);
+    char digits[24];
+    int n = 0;
+    do
+        digits[n++] = (char)('0' + length % 10);
+    while (length /= 10);
+    add(h, S("content-length: "));
+    while (n)
+        h->p[h->n++] = digits[--n];
+    add(h, S("\r\n\r\n"));
+}
+
+/* Sends one message and waits for the head of the answer. */
+static err_t post(struct task *t, struct upstream *u, const struct post *p, const struct str *message,
+                  size_t pieces, unsigned flags, struct http_reply *out) {
+    struct http_link *link = link_of(u);
+    char room[HEAD_ROOM];
+    size_t size = post_head_size(link, p), length = 0;
+    SCOPED(mem_scope) char *large = size > sizeof room ? mem_alloc(size) : NULL;
+    struct head head = { .p = large ? large : room };
+    struct str all[20];
+    size_t n = 1;
+    for (size_t i = 0; i < pieces && n < ARRAY_SIZE(all); i++) {
+        length += message[i].n;
+        all[n++] = message[i];
+    }
+    write_post_head(&head, link, p, length);
+    all[0] = str_from(head.p, head.n);
+    return http_call(t, pool_of(u, task_worker(t)), all, n, flags, out);
+}
+
+/* ---- sessions ------------------------------------------------------------------------ */
+
+static err_t post_once(struct task *t, struct upstream *u, const struct post *p, struct str message,
+                       struct http_reply *r) {
+    return post(t, u, p, &message, 1, HTTP_SAFE, r);
+}
+
+/* The body of an answer to a handshake, JSON or the first response of an event stream,
+ * with its slices copied to `text`. */
+static err_t read_answer(struct task *t, struct http_reply *r, struct str id, struct buf *text, struct envelope *out) {
+    struct str body = { 0 };
+    if (!r->event_stream) {
+        TRY(http_reply_body(t, r, 4 * 1024 * 1024, &body));
+        buf_str(text, body);
+    } else {
+        SCOPED(sse_done) struct sse_parser sse = { 0 };
+        struct sse_event event;
+        err_t e = OK;
+        for (bool found = false; !found;) {
+            TRY(http_reply_next(t, r, &body));
+            if (!body.n)
+                return ERR(UPSTREAM, "the event stream ended without an answer");
+            while (!found && sse_next(&sse, &body, &event, &e)) {
+                buf_clear(text);
+                buf_str(text, event.data);
+                found = envelope_scan(buf_view(text), (struct envelope_limits){ 0 }, out) == ENVELOPE_NONE &&
+                        (out->kind == ENVELOPE_RESULT || out->kind == ENVELOPE_ERROR);
+            }
+            TRY(e);
+        }
+    }
+    enum envelope_fault f = envelope_scan(buf_view(text), (struct envelope_limits){ 0 }, out);
+    if (f)
+        return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC message: %s", r->status, envelope_fault_text(f));
+    if (out->kind != ENVELOPE_RESULT && out->kind != ENVELOPE_ERROR)
+        return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC response", r->status);
+    if (out->kind == ENVELOPE_RESULT && !str_eq(out->id, id))
+        return ERR(UPSTREAM, "the answer carries another id than the request");
+    return OK;
+}
+
+static err_t refused(int status) {
+    if (status == 401 || status == 403)
+        return ERR(UPSTREAM, "HTTP %d: it refuses our credentials; check `headers` of this upstream", status);
+    if (status == 429 || status == 503)
+        return ERR(UNAVAILABLE, "HTTP %d: it is overloaded", status);
+    return ERR(UPSTREAM, "HTTP %d", status);
+}
+
+/* initialize, then the initialized notification (P-030, P-033). */
+static err_t open_session(struct task *t, struct upstream *u, struct arena *a, struct upstream_info *info,
+                          struct str *out_id) {
+    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    SCOPED(buf_done) struct buf message = { 0 };
+    SCOPED(buf_done) struct buf text = { 0 };
+    handshake_initialize(&message, "1", LATEST_LEGACY);
+    struct post first = { .revision = REV_NONE };
+    TRY(post_once(t, u, &first, buf_view(&message), &r));
+    SCOPED(buf_done) struct buf session = { 0 };
+    buf_str(&session, r.head->known[HTTP_MCP_SESSION_ID]);
+    if (r.status != 200)
+        return refused(r.status);
+    struct envelope answer;
+    TRY(read_answer(t, &r, S("1"), &text, &answer));
+    if (answer.kind == ENVELOPE_ERROR)
+        return ERR(UPSTREAM, "initialize: %.*s", (int)(answer.error.n < 200 ? answer.error.n : 200), answer.error.p);
+    TRY(handshake_read_initialize(a, answer.result, info));
+    http_reply_done(&r);
+    struct post second = { .revision = info->revision, .session = buf_view(&session) };
+    TRY(post_once(t, u, &second, handshake_initialized(), &r));
+    if (r.status / 100 != 2)
+        return refused(r.status);
+    *out_id = arena_dup(a, buf_view(&session));
+    return OK;
+}
+
+static void session_free(struct session *s) {
+    if (s)
+        free((char *)s->id.p);
+    free(s);
+}
+
+struct session_order { /* asked of the home worker */
+    struct upstream *upstream;
+    uint64_t share;
+    struct str stale; /* the id that was refused; empty: any will do */
+    struct buf id;    /* the answer */
+};
+
+/* Home worker, single file for each share. */
+static err_t get_session(struct task *t, void *arg) {
+    struct session_order *o = arg;
+    struct http_link *link = link_of(o->upstream);
+    struct session *s = idmap_get(&link->sessions, o->share);
+    if (!s) {
+        s = NEW(struct session);
+        s->share = o->share;
+        idmap_put(&link->sessions, o->share, s);
+    }
+    while (s->busy)
+        TRY(task_sleep(t, 2 * NANOS_MS));
+    if (s->id.p && !(o->stale.p && str_eq(s->id, o->stale))) {
+        buf_str(&o->id, s->id);
+        return OK;
+    }
+    s->busy = true;
+    struct arena a;
+    arena_init(&a, NULL, 0);
+    struct upstream_info info;
+    struct str id;
+    err_t e = open_session(t, o->upstream, &a, &info, &id);
+    s->busy = false;
+    if (!e) {
+        free((char *)s->id.p);
+        s->id = str_from(mem_text(id.p, id.n), id.n);
+        buf_str(&o->id, s->id);
+    }
+    arena_done(&a);
+    return e;
+}
+
+static void side_forget(struct upstream_side *side, uint64_t share) {
+    session_free(idmap_del(&side->sessions, share));
+}
+
+/* The session id for a share, from this worker's memory or the home worker. */
+static err_t session_for(struct task *t, struct upstream *u, uint64_t share, struct str stale, struct str *out) {
+    struct upstream_side *side = upstream_side(u, task_worker(t));
+    struct session *s = idmap_get(&side->sessions, share);
+    if (s && !(stale.p && str_eq(s->id, stale))) {
+        *out = s->id;
+        return OK;
+    }
+    struct session_order order = { .upstream = u, .share = share, .stale = stale };
+    struct worker *home = workers_at(u->all, u->home);
+    err_t e = task_worker(t) == home ? get_session(t, &order) : task_on(t, home, get_session, &order);
+    if (e) {
+        buf_done(&order.id);
+        return e;
+    }
+    side_forget(side, share);
+    s = NEW(struct session);
+    s->share = share;
+    s->id = str_from(mem_text(order.id.p, order.id.n), order.id.n);
+    buf_done(&order.id);
+    idmap_put(&side->sessions, share, s);
+    *out = s->id;
+    return OK;
+}
+
+/* ---- probing (P-059) ------------------------------------------------------------------- */
+
+static err_t probe_modern(struct task *t, struct upstream *u, bool *out_modern) {
+    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    SCOPED(buf_done) struct buf message = { 0 };
+    SCOPED(buf_done) struct buf text = { 0 };
+    handshake_discover(&message, "1");
+    struct post p = { .revision = LATEST_MODERN, .method = METHOD_DISCOVER };
+    TRY(post_once(t, u, &p, buf_view(&message), &r));
+    int status = r.status;
+    if (status == 401 || status == 403 || status >= 500)
+        return refused(status);
+    struct envelope answer;
+    if (read_answer(t, &r, S("1"), &text, &answer))
+        return task_cancelled(t) ? ERR(CANCELLED, "stopped") : OK; /* not a modern server: try initialize */
+    if (answer.kind == ENVELOPE_RESULT && status == 200) {
+        *out_modern = true;
+        return handshake_read_discover(&u->info_arena, answer.result, &u->info);
+    }
+    enum revision mutual;
+    if (answer.kind == ENVELOPE_ERROR && handshake_is_modern_error(answer.error, &mutual))
+        return ERR(UPSTREAM, "it speaks a modern revision, but none that we do: %.*s",
+                   (int)(answer.error.n < 160 ? answer.error.n : 160), answer.error.p);
+    return OK;
+}
+
+static err_t http_probe(struct task *t, struct upstream *u) {
+    SCOPED(deadline_scope) struct deadline d = deadline_push(t, u->conf->timeout);
+    bool modern = false;
+    TRY(probe_modern(t, u, &modern));
+    if (modern)
+        return OK;
+    struct str id;
+    TRY_WRAP(open_session(t, u, &u->info_arena, &u->info, &id), "initialize");
+    struct http_link *link = link_of(u);
+    struct session *s = NEW(struct session);
+    s->id = str_from(mem_text(id.p, id.n), id.n);
+    session_free(idmap_put(&link->sessions, 0, s));
+    side_forget(upstream_side(u, task_worker(t)), 0);
+    return OK;
+}
+
+/* ---- calls ----------------------------------------------------------------------------- */
+
+static struct post call_post(const struct upstream_call *c, enum revision revision) {
+    const struct upstream_request *r = c->request;
+    return (struct post){
+        .revision = revision, .session = c->session, .method = r->method, .name = r->name,
+        .param_headers = r->param_headers, .traceparent = r->traceparent,
+    };
+}
+
+static bool legacy(const struct upstream *u) {
+    return revision_era((enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed)) == ERA_LEGACY;
+}
+
+static err_t send_call(struct task *t, struct upstream_call *c, struct str stale) {
+    struct upstream *u = c->upstream;
+    enum revision revision = (enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed);
+    if (legacy(u))
+        TRY(session_for(t, u, c->request->share, stale, &c->session));
+    struct post p = call_post(c, revision);
+    return post(t, u, &p, c->request->message, c->request->pieces,
+                c->request->safe ? HTTP_SAFE : 0, &c->reply);
+}
+
+static err_t http_begin(struct task *t, struct upstream_call *c) {
+    if (!c->upstream->impl || atomic_load(&c->upstream->revision) == REV_NONE)
+        return ERR(UNAVAILABLE, "not connected yet");
+    TRY(send_call(t, c, (struct str){ 0 }));
+    if (c->reply.status == 404 && c->session.n) {
+        struct str stale = c->session;
+        SCOPED(buf_done) struct buf copy = { 0 };
+        buf_str(&copy, stale);
+        http_reply_done(&c->reply);
+        TRY(send_call(t, c, buf_view(&copy)));
+    }
+    c->streaming = c->reply.event_stream;
+    if (c->reply.status == 202)
+        return ERR(UPSTREAM, "it accepted the request without answering it (HTTP 202)");
+    if (c->streaming && c->reply.status != 200)
+        return refused(c->reply.status);
+    return OK;
+}
+
+static err_t next_whole(struct task *t, struct upstream_call *c, struct envelope *out) {
+    int status = c->reply.status;
+    if (status >= 500 || status == 401 || status == 403 || status == 429)
+        return refused(status);
+    struct str body;
+    TRY(http_reply_body(t, &c->reply, (size_t)c->upstream->conf->max_answer, &body));
+    enum envelope_fault f = envelope_scan_answer(body, str_of(c->request->id_text), SCAN_WHOLE,
+                                                 (struct envelope_limits){ 0 }, out);
+    if (f && status != 200)
+        return refused(status);
+    return f ? ERR(UPSTREAM, "the answer is no JSON-RPC response to our request: %s", envelope_fault_text(f)) : OK;
+}
+
+/* A question in mid-call: no capability was declared, so the honest answer is "method not
+ * found" (P-432), and {} to a ping (P-245). Sent on its own, by a task of its own. */
+struct side_post {
+    struct upstream *upstream;
+    struct buf message, session;
+};
+
+static void run_side_post(struct task *t, void *arg) {
+    struct side_post *s = arg;
+    SCOPED(deadline_scope) struct deadline d = deadline_push(t, 5 * NANOS_SEC);
+    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    struct post p = { .revision = (enum revision)atomic_load(&s->upstream->revision), .session = buf_view(&s->session) };
+    err_t e = post_once(t, s->upstream, &p, buf_view(&s->message), &r);
+    if (e)
+        log_debug("upstream did not take a message", F("upstream", s->upstream->conf->name), F("error", e->text));
+    buf_done(&s->message);
+    buf_done(&s->session);
+    upstream_unref(s->upstream);
+    free(s);
+}
+
+static struct side_post *side_post_new(struct upstream *u, struct str session) {
+    struct side_post *s = NEW(struct side_post);
+    s->upstream = upstream_ref(u);
+    buf_str(&s->session, session);
+    return s;
+}
+
+static void side_post_send(struct worker *w, struct side_post *s) {
+    if (task_spawn(w, run_side_post, s))
+        return;
+    buf_done(&s->message);
+    buf_done(&s->session);
+    upstream_unref(s->upstream);
+    free(s);
+}
+
+static void answer_question(struct upstream_call *c, const struct envelope *m) {
+    struct side_post *s = side_post_new(c->upstream, c->session);
+    if (str_eq(m->method, S("ping")))
+        buf_fmt(&s->message, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{}}", STR(m->id));
+    else
+        buf_fmt(&s->message, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32601,"
+                             "\"message\":\"the client offers no %.*s\"}}", STR(m->id), STR(m->method));
+    side_post_send(c->worker, s);
+}
+
+/* True when the message is one that the caller wants. */
+static bool take_event(struct upstream_call *c, struct str data, struct envelope *out) {
+    if (envelope_scan(data, (struct envelope_limits){ 0 }, out) != ENVELOPE_NONE) {
+        log_warn("upstream sent a broken event", F("upstream", c->upstream->conf->name));
+        return false;
+    }
+    switch (out->kind) {
+    case ENVELOPE_NOTIFICATION:
+        return true;
+    case ENVELOPE_RESULT:
+    case ENVELOPE_ERROR:
+        return !out->id.p || str_eq(out->id, str_of(c->request->id_text));
+    case ENVELOPE_REQUEST:
+        if (legacy(c->upstream)) /* a modern server must not ask on the wire (P-164) */
+            answer_question(c, out);
+        return false;
+    case ENVELOPE_BATCH:
+        return false;
+    }
+    return false;
+}
+
+static err_t next_event(struct task *t, struct upstream_call *c, struct envelope *out) {
+    struct sse_event event;
+    c->sse.limit = (size_t)c->upstream->conf->max_answer;
+    for (;;) {
+        err_t e = OK;
+        while (sse_next(&c->sse, &c->rest, &event, &e))
+            if (take_event(c, event.data, out))
+                return OK;
+        TRY(e);
+        TRY(http_reply_next(t, &c->reply, &c->rest));
+        if (!c->rest.n)
+            return ERR(CLOSED, "the event stream ended without an answer");
+    }
+}
+
+static err_t http_next(struct task *t, struct upstream_call *c, struct envelope *out) {
+    return c->streaming ? next_event(t, c, out) : next_whole(t, c, out);
+}
+
+/* Legacy servers take silence for patience: they are told (P-243); for modern ones the
+ * closed connection says it (P-244). */
+static void cancel_upstream(struct upstream_call *c, struct upstream *u) {
+    if (!legacy(u) || c->request->method == METHOD_INITIALIZE)
+        return;
+    struct side_post *s = side_post_new(u, c->session);
+    buf_fmt(&s->message, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":"
+                         "{\"requestId\":%s,\"reason\":\"the caller gave up\"}}", c->request->id_text);
+    side_post_send(c->worker, s);
+}
+
+static void http_end(struct upstream_call *c, struct upstream *u) {
+    if (c->began && !c->answered)
+        cancel_upstream(c, u);
+    http_reply_done(&c->reply);
+    sse_done(&c->sse);
+}
+
+/* ---- changes --------------------------------------------------------------------------- */
+
+static bool says_changed(struct str data) {
+    struct envelope m;
+    if (envelope_scan(data, (struct envelope_limits){ 0 }, &m) != ENVELOPE_NONE)
+        return false;
+    enum method method = method_parse(m.method);
+    return method == METHOD_N_TOOLS_CHANGED || method == METHOD_N_PROMPTS_CHANGED ||
+           method == METHOD_N_RESOURCES_CHANGED;
+}
+
+/* Reads the stream until it names a change (OK) or ends (CLOSED). */
+static err_t read_changes(struct task *t, struct http_reply *r) {
+    SCOPED(sse_done) struct sse_parser sse = { 0 };
+    struct sse_event event;
+    for (;;) {
+        struct str bytes;
+        err_t e = OK;
+        TRY(http_reply_next(t, r, &bytes));
+        if (!bytes.n)
+            return ERR(CLOSED, "the stream of changes ended");
+        while (sse_next(&sse, &bytes, &event, &e))
+            if (says_changed(event.data))
+                return OK;
+        TRY(e);
+    }
+}
+
+static err_t open_changes(struct task *t, struct upstream *u, struct http_reply *r) {
+    if (!legacy(u)) {
+        SCOPED(buf_done) struct buf message = { 0 };
+        buf_str(&message, S("{\"jsonrpc\":\"2.0\",\"id\":\"changes\",\"method\":\"subscriptions/listen\",\"params\":"
+                            "{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
+                            "\"resourcesListChanged\":true},\"_meta\":"));
+        modern_meta(&message, u->info.revision);
+        buf_str(&message, S("}}"));
+        struct post p = { .revision = u->info.revision, .method = METHOD_LISTEN };
+        return post_once(t, u, &p, buf_view(&message), r);
+    }
+    struct str session;
+    TRY(session_for(t, u, 0, (struct str){ 0 }, &session));
+    SCOPED(buf_done) struct buf head = { 0 };
+    buf_str(&head, buf_view(&link_of(u)->get_prefix));
+    if (u->info.revision >= R06)
+        buf_fmt(&head, "mcp-protocol-version: %.*s\r\n", STR(revision_text(u->info.revision)));
+    if (session.n)
+        buf_fmt(&head, "mcp-session-id: %.*s\r\n", STR(session));
+    buf_str(&head, S("\r\n"));
+    struct str piece = buf_view(&head);
+    return http_call(t, pool_of(u, task_worker(t)), &piece, 1, HTTP_SAFE, r);
+}
+
+/* OK: list again. Without a stream of changes that is done once in a while. */
+static err_t http_watch(struct task *t, struct upstream *u) {
+    if (!u->info.has.list_changed)
+        return task_sleep(t, RELIST);
+    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    err_t e = open_changes(t, u, &r);
+    if (!e && r.status == 200 && r.event_stream)
+        e = read_changes(t, &r);
+    else if (!e)
+        return task_sleep(t, RELIST);
+    if (e && e->kind == ERR_CLOSED) /* changes may have been missed meanwhile: list (P-115) */
+        return task_sleep(t, NANOS_SEC);
+    return e;
+}
+
+static void http_stop(struct task *t, struct upstream *u) {
+    struct http_link *link = link_of(u);
+    if (!link)
+        return;
+    uint64_t share;
+    void *s;
+    for (size_t i = 0; idmap_next(&link->sessions, &i, &share, &s);)
+        session_free(s);
+    idmap_done(&link->sessions);
+}
+
+static void http_side_close(struct worker *w, struct upstream *u) {
+    struct upstream_side *side = upstream_side(u, w);
+    uint64_t share;
+    void *s;
+    for (size_t i = 0; idmap_next(&side->sessions, &i, &share, &s);)
+        session_free(s);
+    idmap_done(&side->sessions);
+    http_pool_free(side->pool);
+    side->pool = NULL;
+}
+
+/* The last reference is gone: nobody reads the link any more. */
+static void http_free(struct upstream *u) {
+    struct http_link *link = link_of(u);
+    if (!link)
+        return;
+    if (link->tls)
+        tls_context_unref(link->tls);
+    buf_done(&link->prefix);
+    buf_done(&link->get_prefix);
+    free(link);
+}
+
+const struct upstream_ops upstream_http = {
+    .kind = "http",
+    .start = http_start,
+    .probe = http_probe,
+    .watch = http_watch,
+    .stop = http_stop,
+    .begin = http_begin,
+    .next = http_next,
+    .end = http_end,
+    .side_close = http_side_close,
+    .free = http_free,
+};
