@@ -10,6 +10,9 @@
  *       FIELD(struct limits, call, DURATION, "30s", "1ms..10m", 0, "Longest wait for one call."),
  *   };
  *
+ * An alias is a row of its own with the same member, FIELD_HIDDEN, after the row that it
+ * stands for. A member that is null counts as absent, but for FIELD_JSON.
+ *
  * Threads  rows are constant
  * Memory   everything read is in the arena given, or borrowed from the document
  * Errors   all problems of a document are collected, each with its path and what is allowed
@@ -42,6 +45,7 @@ enum field_flags {
     FIELD_RESTART = 1 << 1,   /* a reload that changes it is refused with "needs a restart" */
     FIELD_HIDDEN = 1 << 2,    /* accepted, not in reference pages: aliases */
     FIELD_LATER = 1 << 3,     /* accepted with a warning: the part is not built */
+    FIELD_PRIVATE = 1 << 4,   /* STRS, PAIRS: values are written back as "***" (headers, environment) */
 };
 
 struct str_list {
@@ -76,38 +80,41 @@ struct field {
     size_t count, size;
 };
 
-#define FIELD(type, member, kind, fallback_, range_, flags_, help_)                                \
+#define FIELD(of, member, kind, fallback_, range_, flags_, help_)                                  \
     {                                                                                              \
-        .name = #member, .type = FIELD_##kind, .offset = offsetof(type, member),                   \
+        .name = #member, .type = FIELD_##kind, .offset = offsetof(of, member),                     \
         .fallback = fallback_, .range = range_, .flags = flags_, .help = help_                     \
     }
 /* The same with a spelling of its own, such as a JSON key with upper case. */
-#define FIELD_AS(name_, type, member, kind, fallback_, range_, flags_, help_)                      \
+#define FIELD_AS(name_, of, member, kind, fallback_, range_, flags_, help_)                        \
     {                                                                                              \
-        .name = name_, .type = FIELD_##kind, .offset = offsetof(type, member),                     \
+        .name = name_, .type = FIELD_##kind, .offset = offsetof(of, member),                       \
         .fallback = fallback_, .range = range_, .flags = flags_, .help = help_                     \
     }
-#define FIELD_CHOICE(type, member, words_, fallback_, flags_, help_)                               \
+#define FIELD_CHOICE(of, member, words_, fallback_, flags_, help_)                                 \
     {                                                                                              \
-        .name = #member, .type = FIELD_WORD, .offset = offsetof(type, member),                     \
+        .name = #member, .type = FIELD_WORD, .offset = offsetof(of, member),                       \
         .fallback = fallback_, .flags = flags_, .help = help_, .words = words_                     \
     }
 /* kind is OBJECT, MAP or LIST; rows is an array of rows, item the C type they describe. */
-#define FIELD_NEST(type, member, kind, rows, item, flags_, help_)                                  \
+#define FIELD_NEST(of, member, kind, rows, item, flags_, help_)                                    \
     {                                                                                              \
-        .name = #member, .type = FIELD_##kind, .offset = offsetof(type, member), .flags = flags_,  \
+        .name = #member, .type = FIELD_##kind, .offset = offsetof(of, member), .flags = flags_,    \
         .help = help_, .fields = rows, .count = ARRAY_SIZE(rows), .size = sizeof(item)             \
     }
 
-/* What is wrong with a document. `at` is the value concerned (NULL: its parent lacks it). */
+/* What is wrong with a document. `at` is the value concerned (NULL: its parent lacks it).
+ * Messages never quote a string of the document: it may be an expanded secret. */
 struct field_problem {
     struct str path;    /* "upstreams.files.timeout" */
     struct str message; /* what is wrong, what is allowed, "did you mean …?" */
-    json at;
+    json at, parent;    /* parent: the object or array that holds or lacks it, NULL at the top */
     bool warning;       /* FIELD_LATER */
 };
 struct field_problems {
     struct arena *arena; /* set by the caller */
+    bool lenient;        /* set by the caller, for files: "8080" is a number too, as ${PORT}
+                          * expands to text, and 1.0 is a text too, as YAML has it */
     struct field_problem items[32];
     size_t n, errors; /* beyond 32 only counted */
 };
@@ -121,7 +128,9 @@ void field_defaults(const struct field *rows, size_t n, void *out, struct arena 
 void field_read(const struct field *rows, size_t n, json object, struct str path, void *out,
                 struct arena *a, struct field_problems *problems);
 
-/* Reads one value given as text, as on a command line or in the environment. */
+/* Reads one value given as text, as on a command line or in the environment: lists as
+ * "a,b" or JSON, pairs as "name=value,…" or JSON, whatever else is nested as JSON. `out` is
+ * the struct, as in field_read. */
 err_t field_set(const struct field *row, struct str text, void *out, struct arena *a);
 
 /* INVALID with the first problem as text; OK when there is none. */
@@ -130,12 +139,14 @@ err_t field_problems_err(const struct field_problems *problems);
 /* One JSON object, secrets as "***". */
 void field_write(const struct field *rows, size_t n, const void *in, struct jw *w);
 
-/* {"type":"object","properties":…,"required":…,"additionalProperties":false} */
+/* {"type":"object","properties":…,"required":…,"additionalProperties":false}, without
+ * FIELD_HIDDEN rows */
 void field_schema(const struct field *rows, size_t n, struct jw *w);
 
 /* What the range and type allow, for messages and pages: "a duration from 1ms to 10m". */
 struct str field_allowed(const struct field *row, struct arena *a);
 
-/* The row of that name, or NULL; and the closest name when there is none within 3 edits. */
+/* The row of that name, or NULL; and the row with the closest name within 3 edits (fewer for
+ * short names), or NULL. */
 const struct field *field_find(const struct field *rows, size_t n, struct str name);
 const struct field *field_closest(const struct field *rows, size_t n, struct str name);

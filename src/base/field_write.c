@@ -1,0 +1,300 @@
+/* field_write.c - rows of field.h: writing values back, JSON Schema, words for people. */
+#include "base/field_value.h"
+#include "base/mem.h"
+
+#define HIDDEN_VALUE S("***")
+
+static const void *member(const void *in, const struct field *row) {
+    return (const char *)in + row->offset;
+}
+
+/* ---- values ---------------------------------------------------------------------- */
+
+static void write_strs(const struct field *row, const struct str_list *list, struct jw *w) {
+    jw_array(w);
+    for (size_t i = 0; i < list->n; i++)
+        jw_string(w, row->flags & FIELD_PRIVATE ? HIDDEN_VALUE : list->items[i]);
+    jw_array_end(w);
+}
+
+static void write_pairs(const struct field *row, const struct pair_list *list, struct jw *w) {
+    jw_object(w);
+    for (size_t i = 0; i < list->n; i++) {
+        jw_key(w, list->items[i].name);
+        jw_string(w, row->flags & FIELD_PRIVATE ? HIDDEN_VALUE : list->items[i].value);
+    }
+    jw_object_end(w);
+}
+
+static void write_items(const struct field *row, const struct item_list *list, struct jw *w) {
+    bool map = row->type == FIELD_MAP;
+    (map ? jw_object : jw_array)(w);
+    for (size_t i = 0; i < list->n; i++) {
+        const void *item = (const char *)list->items + i * row->size;
+        if (map)
+            jw_key(w, *(const struct str *)item);
+        field_write(row->fields, row->count, item, w);
+    }
+    (map ? jw_object_end : jw_array_end)(w);
+}
+
+static void write_spelled(const struct field *row, const void *value, struct jw *w) {
+    SCOPED(arena_scope) struct arena a;
+    char storage[128];
+    arena_init(&a, storage, sizeof(storage));
+    jw_string(w, field_spell(row, value, &a));
+}
+
+static void write_value(const struct field *row, const void *value, struct jw *w) {
+    switch (row->type) {
+    case FIELD_BOOL:
+        jw_bool(w, *(const bool *)value);
+        return;
+    case FIELD_INT:
+        jw_int(w, *(const int64_t *)value);
+        return;
+    case FIELD_DOUBLE:
+        jw_double(w, *(const double *)value);
+        return;
+    case FIELD_SECRET:
+        jw_string(w, ((const struct str *)value)->n ? HIDDEN_VALUE : S(""));
+        return;
+    case FIELD_STRS:
+        write_strs(row, value, w);
+        return;
+    case FIELD_PAIRS:
+        write_pairs(row, value, w);
+        return;
+    case FIELD_OBJECT:
+        field_write(row->fields, row->count, value, w);
+        return;
+    case FIELD_MAP:
+    case FIELD_LIST:
+        write_items(row, value, w);
+        return;
+    case FIELD_JSON:
+        jw_value(w, *(const json *)value);
+        return;
+    default:
+        write_spelled(row, value, w);
+    }
+}
+
+static bool is_zero(const struct field *row, const void *value) {
+    static const char zero[sizeof(struct str)];
+    return field_is_text(row) ? ((const struct str *)value)->n == 0
+                              : memcmp(value, zero, field_size(row)) == 0;
+}
+
+/* What was never given and has no default is left out: an absent document, and an empty
+ * value that reading would refuse. */
+static bool is_absent(const struct field *row, const void *value) {
+    if (row->fallback || row->type == FIELD_OBJECT || !is_zero(row, value))
+        return false;
+    return row->type == FIELD_JSON || row->type == FIELD_TIME || !field_in_range(row, value);
+}
+
+void field_write(const struct field *rows, size_t n, const void *in, struct jw *w) {
+    jw_object(w);
+    for (size_t i = 0; i < n; i++) {
+        if (field_is_alias(rows, i) || is_absent(&rows[i], member(in, &rows[i])))
+            continue;
+        jw_key(w, str_of(rows[i].name));
+        write_value(&rows[i], member(in, &rows[i]), w);
+    }
+    jw_object_end(w);
+}
+
+/* ---- words for people -------------------------------------------------------------- */
+
+static struct str words_of(const struct field *row, struct arena *a) {
+    SCOPED(buf_done) struct buf out = { 0 };
+    buf_str(&out, S("one of "));
+    for (size_t i = 0; row->words[i]; i++)
+        buf_fmt(&out, "%s\"%s\"", i ? ", " : "", row->words[i]);
+    return arena_dup(a, buf_view(&out));
+}
+
+/* Noun, the unit behind the bounds, and what stands there when there is no range. */
+static const struct {
+    const char *noun, *of, *unit, *open;
+} phrases[] = {
+    [FIELD_BOOL] = { "true or false", "", "", "" },
+    [FIELD_INT] = { "an integer", "", "", "" },
+    [FIELD_DOUBLE] = { "a number", "", "", "" },
+    [FIELD_STR] = { "a text", "of ", " characters", "" },
+    [FIELD_SECRET] = { "a text", "of ", " characters", "" },
+    [FIELD_DURATION] = { "a duration", "", "", " such as 30s, 5m or 1h" },
+    [FIELD_BYTES] = { "a size", "", "", " such as 64KiB or 4MiB" },
+    [FIELD_RATE] = { "a rate", "", ", or \"off\"", " such as 100/s or 6000/m, or \"off\"" },
+    [FIELD_WORD] = { "", "", "", "" },
+    [FIELD_STRS] = { "an array of texts", "of ", " entries", "" },
+    [FIELD_PAIRS] = { "an object of texts", "of ", " entries", "" },
+    [FIELD_OBJECT] = { "an object", "", "", "" },
+    [FIELD_MAP] = { "an object of objects, one for each name", "of ", " entries", "" },
+    [FIELD_LIST] = { "an array of objects", "of ", " entries", "" },
+    [FIELD_JSON] = { "any JSON value", "", "", "" },
+    [FIELD_TIME] = { "a date and time", "", "", " such as 2026-07-28T12:00:00Z" },
+};
+
+struct str field_allowed(const struct field *row, struct arena *a) {
+    const char *noun = phrases[row->type].noun, *unit = phrases[row->type].unit;
+    const char *of = phrases[row->type].of;
+    struct str low = S(""), high = S("");
+    if (row->type == FIELD_WORD)
+        return words_of(row, a);
+    if (row->range)
+        field_range(row, &low, &high);
+    if (low.n && high.n)
+        return arena_fmt(a, "%s %s%.*s to %.*s%s", noun, *of ? of : "from ", STR(low), STR(high), unit);
+    if (low.n)
+        return arena_fmt(a, "%s %sat least %.*s%s", noun, *of ? of : "of ", STR(low), unit);
+    if (high.n)
+        return arena_fmt(a, "%s %sat most %.*s%s", noun, *of ? of : "of ", STR(high), unit);
+    return arena_fmt(a, "%s%s", noun, phrases[row->type].open);
+}
+
+/* ---- JSON Schema ------------------------------------------------------------------- */
+
+/* Keywords of JSON Schema 2020-12 for the bounds; durations, sizes and rates are strings to
+ * it, so their bounds stand in the description. */
+static const struct {
+    const char *type, *low, *high;
+} schemas[] = {
+    [FIELD_BOOL] = { "\"boolean\"", NULL, NULL },
+    [FIELD_INT] = { "\"integer\"", "minimum", "maximum" },
+    [FIELD_DOUBLE] = { "\"number\"", "minimum", "maximum" },
+    [FIELD_STR] = { "\"string\"", "minLength", "maxLength" },
+    [FIELD_SECRET] = { "\"string\"", "minLength", "maxLength" },
+    [FIELD_DURATION] = { "[\"string\",\"number\"]", NULL, NULL },
+    [FIELD_BYTES] = { "[\"string\",\"integer\"]", NULL, NULL },
+    [FIELD_RATE] = { "\"string\"", NULL, NULL },
+    [FIELD_WORD] = { "\"string\"", NULL, NULL },
+    [FIELD_STRS] = { "\"array\"", "minItems", "maxItems" },
+    [FIELD_PAIRS] = { "\"object\"", "minProperties", "maxProperties" },
+    [FIELD_OBJECT] = { NULL, NULL, NULL },
+    [FIELD_MAP] = { "\"object\"", "minProperties", "maxProperties" },
+    [FIELD_LIST] = { "\"array\"", "minItems", "maxItems" },
+    [FIELD_JSON] = { NULL, NULL, NULL },
+    [FIELD_TIME] = { "\"string\"", NULL, NULL },
+};
+
+static void describe(const struct field *row, struct jw *w) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    struct str help = str_of(row->help);
+    bool in_words = row->type == FIELD_DURATION || row->type == FIELD_BYTES || row->type == FIELD_RATE;
+    if (in_words) {
+        struct str stem = str_ends(help, S(".")) ? str_head(help, help.n - 1) : help;
+        help = arena_fmt(&a, "%.*s (%.*s).", STR(stem), STR(field_allowed(row, &a)));
+    }
+    if (help.n)
+        jw_put_string(w, "description", help);
+}
+
+static void schema_bounds(const struct field *row, struct jw *w) {
+    struct str low, high;
+    if (!row->range || !schemas[row->type].low)
+        return;
+    field_range(row, &low, &high);
+    if (low.n)
+        jw_put_raw(w, schemas[row->type].low, low);
+    if (high.n)
+        jw_put_raw(w, schemas[row->type].high, high);
+}
+
+static void schema_inside(const struct field *row, struct jw *w) {
+    switch (row->type) {
+    case FIELD_WORD:
+        jw_key(w, S("enum"));
+        jw_array(w);
+        for (size_t i = 0; row->words[i]; i++)
+            jw_string(w, str_of(row->words[i]));
+        jw_array_end(w);
+        return;
+    case FIELD_STRS:
+        jw_put_raw(w, "items", S("{\"type\":\"string\"}"));
+        return;
+    case FIELD_PAIRS:
+        jw_put_raw(w, "additionalProperties", S("{\"type\":[\"string\",\"number\",\"boolean\"]}"));
+        return;
+    case FIELD_MAP:
+    case FIELD_LIST:
+        jw_key(w, row->type == FIELD_MAP ? S("additionalProperties") : S("items"));
+        field_schema(row->fields, row->count, w);
+        return;
+    case FIELD_TIME:
+        jw_put_string(w, "format", S("date-time"));
+        return;
+    case FIELD_SECRET:
+        jw_put_bool(w, "writeOnly", true);
+        return;
+    default:
+        return;
+    }
+}
+
+static void schema_default(const struct field *row, struct jw *w) {
+    if (!row->fallback || row->type == FIELD_SECRET)
+        return;
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    void *value = arena_zero(&a, field_size(row));
+    struct field here = *row;
+    here.offset = 0;
+    if (field_set(&here, str_of(row->fallback), value, &a))
+        return;
+    jw_key(w, S("default"));
+    write_value(&here, value, w);
+}
+
+static void schema_members(const struct field *rows, size_t n, struct jw *w);
+
+static void schema_of(const struct field *row, struct jw *w) {
+    jw_object(w);
+    if (row->type == FIELD_OBJECT)
+        schema_members(row->fields, row->count, w);
+    else if (schemas[row->type].type)
+        jw_put_raw(w, "type", str_of(schemas[row->type].type));
+    describe(row, w);
+    schema_bounds(row, w);
+    schema_inside(row, w);
+    schema_default(row, w);
+    jw_object_end(w);
+}
+
+static void schema_required(const struct field *rows, size_t n, struct jw *w) {
+    size_t listed = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!(rows[i].flags & FIELD_REQUIRED) || (rows[i].flags & FIELD_HIDDEN))
+            continue;
+        if (listed++ == 0) {
+            jw_key(w, S("required"));
+            jw_array(w);
+        }
+        jw_string(w, str_of(rows[i].name));
+    }
+    if (listed)
+        jw_array_end(w);
+}
+
+static void schema_members(const struct field *rows, size_t n, struct jw *w) {
+    jw_put_string(w, "type", S("object"));
+    jw_key(w, S("properties"));
+    jw_object(w);
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].flags & FIELD_HIDDEN)
+            continue;
+        jw_key(w, str_of(rows[i].name));
+        schema_of(&rows[i], w);
+    }
+    jw_object_end(w);
+    schema_required(rows, n, w);
+    jw_put_bool(w, "additionalProperties", false);
+}
+
+void field_schema(const struct field *rows, size_t n, struct jw *w) {
+    jw_object(w);
+    schema_members(rows, n, w);
+    jw_object_end(w);
+}
