@@ -32,7 +32,8 @@ void *arena_zero(struct arena *a, size_t n);
 /* Copies; arena_text adds a NUL for C interfaces. */
 struct str arena_dup(struct arena *a, struct str s);
 char *arena_text(struct arena *a, struct str s);
-struct str arena_fmt(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct str arena_fmt(struct arena *a, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 struct str arena_vfmt(struct arena *a, const char *format, va_list args);
 
 #define ARENA_NEW(a, type) ((type *)arena_zero((a), sizeof(type)))

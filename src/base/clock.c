@@ -60,11 +60,13 @@ struct str clock_rfc3339(nanos wall, char out[CLOCK_TEXT]) {
     return str_from(out, (size_t)(at - out));
 }
 
-/* Longest first: the first unit that divides a duration gives its shortest spelling. */
-static const struct unit {
+struct unit {
     struct str name;
     nanos length;
-} units[] = {
+};
+
+/* Longest first: the first unit that divides a duration gives its shortest spelling. */
+static const struct unit units[] = {
     { S_INIT("d"), 86400 * NANOS_SEC },
     { S_INIT("h"), 3600 * NANOS_SEC },
     { S_INIT("m"), 60 * NANOS_SEC },

@@ -135,7 +135,8 @@ void crypto_hmac(const uint8_t key[SHA256_SIZE], struct str data, uint8_t out[SH
 
 /* One output block is all that 32 bytes take: T(1) = HMAC(PRK, info | 0x01), where
  * PRK = HMAC(salt, master) and the salt that is not given is 32 zeros (RFC 5869 §2.2, §2.3). */
-void crypto_derive(const uint8_t master[SHA256_SIZE], const char *purpose, uint8_t out[SHA256_SIZE]) {
+void crypto_derive(const uint8_t master[SHA256_SIZE], const char *purpose,
+                   uint8_t out[SHA256_SIZE]) {
     static const uint8_t no_salt[SHA256_SIZE];
     uint8_t prk[SHA256_SIZE];
     SCOPED(buf_done) struct buf info = { 0 };
@@ -182,7 +183,8 @@ static bool gcm_run(const struct sealed *m, const uint8_t *key, struct str bound
              EVP_CipherUpdate(ctx, m->out, &n, m->in, (int)m->n),
          "AES-256-GCM");
     if (!encrypt)
-        must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG, (void *)m->tag), "AES-256-GCM");
+        must(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG, (void *)m->tag),
+             "AES-256-GCM");
     return EVP_CipherFinal_ex(ctx, m->out + m->n, &n) == 1;
 }
 
@@ -191,7 +193,8 @@ static uint8_t *grown(struct buf *b, size_t n) {
     return (uint8_t *)b->p + b->n;
 }
 
-void crypto_seal(const struct seal_ring *ring, struct str bound, struct str plain, struct buf *out) {
+void crypto_seal(const struct seal_ring *ring, struct str bound, struct str plain,
+                 struct buf *out) {
     assert(ring->count > 0 && ring->count <= ARRAY_SIZE(ring->keys));
     SCOPED(buf_done) struct buf raw = { 0 };
     uint8_t *p = grown(&raw, SEAL_EXTRA + plain.n);
@@ -214,7 +217,8 @@ static const struct seal_key *ring_find(const struct seal_ring *ring, uint8_t id
     return NULL;
 }
 
-err_t crypto_open(const struct seal_ring *ring, struct str bound, struct str sealed, struct buf *out) {
+err_t crypto_open(const struct seal_ring *ring, struct str bound, struct str sealed,
+                  struct buf *out) {
     SCOPED(buf_done) struct buf raw = { 0 };
     if (!base64url_get(sealed, &raw) || raw.n < SEAL_EXTRA || raw.n > INT_MAX)
         return ERR(INVALID, "no sealed value");
@@ -237,8 +241,10 @@ err_t crypto_open(const struct seal_ring *ring, struct str bound, struct str sea
 
 /* ---- base64 and hex -------------------------------------------------------------- */
 
-static const char plain_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-static const char url_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char plain_letters[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char url_letters[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /* The value of a letter in the low six bits; above them the alphabets that have it. */
 #define IN_PLAIN 0x40

@@ -16,7 +16,8 @@ void crypto_random(void *p, size_t n); /* from the kernel; for keys, ids, nonces
 void crypto_sha256(struct str data, uint8_t out[SHA256_SIZE]);
 void crypto_hmac(const uint8_t key[SHA256_SIZE], struct str data, uint8_t out[SHA256_SIZE]);
 /* HKDF-SHA-256 (RFC 5869) without salt: one key per purpose out of the master key. */
-void crypto_derive(const uint8_t master[SHA256_SIZE], const char *purpose, uint8_t out[SHA256_SIZE]);
+void crypto_derive(const uint8_t master[SHA256_SIZE], const char *purpose,
+                   uint8_t out[SHA256_SIZE]);
 /* Constant time in n. */
 bool crypto_equal(const void *a, const void *b, size_t n);
 void crypto_wipe(void *p, size_t n);
@@ -35,7 +36,8 @@ struct seal_ring {
  * authenticated but not carried (kind, principal digest). */
 void crypto_seal(const struct seal_ring *ring, struct str bound, struct str plain, struct buf *out);
 /* Appends the plain text; INVALID when it is not ours, was changed, or is bound otherwise. */
-err_t crypto_open(const struct seal_ring *ring, struct str bound, struct str sealed, struct buf *out);
+err_t crypto_open(const struct seal_ring *ring, struct str bound, struct str sealed,
+                  struct buf *out);
 
 /* RFC 4648 without padding for url; with padding for the plain one. Decoders are strict:
  * false on any foreign byte, wrong padding or non-zero trailing bits. */

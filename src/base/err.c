@@ -8,20 +8,24 @@
 static _Thread_local struct err own_slot;
 static _Thread_local struct err *task_slot; /* NULL: the thread's own */
 
-static const struct kind_row {
+struct kind_row {
     int status;
     bool retry;
     const char *word;
-} kinds[] = {
+};
+
+static const struct kind_row kinds[] = {
 #define X(kind, status, retry, word) [ERR_##kind] = { status, retry, word },
     ERR_KINDS(X)
 #undef X
 };
 
-static const struct errno_row {
+struct errno_row {
     int number;
     enum err_kind kind;
-} by_errno[] = {
+};
+
+static const struct errno_row by_errno[] = {
     { ENOENT, ERR_NOT_FOUND },         { ENXIO, ERR_NOT_FOUND },
     { EACCES, ERR_DENIED },            { EPERM, ERR_DENIED },
     { EROFS, ERR_DENIED },             { EINVAL, ERR_INVALID },

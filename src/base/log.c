@@ -54,7 +54,8 @@ uint64_t log_dropped(void) {
 
 /* DEL and the C1 controls, which a terminal may obey and JSON lets pass. */
 static bool is_late_control(struct str s) {
-    return s.p[0] == 0x7f || (s.n > 1 && (uint8_t)s.p[0] == 0xc2 && ((uint8_t)s.p[1] & 0xe0) == 0x80);
+    return s.p[0] == 0x7f ||
+           (s.n > 1 && (uint8_t)s.p[0] == 0xc2 && ((uint8_t)s.p[1] & 0xe0) == 0x80);
 }
 
 static void put_clean(struct buf *b, struct str s) {
@@ -160,7 +161,8 @@ static void put_head(struct buf *b, const struct log_conf *c, nanos now, enum lo
     char text[CLOCK_TEXT];
     struct str time = clock_rfc3339(now, text);
     if (c->json) {
-        buf_fmt(b, "{\"time\":\"%.*s\",\"level\":\"%s\",\"event\":\"", STR(time), level_words[level]);
+        buf_fmt(b, "{\"time\":\"%.*s\",\"level\":\"%s\",\"event\":\"", STR(time),
+                level_words[level]);
         put_text(b, str_of(event));
         buf_char(b, '"');
         return;

@@ -39,7 +39,7 @@ static const double latency_bounds[] = { 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* everything below but own_shard */
 static struct shard *shards;                             /* all, forever */
-static struct shard *idle_shards;                        /* whose thread ended; the next one goes on */
+static struct shard *idle_shards;                        /* whose thread ended: for the next one */
 static uint32_t next_cell = 1;
 static struct bound_set bound_sets[BOUND_SETS]; /* set 0 is "no histogram" */
 static size_t bound_set_count = 1;
@@ -376,22 +376,31 @@ static const char *const kind_words[] = { "counter", "gauge", "histogram" };
 
 static void put_double(struct buf *out, double d) {
     char text[40];
+    int digits = 15;
     if (isnan(d) || isinf(d)) {
         buf_str(out, isnan(d) ? S("NaN") : d > 0 ? S("+Inf") : S("-Inf"));
-        return;
+    } else if (fabs(d) < 0x1p53 && d == floor(d)) {
+        buf_fmt(out, "%.0f", d);
+    } else {
+        do
+            snprintf(text, sizeof text, "%.*g", digits, d);
+        while (strtod(text, NULL) != d && ++digits <= 17);
+        buf_str(out, str_of(text));
     }
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, d);
-        if (strtod(text, NULL) == d)
-            break;
-    }
-    buf_str(out, str_of(text));
+}
+
+static size_t utf8_width(unsigned char lead) {
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xc2 || lead > 0xf4)
+        return 0;
+    return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
 /* Bytes of the UTF-8 sequence that s starts with, 0 when it is none (RFC 3629 §4). */
 static size_t utf8_sequence(struct str s) {
     const unsigned char *p = (const unsigned char *)s.p;
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+    size_t n = utf8_width(p[0]);
     if (n > s.n)
         return 0;
     for (size_t i = 1; i < n; i++)

@@ -23,7 +23,7 @@ struct metric_def {
     const char *name, *help;
     enum metric_kind kind;
     const char *labels[METRIC_LABELS]; /* NULL-terminated when fewer */
-    const double *bounds; /* histogram upper bounds, ascending, in the metric's unit; NULL: latency seconds */
+    const double *bounds; /* histogram: ascending, in the metric's unit; NULL: latency seconds */
     size_t bound_count;
     /* filled at run time; start zeroed */
     struct metric_state *state;

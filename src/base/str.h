@@ -53,7 +53,9 @@ static inline bool str_ends(struct str s, struct str suffix) {
 
 /* The part of s from offset `from` on, and at most n bytes of it; clamped to s. */
 static inline struct str str_skip(struct str s, size_t from) {
-    return from >= s.n ? (struct str){ s.p + s.n, 0 } : (struct str){ s.p + from, s.n - from };
+    if (from > s.n)
+        from = s.n;
+    return (struct str){ from ? s.p + from : s.p, s.n - from }; /* p may be NULL (C17 §6.5.6) */
 }
 
 static inline struct str str_head(struct str s, size_t n) {
