@@ -4,17 +4,20 @@
  * spliced, not rebuilt: number spelling, key order and unknown members survive (P-011,
  * P-013). The pass validates the whole text: UTF-8, control characters, escapes and
  * surrogate pairs, number and literal grammar, depth, and duplicate keys in the
- * envelope, in `params` and in `params._meta` (P-012). Blocks of 64 bytes are
- * classified with AVX2 where the processor has it (chosen at start), else SSE2 or plain
- * C; the masks idea is simdjson's (Langdale and Lemire, "Parsing Gigabytes of JSON per
- * Second", 2019), the UTF-8 check is Keiser and Lemire's (2020).
+ * envelope, in `params` and in `params._meta`, compared without their escapes (P-012).
+ * Blocks of 64 bytes are classified with AVX2 where the processor has it (chosen at start),
+ * else SSE2 or plain C; the masks idea is simdjson's (Langdale and Lemire, "Parsing
+ * Gigabytes of JSON per Second", 2019), the UTF-8 check is Keiser and Lemire's (2021).
+ *
+ * A fault of grammar wins over any other; among the rest the first in the list below. An id
+ * survives the faults of -32600 and -32602, so that the answer can carry it.
  *
  * Every slice points into the text given, raw: strings without their quotes and with
  * their escapes unresolved (`escaped` flags say where that matters), other values as
  * spelled. An absent member has p == NULL.
  *
  * Threads  any, no state
- * Memory   nothing is allocated; the text needs no padding
+ * Memory   nothing is allocated; the text needs no padding; under 2 KiB of stack
  * Waits    never
  */
 #pragma once
@@ -36,6 +39,7 @@ enum envelope_kind {
     X(SURROGATE, -32700, "a lone surrogate in a string")                                     \
     X(DEPTH, -32700, "nested deeper than the limit")                                         \
     X(DUPLICATE, -32600, "a key appears twice in the envelope, params or _meta")             \
+    X(CROWDED, -32600, "more than 128 unknown members in the envelope, params and _meta")    \
     X(EMPTY_BATCH, -32600, "an empty batch")                                                 \
     X(NOT_OBJECT, -32600, "not a JSON-RPC message: an object is expected")                   \
     X(VERSION, -32600, "member jsonrpc must be \"2.0\"")                                     \
@@ -60,16 +64,17 @@ struct envelope {
     struct str text;   /* without white space around it */
     struct str id;     /* raw token: 17 or "a" with its quotes; p == NULL when absent; null reads as absent */
     struct str method; /* inside its quotes */
-    struct str params; /* raw object with braces */
+    struct str params; /* raw object with braces; null reads as absent */
     /* members of params */
-    struct str name;      /* params.name, params.uri or params.taskId, whichever the message has
-                           * (name first, then uri, then taskId); inside its quotes */
+    struct str name;      /* what the method goes by, inside its quotes: params.uri for resources/…,
+                           * params.taskId for tasks/…, else params.name, else uri, else taskId */
     bool name_escaped;    /* name has escapes: compare after json_unquote */
-    struct str arguments; /* raw */
+    struct str uri, task_id; /* as they are there, inside their quotes */
+    struct str arguments; /* raw object; null reads as absent */
     struct str cursor;    /* raw, with quotes; a null cursor reads as absent */
     struct str meta;      /* raw object */
     /* members of params._meta */
-    struct str progress_token;      /* raw token */
+    struct str progress_token;      /* raw token; null reads as absent */
     struct str protocol_version;    /* io.modelcontextprotocol/protocolVersion, inside its quotes */
     struct str client_capabilities; /* …/clientCapabilities, raw */
     struct str client_info;         /* …/clientInfo, raw */
@@ -92,10 +97,15 @@ struct envelope_limits {
 enum envelope_fault envelope_scan(struct str text, struct envelope_limits limits, struct envelope *out);
 
 /* A response to a request that we sent as `id` (raw token). Texts up to `whole` bytes are
- * scanned wholly. Longer ones are trusted but for their frame: the id is looked for at
- * the start and as the tail `,"id":<id>}`; result or error is delimited by skipping with
- * the fast classifier only when neither place has it. On NONE, kind, id and result or
- * error are set; a response with another id is SHAPE. */
+ * scanned wholly. Longer ones are trusted but for their frame: jsonrpc and the id are looked
+ * for at the start and at the end (`,"id":<id>}`), and result or error is what is left
+ * between; only when that fails is such a text scanned wholly. A trusted result begins and
+ * ends with a brace and may be anything between: a hostile sender can hide further members
+ * of the envelope there, so give SIZE_MAX for `whole` where senders must not reach each
+ * other's answers.
+ * On NONE, kind, id (the slice given, when trusted) and result or error are set; an error
+ * without an id counts as ours and leaves id absent (P-007). A response with another id, or
+ * no response at all, is SHAPE; `out` then holds what it was. */
 enum envelope_fault envelope_scan_answer(struct str text, struct str id, size_t whole,
                                          struct envelope_limits limits, struct envelope *out);
 
