@@ -76,20 +76,27 @@ static bool is_simple_name(struct str s) {
     return s.n > 0;
 }
 
+void field_path_name(struct buf *path, struct str name) {
+    if (path->n)
+        buf_char(path, '.');
+    bool simple = is_simple_name(name);
+    buf_str(path, simple ? S("") : S("\""));
+    json_escape(path, str_head(name, 200));
+    buf_str(path, simple ? S("") : S("\""));
+}
+
+void field_path_index(struct buf *path, size_t index) {
+    buf_fmt(path, "[%zu]", index);
+}
+
 static void put_path(struct buf *out, const struct place *at) {
     if (!at)
         return;
     put_path(out, at->up);
-    if (!at->name.p) {
-        buf_fmt(out, "[%zu]", at->index);
-        return;
-    }
-    if (out->n)
-        buf_char(out, '.');
-    bool simple = is_simple_name(at->name);
-    buf_str(out, simple ? S("") : S("\""));
-    json_escape(out, str_head(at->name, 200));
-    buf_str(out, simple ? S("") : S("\""));
+    if (at->name.p)
+        field_path_name(out, at->name);
+    else
+        field_path_index(out, at->index);
 }
 
 static struct str path_of(const struct reader *r, const struct place *at) {

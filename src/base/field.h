@@ -128,6 +128,10 @@ void field_defaults(const struct field *rows, size_t n, void *out, struct arena 
 void field_read(const struct field *rows, size_t n, json object, struct str path, void *out,
                 struct arena *a, struct field_problems *problems);
 
+/* Appends ".name" (or "name" to an empty path; odd names in quotes) or "[index]". */
+void field_path_name(struct buf *path, struct str name);
+void field_path_index(struct buf *path, size_t index);
+
 /* Reads one value given as text, as on a command line or in the environment: lists as
  * "a,b" or JSON, pairs as "name=value,…" or JSON, whatever else is nested as JSON. `out` is
  * the struct, as in field_read. */

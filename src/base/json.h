@@ -91,6 +91,7 @@ void jw_put_raw(struct jw *w, const char *key, struct str valid_json);
 void jw_put_value(struct jw *w, const char *key, json v);
 /* Only the escaped inside of a string, no quotes. */
 void json_escape(struct buf *out, struct str s);
+bool json_is_utf8(struct str s); /* jw_string would keep it as it is */
 
 /* ---- cursor over validated text ------------------------------------------------- */
 

@@ -36,6 +36,17 @@ static size_t utf8_length(const unsigned char *p, size_t left) {
     return 0;
 }
 
+bool json_is_utf8(struct str s) {
+    const unsigned char *p = (const unsigned char *)s.p;
+    for (size_t i = 0; i < s.n;) {
+        size_t n = p[i] < 0x80 ? 1 : utf8_length(p + i, s.n - i);
+        if (n == 0)
+            return false;
+        i += n;
+    }
+    return true;
+}
+
 static bool is_plain(unsigned char c) {
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }

@@ -341,6 +341,9 @@ static void invalid_utf8_becomes_a_replacement_character(void **state) {
     assert_escaped(S("\xf4\x90\x80\x80"), FFFD FFFD FFFD FFFD);
     assert_escaped(S("\xe2\x82"), FFFD FFFD); /* cut */
     assert_escaped(S("\xf0\x90\x80\x80"), "\xf0\x90\x80\x80");
+    assert_true(json_is_utf8(S("a\xf0\x90\x80\x80\xc3\xa9")));
+    assert_true(json_is_utf8(S("")));
+    assert_false(json_is_utf8(S("a\xe2\x82")));
 }
 
 /* ---- cursor ---------------------------------------------------------------------- */
