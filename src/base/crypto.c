@@ -202,7 +202,7 @@ void crypto_seal(const struct seal_ring *ring, struct str bound, struct str plai
     p[1] = ring->keys[0].id;
     crypto_random(p + SEAL_HEAD, SEAL_NONCE);
     struct sealed m = { .head = p, .nonce = p + SEAL_HEAD, .n = plain.n };
-    m.in = plain.n ? (const uint8_t *)plain.p : p; /* NULL would end the cipher */
+    m.in = (const uint8_t *)plain.p;
     m.out = p + SEAL_HEAD + SEAL_NONCE;
     uint8_t *tag = m.out + plain.n;
     must(gcm_run(&m, ring->keys[0].key, bound, true), "AES-256-GCM");
