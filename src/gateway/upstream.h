@@ -15,6 +15,7 @@
  * Memory   reference-counted (atomic); a snapshot holds a reference
  */
 #pragma once
+#include "base/metric.h"
 #include "gateway/catalogue.h"
 #include "mcp/envelope.h"
 #include "net/http_client.h"
@@ -82,6 +83,7 @@ struct upstream_side { /* one worker's part of an upstream */
     struct http_pool *pool;
     uint64_t next_id;
     struct gate gate;        /* calls in flight: the worker's share of the upstream's bound */
+    metric_series ok_series; /* of its answers, found at the first */
     struct idmap sessions;   /* http, legacy: session ids by share that this worker knows */
 };
 

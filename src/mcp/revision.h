@@ -76,6 +76,7 @@ enum feature method_feature(enum method m);
 
 /* Logging levels (P-230), lowest first; -1 for anything else. */
 int log_level_parse(struct str name);
+struct str log_level_name(int level); /* of a valid one */
 
 /* JSON-RPC error codes by name (PROTOCOL §2). */
 enum rpc_code {

@@ -205,7 +205,7 @@ static void abandon(struct http_conn *hc) {
 static void on_end(struct conn *c, err_t e) {
     struct http_conn *hc = c->owner;
     struct http_request *r = hc->request;
-    if (r && r->detached) {
+    if (r && r->detached && !r->task) {
         r->on_gone(r);
         hc->server->busy--;
     }
@@ -217,7 +217,8 @@ static void on_end(struct conn *c, err_t e) {
     conn_close(c);
     hc->conn = NULL;
     r->gone = true;
-    r->on_gone(r);
+    if (!r->detached) /* else its task is about to return, and tells */
+        r->on_gone(r);
 }
 
 static void refuse(struct http_conn *hc, int status, const char *why);
@@ -464,12 +465,14 @@ void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_requ
     r->on_gone = on_gone;
 }
 
-void http_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
+bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
     struct http_conn *hc = r->conn;
-    if (r->gone || (send_chunk(r, pieces, n) == OK && conn_queued(hc->conn) <= LAG))
-        return;
-    if (!hc->conn->ended)
-        on_end(hc->conn, OK);
+    if (r->gone)
+        return !r->task; /* its task is about to return and tells */
+    if (send_chunk(r, pieces, n) == OK && conn_queued(hc->conn) <= LAG)
+        return true;
+    on_end(hc->conn, OK);
+    return false;
 }
 
 void http_stream_close(struct http_request *r) {

@@ -86,9 +86,10 @@ err_t http_stream_end(struct task *t, struct http_request *r);
 
 /* A stream that outlives its task: serve calls detach and returns; from then on any loop
  * callback or task of the worker pushes. `on_gone` runs once, when the client left or
- * lagged by more than 256 KiB; the request is gone when it returns. */
+ * lagged by more than 256 KiB; the request is gone when it returns. push returns false
+ * when that happened. */
 void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_request *r));
-void http_stream_push(struct http_request *r, const struct str *pieces, size_t n);
+bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n);
 /* Ends a detached stream properly; on_gone is not called. */
 void http_stream_close(struct http_request *r);
 

@@ -1,0 +1,194 @@
+/* admit.c - see admit.h. */
+#include "gateway/admit.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/metrics.h"
+#include <stdio.h>
+
+#define ALLOW_METHODS "GET, POST, DELETE, PUT, PATCH, OPTIONS"
+#define ALLOW_HEADERS                                                                              \
+    "authorization, content-type, accept, mcp-session-id, mcp-protocol-version, mcp-method, "      \
+    "mcp-name, last-event-id, traceparent, tracestate, baggage, idempotency-key, if-match"
+#define EXPOSE_HEADERS "mcp-session-id, www-authenticate, retry-after, etag"
+
+/* ---- refusals ----------------------------------------------------------------------------- */
+
+static void write_body(struct buf *b, enum refusal_style style, const char *word, struct str message) {
+    struct jw w = jw_init(b);
+    jw_object(&w);
+    if (style == REFUSE_RPC) {
+        jw_put_string(&w, "jsonrpc", S("2.0"));
+        jw_key(&w, S("error"));
+        jw_object(&w);
+        jw_put_int(&w, "code", RPC_INVALID_REQUEST);
+        jw_put_string(&w, "message", message);
+        jw_object_end(&w);
+    } else {
+        char when[CLOCK_TEXT];
+        jw_put_string(&w, "error", str_of(word));
+        jw_put_string(&w, "message", message);
+        jw_put_raw(&w, "details", S("{}"));
+        jw_put_string(&w, "timestamp", clock_rfc3339(clock_wall(), when));
+    }
+    jw_object_end(&w);
+}
+
+static size_t refusal_fields(const struct http_request *r, int status, struct http_field out[8]) {
+    size_t n = r->user ? visit_cors(r->user, out) : 0;
+    if (status == 401)
+        out[n++] = (struct http_field){ S("www-authenticate"), S("Bearer realm=\"gatespan\"") };
+    if (status == 429 || status == 503)
+        out[n++] = (struct http_field){ S("retry-after"), S("1") };
+    if (status == 405)
+        out[n++] = (struct http_field){ S("allow"), S("GET, POST, DELETE, OPTIONS") };
+    return n;
+}
+
+int visit_refuse(struct task *t, struct http_request *r, enum refusal_style style, int status,
+                 const char *word, const char *format, ...) {
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    SCOPED(buf_done) struct buf body = { 0 };
+    write_body(&body, style, word, str_of(text));
+    struct http_field fields[8];
+    struct str piece = buf_view(&body);
+    struct http_answer a = {
+        .status = status, .type = S("application/json"), .fields = fields,
+        .field_count = refusal_fields(r, status, fields), .pieces = &piece, .piece_count = 1,
+    };
+    metric_add(METRIC_SERIES(&metric_refusals, str_of(word)), 1);
+    if (t)
+        http_respond(t, r, &a);
+    else
+        http_refuse(r, &a);
+    return status;
+}
+
+/* ---- Host and Origin ------------------------------------------------------------------------ */
+
+static struct str without_port(struct str authority) {
+    if (str_starts(authority, S("["))) {
+        ptrdiff_t end = str_find_char(authority, ']');
+        return end < 0 ? authority : str_head(authority, (size_t)end + 1);
+    }
+    ptrdiff_t colon = str_find_char(authority, ':');
+    return colon < 0 ? authority : str_head(authority, (size_t)colon);
+}
+
+static bool is_loopback_name(struct str host) {
+    return str_eq_nocase(host, S("localhost")) || str_starts(host, S("127.")) || str_eq(host, S("[::1]"));
+}
+
+static bool listed(const struct str_list *list, struct str s) {
+    for (size_t i = 0; i < list->n; i++)
+        if (str_eq_nocase(list->items[i], s))
+            return true;
+    return false;
+}
+
+/* Every listen address is a loopback one: then a foreign Host means DNS rebinding. */
+static bool only_loopback(const struct gateway_conf *c) {
+    for (size_t i = 0; i < c->listen.n; i++)
+        if (!is_loopback_name(without_port(c->listen.items[i])))
+            return false;
+    return true;
+}
+
+static bool host_allowed(const struct gateway_conf *c, struct str authority) {
+    struct str host = without_port(authority);
+    if (is_loopback_name(host) || listed(&c->hosts, host) || listed(&c->hosts, authority))
+        return true;
+    return !c->hosts.n && !only_loopback(c);
+}
+
+static bool origin_allowed(const struct gateway_conf *c, struct str origin, struct str authority) {
+    if (listed(&c->cors.origins, origin) || listed(&c->cors.origins, S("*")))
+        return true;
+    ptrdiff_t at = str_find(origin, S("://"));
+    return at > 0 && str_eq_nocase(str_skip(origin, (size_t)at + 3), authority);
+}
+
+size_t visit_cors(const struct visit *v, struct http_field out[CORS_FIELDS]) {
+    if (!v->origin.n)
+        return 0;
+    out[0] = (struct http_field){ S("access-control-allow-origin"), v->origin };
+    out[1] = (struct http_field){ S("access-control-expose-headers"), S(EXPOSE_HEADERS) };
+    out[2] = (struct http_field){ S("vary"), S("origin") };
+    return 3;
+}
+
+static int answer_preflight(struct http_request *r, const struct visit *v) {
+    struct http_field fields[CORS_FIELDS + 3];
+    size_t n = visit_cors(v, fields);
+    fields[n++] = (struct http_field){ S("access-control-allow-methods"), S(ALLOW_METHODS) };
+    fields[n++] = (struct http_field){ S("access-control-allow-headers"), S(ALLOW_HEADERS) };
+    fields[n++] = (struct http_field){ S("access-control-max-age"), S("600") };
+    return http_refuse(r, &(struct http_answer){ .status = 204, .fields = fields, .field_count = n });
+}
+
+/* ---- who ------------------------------------------------------------------------------------- */
+
+static bool from_loopback(const struct http_request *r) {
+    const struct sockaddr *a = (const struct sockaddr *)r->peer;
+    if (a->sa_family == AF_INET)
+        return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24) == 127;
+    if (a->sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+    return a->sa_family == AF_UNIX;
+}
+
+static const struct principal *identify(struct http_request *r, struct visit *v, const struct key_index *keys) {
+    struct str authorization = r->head->known[HTTP_AUTHORIZATION];
+    struct str key = authorization.p ? key_bearer(authorization) : r->head->known[HTTP_X_API_KEY];
+    if (key.n)
+        return key_verify(gateway_here(r->worker)->keys, keys, key);
+    return !authorization.p && from_loopback(r) ? key_index_anonymous(keys) : NULL;
+}
+
+static int authenticate(struct http_request *r, struct visit *v, enum need need, enum refusal_style style) {
+    void *keys = NULL;
+    v->keys_pin = snapshot_pin(r->worker, v->gateway->keys, &keys);
+    v->who = keys ? identify(r, v, keys) : NULL;
+    if (!v->who)
+        return visit_refuse(NULL, r, style, 401, "unauthenticated",
+                            "A key is required: send Authorization: Bearer gs_…");
+    if (need == NEED_ADMIN && !v->who->grants.admin)
+        return visit_refuse(NULL, r, style, 403, "denied", "This needs an admin key");
+    return 0;
+}
+
+/* ---- all of it --------------------------------------------------------------------------------- */
+
+int visit_admit(struct http_request *r, struct gateway *g, enum need need, enum refusal_style style) {
+    struct visit *v = ARENA_NEW(&r->arena, struct visit);
+    void *snapshot = NULL;
+    v->gateway = g;
+    v->snapshot_pin = snapshot_pin(r->worker, g->snapshots, &snapshot);
+    v->snapshot = snapshot;
+    r->user = v;
+    if (!snapshot)
+        return visit_refuse(NULL, r, style, 503, "starting", "The gateway is starting");
+    const struct gateway_conf *conf = v->snapshot->conf;
+    struct str host = r->head->known[HTTP_HOST], origin = r->head->known[HTTP_ORIGIN];
+    if (host.p && !host_allowed(conf, host))
+        return visit_refuse(NULL, r, style, 403, "host",
+                            "This Host is not served here; add it to `hosts` if it should be");
+    if (origin.p && !origin_allowed(conf, origin, host))
+        return visit_refuse(NULL, r, style, 403, "origin",
+                            "This Origin is not allowed; add it to `cors: origins` if it should be");
+    v->origin = origin.p ? origin : (struct str){ 0 };
+    if (str_eq(r->head->method, S("OPTIONS")))
+        return answer_preflight(r, v);
+    return need == NEED_NOBODY ? 0 : authenticate(r, v, need, style);
+}
+
+void visit_release(struct http_request *r) {
+    struct visit *v = r->user;
+    if (v->snapshot_pin)
+        snapshot_unpin(r->worker, v->snapshot_pin);
+    if (v->keys_pin)
+        snapshot_unpin(r->worker, v->keys_pin);
+}

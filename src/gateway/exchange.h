@@ -1,0 +1,83 @@
+/* exchange.h - one request of a client with everything that happens until its answer.
+ *
+ *   face: message arrives → envelope → era → exchange
+ *   exchange: route → authorize → limit → upstream call → bridge → answer → account
+ *
+ * The face (HTTP or stdio) owns the struct and says how messages reach the client; the
+ * steps know nothing of the transport.
+ *
+ * Threads  one worker
+ * Memory   the round's arena
+ */
+#pragma once
+#include "gateway/gateway.h"
+#include "mcp/envelope.h"
+
+enum { ANSWER_OK = 200 };
+
+struct exchange;
+struct face_ops {
+    /* A notification that belongs to this exchange, before its answer. Pieces are one
+     * JSON-RPC message without line ends. May wait for a slow client. */
+    err_t (*notify)(struct exchange *x, const struct str *pieces, size_t n);
+    /* The answer; once. `status` is what HTTP says. */
+    void (*answer)(struct exchange *x, int status, const struct str *pieces, size_t n);
+    /* Turns the answer into a stream that outlives the task; NULL when the client is gone. */
+    struct push_stream *(*open_stream)(struct exchange *x);
+};
+
+struct exchange {
+    /* from the face */
+    const struct face_ops *face;
+    void *face_self;
+    struct gateway_worker *gw;
+    struct task *task;
+    struct arena *arena;
+    struct snapshot *snapshot;
+    const struct principal *who;
+    const struct profile_conf *profile;
+    struct str profile_name;
+    struct envelope in;
+    enum era era;
+    enum revision revision;   /* the client's */
+    struct session_view session; /* legacy; id all zero where the transport has none */
+    const struct http_head *head; /* NULL on stdio */
+    bool can_stream;          /* notifications can reach the client */
+    nanos began;
+    /* found on the way */
+    enum method method;
+    struct view *view;
+    const struct entry *entry;
+    struct upstream *upstream;
+    struct str target;        /* upstream's own name or URI of what is asked */
+    int log_level;            /* lowest level that the client wants; LOG_LEVELS: none */
+    bool answered, cancelled;
+    int rpc_code;             /* of the error answered, 0: a result */
+    const char *outcome;      /* short word for metrics */
+    struct exchange *next, **back; /* in flight on this worker */
+};
+
+enum { LOG_LEVELS = 8 };
+
+/* Runs one request or notification to its end. The face filled the first half. */
+void exchange_run(struct exchange *x);
+
+/* Answers, for steps and faces. */
+void answer_result(struct exchange *x, const struct str *result, size_t n);
+/* `data` is raw JSON or empty. status 0: by the era's rule (PROTOCOL §2, §5.6). */
+void answer_error(struct exchange *x, int status, int code, struct str data, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* A failure of ours or of an upstream: -32603 with data under our own key (P-024). */
+void answer_failure(struct exchange *x, err_t e);
+
+/* Local methods (methods.c): each answers itself. */
+void method_initialize(struct exchange *x);
+void method_ping(struct exchange *x);
+void method_discover(struct exchange *x);
+void method_list(struct exchange *x);
+void method_set_level(struct exchange *x);
+/* Routed methods (forward.c). */
+void forward(struct exchange *x);
+
+/* Cancels what (session or principal, request id) names, on every worker (P-243). */
+void exchange_cancel_request(struct gateway *g, const struct session_view *session, struct str raw_id);

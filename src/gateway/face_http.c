@@ -1,0 +1,388 @@
+/* face_http.c - see face_http.h. The order of refusals is P-072. */
+#include "gateway/face_http.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/admit.h"
+#include "gateway/exchange.h"
+#include "gateway/stream.h"
+#include <stdio.h>
+
+enum { FIELDS = CORS_FIELDS + 4 };
+
+struct http_face {
+    struct exchange x;
+    struct http_request *request;
+    struct visit *visit;
+    struct http_field fields[FIELDS];
+    size_t field_count;
+    bool json_ok, stream_ok; /* what Accept allows */
+    bool streaming;
+};
+
+/* ---- towards the client ----------------------------------------------------------------------- */
+
+static err_t begin_stream(struct http_face *f, struct task *t) {
+    f->fields[f->field_count++] = (struct http_field){ S("cache-control"), S("no-cache") };
+    f->fields[f->field_count++] = (struct http_field){ S("x-accel-buffering"), S("no") };
+    f->streaming = true;
+    return http_stream_begin(t, f->request, &(struct http_answer){
+        .status = 200, .type = S("text/event-stream"), .fields = f->fields, .field_count = f->field_count });
+}
+
+static err_t send_event(struct http_face *f, const struct str *pieces, size_t n) {
+    struct str event[12] = { S(SSE_BEFORE) };
+    size_t used = 1;
+    for (size_t i = 0; i < n && used < ARRAY_SIZE(event) - 1; i++)
+        event[used++] = pieces[i];
+    event[used++] = S(SSE_AFTER);
+    return http_stream_write(f->x.task, f->request, event, used);
+}
+
+static err_t face_notify(struct exchange *x, const struct str *pieces, size_t n) {
+    struct http_face *f = x->face_self;
+    if (f->request->gone)
+        return OK; /* a legacy client may come back; there is nobody to tell now */
+    if (!f->streaming)
+        TRY(begin_stream(f, x->task));
+    return send_event(f, pieces, n);
+}
+
+static void face_answer(struct exchange *x, int status, const struct str *pieces, size_t n) {
+    struct http_face *f = x->face_self;
+    err_t e = OK;
+    if (status == 200 && !f->json_ok && !f->streaming)
+        e = begin_stream(f, x->task);
+    if (!e && f->streaming) {
+        e = send_event(f, pieces, n);
+        if (!e)
+            e = http_stream_end(x->task, f->request);
+    } else if (!e) {
+        if (status == 429 || status == 503)
+            f->fields[f->field_count++] = (struct http_field){ S("retry-after"), S("1") };
+        e = http_respond(x->task, f->request, &(struct http_answer){
+            .status = status, .type = S("application/json"), .fields = f->fields, .field_count = f->field_count,
+            .pieces = pieces, .piece_count = n });
+    }
+    if (e && !f->request->gone)
+        log_debug("answer not delivered", F("error", e->text));
+}
+
+static struct push_stream *face_open_stream(struct exchange *x) {
+    struct http_face *f = x->face_self;
+    if (begin_stream(f, x->task))
+        return NULL;
+    return stream_over_http(f->x.gw, f->request);
+}
+
+static const struct face_ops http_face_ops = {
+    .notify = face_notify, .answer = face_answer, .open_stream = face_open_stream,
+};
+
+/* ---- heads --------------------------------------------------------------------------------------- */
+
+static bool has(struct str haystack, struct str needle) {
+    return str_find(haystack, needle) >= 0;
+}
+
+/* What Accept allows us to send (P-141); no header means everything. */
+static void read_accept(struct http_face *f) {
+    struct str accept = f->request->head->known[HTTP_ACCEPT];
+    bool any = !accept.p || has(accept, S("*/*"));
+    f->json_ok = any || has(accept, S("application/json")) || has(accept, S("application/*"));
+    f->stream_ok = any || has(accept, S("text/event-stream")) || has(accept, S("text/*"));
+}
+
+static bool is_json(struct str type) {
+    struct str kind = str_trim(str_cut(&type, ';'));
+    return str_eq_nocase(kind, S("application/json"));
+}
+
+static int refuse(struct http_face *f, int status, const char *word, const char *why) {
+    return visit_refuse(f->x.task, f->request, REFUSE_RPC, status, word, "%s", why);
+}
+
+static void accepted(struct http_face *f) {
+    http_respond(f->x.task, f->request, &(struct http_answer){
+        .status = 202, .fields = f->fields, .field_count = f->field_count });
+}
+
+/* ---- era (P-055, P-056) ------------------------------------------------------------------------------ */
+
+static bool is_modern(const struct http_face *f) {
+    const struct envelope *in = &f->x.in;
+    if (in->protocol_version.p || in->version_not_string)
+        return true;
+    struct str header = f->request->head->known[HTTP_MCP_PROTOCOL_VERSION];
+    enum revision r = header.p ? revision_parse(header) : REV_NONE;
+    if (r != REV_NONE)
+        return revision_era(r) == ERA_MODERN;
+    return header.p && in->meta.p && in->client_capabilities.p;
+}
+
+/* Required _meta, then the version header, then the version, then Mcp-Method. */
+static bool check_modern(struct http_face *f) {
+    struct exchange *x = &f->x;
+    const struct http_head *h = f->request->head;
+    bool capabilities = x->in.client_capabilities.p && x->in.client_capabilities.p[0] == '{';
+    if (!x->in.protocol_version.p || (x->in.kind == ENVELOPE_REQUEST && !capabilities)) {
+        answer_error(x, 400, RPC_INVALID_PARAMS, (struct str){ 0 }, "Invalid params: _meta needs "
+                     "io.modelcontextprotocol/protocolVersion (a string) and io.modelcontextprotocol/clientCapabilities (an object)");
+        return false;
+    }
+    struct str header = h->known[HTTP_MCP_PROTOCOL_VERSION];
+    if (!str_eq(header, x->in.protocol_version)) {
+        answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: MCP-Protocol-Version %s",
+                     header.p ? "differs from the body" : "is missing");
+        return false;
+    }
+    x->revision = revision_parse(x->in.protocol_version);
+    if (x->revision == REV_NONE || revision_era(x->revision) != ERA_MODERN) {
+        SCOPED(buf_done) struct buf data = { 0 };
+        struct jw w = jw_init(&data);
+        jw_object(&w);
+        jw_put_raw(&w, "supported", S("[\"2026-07-28\"]"));
+        jw_put_raw(&w, "requested", arena_fmt(x->arena, "\"%.*s\"", STR(x->in.protocol_version)));
+        jw_object_end(&w);
+        answer_error(x, 400, RPC_UNSUPPORTED_VERSION, buf_view(&data), "Unsupported protocol version");
+        return false;
+    }
+    struct str method = h->known[HTTP_MCP_METHOD];
+    if (x->in.kind == ENVELOPE_REQUEST && !str_eq(method, x->in.method)) {
+        answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: Mcp-Method %s",
+                     method.p ? "differs from the body" : "is missing");
+        return false;
+    }
+    return true;
+}
+
+static void serve_modern(struct http_face *f) {
+    struct exchange *x = &f->x;
+    x->era = ERA_MODERN;
+    x->revision = LATEST_MODERN;
+    if (x->in.kind == ENVELOPE_RESULT || x->in.kind == ENVELOPE_ERROR) {
+        refuse(f, 400, "response_body", "A response is not accepted here (revision 2026-07-28)");
+        return;
+    }
+    if (!check_modern(f))
+        return;
+    if (x->in.kind == ENVELOPE_NOTIFICATION)
+        accepted(f);
+    else
+        exchange_run(x);
+}
+
+/* ---- legacy (PROTOCOL §5.3) --------------------------------------------------------------------------- */
+
+static uint64_t profile_hash(const struct http_face *f) {
+    return hash_str(f->x.profile_name);
+}
+
+static struct str client_name(struct exchange *x) {
+    struct str info = json_raw_get(x->in.params, S("clientInfo"));
+    struct str raw = info.p ? json_raw_get(info, S("name")) : info;
+    return raw.p && raw.p[0] == '"' ? json_unquote(x->arena, raw) : S("");
+}
+
+/* A legacy client keeps its call when its connection goes (P-144). */
+static void detached_from_client(struct http_request *r) {
+}
+
+static void serve_initialize(struct http_face *f) {
+    struct exchange *x = &f->x;
+    struct str raw = x->in.params.p ? json_raw_get(x->in.params, S("protocolVersion")) : (struct str){ 0 };
+    if (!raw.p || raw.p[0] != '"') {
+        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "initialize needs params.protocolVersion");
+        return;
+    }
+    enum revision wanted = revision_parse(json_unquote(x->arena, raw));
+    x->revision = wanted != REV_NONE && revision_era(wanted) == ERA_LEGACY ? wanted : LATEST_LEGACY; /* P-031 */
+    err_t e = session_open(x->gw->gateway->sessions, x->revision, x->who->digest, profile_hash(f), client_name(x),
+                           task_now(x->task), &x->session);
+    if (e) {
+        answer_error(x, 429, RPC_INTERNAL, (struct str){ 0 }, "%s", e->text);
+        return;
+    }
+    f->fields[f->field_count++] =
+        (struct http_field){ S("mcp-session-id"), str_from(x->session.id, SESSION_ID) };
+    exchange_run(x);
+}
+
+/* Looks the session up and holds the request against it; answers what is wrong. */
+static bool find_session(struct http_face *f) {
+    struct exchange *x = &f->x;
+    struct str id = f->request->head->known[HTTP_MCP_SESSION_ID];
+    if (!id.p) {
+        answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 },
+                     "Mcp-Session-Id is missing: initialize first, or send the _meta of revision 2026-07-28");
+        return false;
+    }
+    if (!session_find(x->gw->gateway->sessions, id, x->who->digest, profile_hash(f), task_now(x->task), &x->session)) {
+        answer_error(x, 404, RPC_INVALID_REQUEST, (struct str){ 0 }, "The session has ended; initialize again");
+        return false;
+    }
+    struct str version = f->request->head->known[HTTP_MCP_PROTOCOL_VERSION];
+    x->revision = x->session.revision;
+    if (version.p && revision_parse(version) != x->revision) {
+        answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 },
+                     "MCP-Protocol-Version differs from what the session negotiated (%.*s)",
+                     STR(revision_text(x->revision)));
+        return false;
+    }
+    return true;
+}
+
+static void take_notification(struct http_face *f) {
+    struct exchange *x = &f->x;
+    struct sessions *all = x->gw->gateway->sessions;
+    enum method m = method_parse(x->in.method);
+    if (m == METHOD_N_INITIALIZED)
+        session_set_initialized(all, str_from(x->session.id, SESSION_ID));
+    if (m == METHOD_N_CANCELLED && x->in.params.p) {
+        struct str id = json_raw_get(x->in.params, S("requestId"));
+        if (id.p)
+            exchange_cancel_request(x->gw->gateway, &x->session, id);
+    }
+    accepted(f);
+}
+
+static void serve_legacy(struct http_face *f) {
+    struct exchange *x = &f->x;
+    x->era = ERA_LEGACY;
+    bool session_named = f->request->head->known[HTTP_MCP_SESSION_ID].p;
+    if (x->method == METHOD_INITIALIZE && x->in.kind == ENVELOPE_REQUEST && !session_named) {
+        serve_initialize(f);
+        return;
+    }
+    if (!find_session(f))
+        return;
+    if (x->method == METHOD_INITIALIZE && x->in.kind == ENVELOPE_REQUEST) {
+        answer_error(x, 0, RPC_INVALID_REQUEST, (struct str){ 0 }, "The session is initialized already (P-034)");
+        return;
+    }
+    f->request->on_gone = detached_from_client;
+    if (x->in.kind == ENVELOPE_NOTIFICATION)
+        take_notification(f);
+    else if (x->in.kind == ENVELOPE_REQUEST)
+        exchange_run(x);
+    else
+        accepted(f); /* an answer to a question that nobody asked */
+}
+
+/* ---- HTTP methods -------------------------------------------------------------------------------------- */
+
+static void refuse_envelope(struct http_face *f, enum envelope_fault fault) {
+    struct str header = f->request->head->known[HTTP_MCP_PROTOCOL_VERSION];
+    enum revision r = header.p ? revision_parse(header) : REV_NONE;
+    f->x.revision = r;
+    f->x.era = r == REV_NONE || revision_era(r) == ERA_LEGACY ? ERA_LEGACY : ERA_MODERN;
+    answer_error(&f->x, 400, envelope_fault_code(fault), (struct str){ 0 }, "%s", envelope_fault_text(fault));
+}
+
+static void serve_post(struct http_face *f) {
+    struct http_request *r = f->request;
+    struct exchange *x = &f->x;
+    struct str type = r->head->known[HTTP_CONTENT_TYPE];
+    if (!type.p || !is_json(type)) {
+        refuse(f, 415, "media_type", "Content-Type must be application/json");
+        return;
+    }
+    if (!f->json_ok && !f->stream_ok) {
+        refuse(f, 406, "accept", "Accept must allow application/json or text/event-stream");
+        return;
+    }
+    struct envelope_limits limits = { .depth = (unsigned)x->snapshot->conf->limits.json_depth };
+    enum envelope_fault fault = envelope_scan(r->body, limits, &x->in);
+    if (!fault && x->in.kind == ENVELOPE_BATCH) {
+        f->x.in.id = (struct str){ 0 };
+        answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 }, "Batches are not accepted");
+        return;
+    }
+    if (fault) {
+        refuse_envelope(f, fault);
+        return;
+    }
+    x->method = x->in.methods_escaped ? METHOD_UNKNOWN : method_parse(x->in.method);
+    if (is_modern(f))
+        serve_modern(f);
+    else
+        serve_legacy(f);
+}
+
+static void serve_get(struct http_face *f) {
+    struct exchange *x = &f->x;
+    x->era = ERA_LEGACY;
+    if (!f->stream_ok) {
+        refuse(f, 406, "accept", "Accept must allow text/event-stream");
+        return;
+    }
+    if (!f->request->head->known[HTTP_MCP_SESSION_ID].p) {
+        refuse(f, 405, "method", "GET opens the stream of a session and needs Mcp-Session-Id");
+        return;
+    }
+    if (find_session(f) && !begin_stream(f, x->task))
+        stream_open_get(stream_over_http(x->gw, f->request), x);
+}
+
+static void serve_delete(struct http_face *f) {
+    struct exchange *x = &f->x;
+    x->era = ERA_LEGACY;
+    if (!f->request->head->known[HTTP_MCP_SESSION_ID].p) {
+        refuse(f, 405, "method", "DELETE ends a session and needs Mcp-Session-Id");
+        return;
+    }
+    if (!find_session(f))
+        return;
+    stream_end_session(x->gw->gateway, &x->session);
+    session_close(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID), x->who->digest);
+    http_respond(x->task, f->request, &(struct http_answer){
+        .status = 200, .fields = f->fields, .field_count = f->field_count });
+}
+
+static bool profile_granted(const struct principal *who, struct str name) {
+    const struct str_list *names = &who->grants.profiles;
+    for (size_t i = 0; i < names->n; i++)
+        if (str_eq(names->items[i], name))
+            return true;
+    return names->n == 0;
+}
+
+static bool find_profile(struct http_face *f) {
+    struct exchange *x = &f->x;
+    if (snapshot_profile(x->snapshot, x->profile_name, &x->profile) && profile_granted(x->who, x->profile_name))
+        return true;
+    visit_refuse(x->task, f->request, REFUSE_API, 404, "not_found", "There is no profile \"%.*s\" for this key",
+                 STR(x->profile_name));
+    return false;
+}
+
+static bool room_for_one_more(struct http_face *f) {
+    struct exchange *x = &f->x;
+    size_t share = (size_t)x->snapshot->conf->limits.in_flight / workers_count(x->gw->gateway->all) + 1;
+    if (x->gw->in_flight < share)
+        return true;
+    refuse(f, 503, "overload", "Too many requests are in flight");
+    return false;
+}
+
+void face_http_serve(struct task *t, struct http_request *r) {
+    struct visit *v = r->user;
+    struct http_face f = { .request = r, .visit = v };
+    f.x = (struct exchange){
+        .face = &http_face_ops, .face_self = &f, .gw = gateway_here(r->worker), .task = t, .arena = &r->arena,
+        .snapshot = v->snapshot, .who = v->who, .profile_name = v->rest, .head = r->head, .began = r->began,
+        .revision = REV_NONE,
+    };
+    f.field_count = visit_cors(v, f.fields);
+    read_accept(&f);
+    f.x.can_stream = f.stream_ok;
+    if (!find_profile(&f) || !room_for_one_more(&f))
+        return;
+    if (str_eq(r->head->method, S("POST")))
+        serve_post(&f);
+    else if (str_eq(r->head->method, S("GET")))
+        serve_get(&f);
+    else if (str_eq(r->head->method, S("DELETE")))
+        serve_delete(&f);
+    else
+        refuse(&f, 405, "method", "Only POST, GET and DELETE are served here");
+}

@@ -1,0 +1,414 @@
+/* forward.c - exchanges that an upstream answers: find it, put its names into the
+ * request, send, bridge what comes back.
+ *
+ * Bytes are spliced: the client's params travel as they are, but for the name or URI,
+ * and `_meta` where an era or a token must change (P-402, P-431, P-610, P-611). */
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/exchange.h"
+#include "gateway/metrics.h"
+#include "gateway/param_headers.h"
+
+enum { EDITS = 4, PIECES = 2 * EDITS + 8 };
+
+struct edit { /* replaces a slice of the client's message */
+    struct str old, with;
+};
+
+/* The upstream's message: edits of params in the order of their places. */
+struct outgoing {
+    struct edit edits[EDITS];
+    size_t edit_count;
+    struct str pieces[PIECES];
+    size_t n;
+    struct buf text; /* of replacements */
+};
+
+static void outgoing_done(struct outgoing *o) {
+    buf_done(&o->text);
+}
+
+/* ---- route -------------------------------------------------------------------------------- */
+
+/* The catalogue's name for what a profile renamed. */
+static struct str unrenamed(const struct exchange *x, struct str name) {
+    if (!x->profile)
+        return name;
+    for (size_t i = 0; i < x->profile->rename.n; i++)
+        if (str_eq(x->profile->rename.items[i].value, name))
+            return x->profile->rename.items[i].name;
+    for (size_t i = 0; i < x->profile->rename.n; i++)
+        if (str_eq(x->profile->rename.items[i].name, name))
+            return (struct str){ 0 }; /* goes by its new name only */
+    return name;
+}
+
+static struct str wanted_name(struct exchange *x, struct str raw, bool escaped) {
+    if (!escaped)
+        return raw;
+    return json_unquote(x->arena, arena_fmt(x->arena, "\"%.*s\"", STR(raw)));
+}
+
+static bool refuse_unknown(struct exchange *x, const char *what, struct str name) {
+    answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "Unknown %s: %.*s", what,
+                 (int)(name.n < 200 ? name.n : 200), name.p ? name.p : "");
+    return false;
+}
+
+static bool take_entry(struct exchange *x, const struct entry *e) {
+    x->entry = e;
+    x->upstream = x->snapshot->upstreams[e->upstream];
+    x->target = e->name;
+    return true;
+}
+
+static bool route_by_name(struct exchange *x, enum item_kind kind, const char *what, struct str name) {
+    struct str known = unrenamed(x, name);
+    const struct entry *e = known.p ? catalogue_find(x->snapshot->catalogue, kind, known) : NULL;
+    if (!e || !access_has(x->view->access, e->index))
+        return refuse_unknown(x, what, name);
+    return take_entry(x, e);
+}
+
+static bool refuse_resource(struct exchange *x, struct str uri) {
+    SCOPED(buf_done) struct buf data = { 0 };
+    struct jw w = jw_init(&data);
+    jw_object(&w);
+    jw_put_string(&w, "uri", uri);
+    jw_object_end(&w);
+    int code = x->era == ERA_MODERN ? RPC_INVALID_PARAMS : RPC_RESOURCE_NOT_FOUND; /* P-211 */
+    answer_error(x, 0, code, buf_view(&data), "Resource not found: %.*s", (int)(uri.n < 200 ? uri.n : 200), uri.p);
+    return false;
+}
+
+static bool route_by_uri(struct exchange *x, struct str uri) {
+    struct resource_route route;
+    if (!catalogue_route_uri(x->snapshot->catalogue, x->snapshot->sources, x->snapshot->upstream_count, x->arena,
+                             uri, &route) ||
+        (route.entry && !access_has(x->view->access, route.entry->index)))
+        return refuse_resource(x, uri);
+    x->entry = route.entry;
+    x->upstream = x->snapshot->upstreams[route.upstream];
+    x->target = route.original;
+    return true;
+}
+
+/* completion/complete names a prompt or a resource in `ref` (P-629). */
+static bool route_completion(struct exchange *x, struct str *out_old) {
+    struct str ref = json_raw_get(x->in.params, S("ref"));
+    struct str type = ref.p ? json_raw_get(ref, S("type")) : ref;
+    bool prompt = type.p && str_eq(type, S("\"ref/prompt\""));
+    struct str raw = ref.p ? json_raw_get(ref, prompt ? S("name") : S("uri")) : ref;
+    if (!raw.p || raw.p[0] != '"')
+        return refuse_unknown(x, "completion reference", ref);
+    *out_old = str_from(raw.p + 1, raw.n - 2);
+    struct str name = json_unquote(x->arena, raw);
+    if (prompt)
+        return route_by_name(x, ITEM_PROMPT, "prompt", name);
+    const struct entry *e = catalogue_find(x->snapshot->catalogue, ITEM_TEMPLATE, name);
+    if (e && access_has(x->view->access, e->index))
+        return take_entry(x, e);
+    return route_by_uri(x, name);
+}
+
+static bool route(struct exchange *x, struct str *out_old) {
+    *out_old = x->in.name;
+    if (x->method == METHOD_COMPLETE)
+        return route_completion(x, out_old);
+    if (!x->in.name.p) {
+        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "params.%s must be a string",
+                     x->method == METHOD_RESOURCES_READ ? "uri" : "name");
+        return false;
+    }
+    struct str name = wanted_name(x, x->in.name, x->in.name_escaped);
+    switch (x->method) {
+    case METHOD_TOOLS_CALL: return route_by_name(x, ITEM_TOOL, "tool", name);
+    case METHOD_PROMPTS_GET: return route_by_name(x, ITEM_PROMPT, "prompt", name);
+    default: return route_by_uri(x, name);
+    }
+}
+
+/* ---- the upstream's message ------------------------------------------------------------------ */
+
+static void add_edit(struct outgoing *o, struct str old, struct str with) {
+    size_t at = o->edit_count++;
+    while (at && o->edits[at - 1].old.p > old.p) {
+        o->edits[at] = o->edits[at - 1];
+        at--;
+    }
+    o->edits[at] = (struct edit){ old, with };
+}
+
+static struct str escaped(struct exchange *x, struct str s) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    json_escape(&b, s);
+    return b.n == s.n ? s : arena_dup(x->arena, buf_view(&b));
+}
+
+static bool is_modern_key(struct str key) {
+    return str_starts(key, S("io.modelcontextprotocol/"));
+}
+
+/* Another span of the same trace for the hop behind us (P-281). */
+static struct str next_span(struct exchange *x, struct str traceparent) {
+    if (traceparent.n != 55)
+        return (struct str){ 0 };
+    char *own = (char *)arena_dup(x->arena, traceparent).p;
+    static const char digits[] = "0123456789abcdef";
+    uint64_t span = worker_random(x->gw->worker) | 1;
+    for (int i = 0; i < 16; i++, span >>= 4)
+        own[36 + i] = digits[span & 15];
+    return str_from(own, 55);
+}
+
+static struct str trace_of(struct exchange *x) {
+    struct str own = x->in.traceparent;
+    if (!own.p && x->head)
+        own = x->head->known[HTTP_TRACEPARENT];
+    return own.p ? next_span(x, own) : own;
+}
+
+/* The upstream's _meta: the client's without what belongs to its own era, with our
+ * progress token, the next span, and what a modern upstream requires. */
+static void write_meta(struct exchange *x, struct buf *b, enum era to, enum revision revision,
+                       const struct upstream_request *r) {
+    struct jw w = jw_init(b);
+    jw_object(&w);
+    struct json_members m = json_members(x->in.meta);
+    while (json_member(&m)) {
+        bool ours = is_modern_key(m.key) || str_eq(m.key, S("progressToken")) ||
+                    (r->traceparent.n && str_eq(m.key, S("traceparent")));
+        if (ours)
+            continue;
+        buf_fmt(b, "%s\"%.*s\":%.*s", w.comma ? "," : "", STR(m.key), STR(m.value));
+        w.comma = true;
+    }
+    if (x->in.progress_token.p && x->can_stream)
+        jw_put_raw(&w, "progressToken", str_of(r->id_text));
+    if (r->traceparent.n)
+        jw_put_string(&w, "traceparent", r->traceparent);
+    if (to == ERA_MODERN) {
+        jw_put_string(&w, "io.modelcontextprotocol/protocolVersion", revision_text(revision));
+        jw_put_raw(&w, "io.modelcontextprotocol/clientInfo",
+                   x->in.client_info.p ? x->in.client_info : x->snapshot->server_info);
+        jw_put_raw(&w, "io.modelcontextprotocol/clientCapabilities", S("{}"));
+        if (x->log_level < LOG_LEVELS && x->can_stream)
+            jw_put_string(&w, "io.modelcontextprotocol/logLevel", log_level_name(x->log_level));
+    }
+    jw_object_end(&w);
+}
+
+static bool meta_must_change(const struct exchange *x, enum era to, const struct upstream_request *r) {
+    return to == ERA_MODERN || x->era == ERA_MODERN || x->in.progress_token.p || r->traceparent.n;
+}
+
+static void edit_meta(struct exchange *x, struct outgoing *o, enum revision revision, const struct upstream_request *r) {
+    enum era to = revision_era(revision);
+    if (!meta_must_change(x, to, r))
+        return;
+    if (x->in.meta.p) {
+        write_meta(x, &o->text, to, revision, r);
+        add_edit(o, x->in.meta, buf_view(&o->text));
+        return;
+    }
+    if (to == ERA_LEGACY && !r->traceparent.n)
+        return;
+    buf_str(&o->text, S("\"_meta\":"));
+    write_meta(x, &o->text, to, revision, r);
+    struct json_members first = json_members(x->in.params);
+    if (json_member(&first))
+        buf_char(&o->text, ',');
+    add_edit(o, str_from(x->in.params.p + 1, 0), buf_view(&o->text));
+}
+
+static void write_message(struct exchange *x, struct outgoing *o, const struct upstream_request *r) {
+    o->pieces[o->n++] = S("{\"jsonrpc\":\"2.0\",\"id\":");
+    o->pieces[o->n++] = str_of(r->id_text);
+    o->pieces[o->n++] = S(",\"method\":\"");
+    o->pieces[o->n++] = method_name(x->method);
+    o->pieces[o->n++] = S("\",\"params\":");
+    const char *at = x->in.params.p;
+    for (size_t i = 0; i < o->edit_count; i++) {
+        o->pieces[o->n++] = str_from(at, (size_t)(o->edits[i].old.p - at));
+        o->pieces[o->n++] = o->edits[i].with;
+        at = o->edits[i].old.p + o->edits[i].old.n;
+    }
+    o->pieces[o->n++] = str_from(at, (size_t)(x->in.params.p + x->in.params.n - at));
+    o->pieces[o->n++] = S("}");
+}
+
+/* ---- bridge ---------------------------------------------------------------------------------- */
+
+static struct uri_map uris_of(const struct exchange *x) {
+    return (struct uri_map){ .upstream = x->upstream->conf->name, .rewrite = x->upstream->conf->rewrite_uris };
+}
+
+static bool upstream_has_resources(const struct exchange *x) {
+    for (size_t i = 0; i < x->snapshot->upstream_count; i++) {
+        const struct part *p = x->snapshot->sources[i].part;
+        if (x->snapshot->upstreams[i] == x->upstream)
+            return !p || p->has.resources;
+    }
+    return true;
+}
+
+static void bridge_result(struct exchange *x, struct str result, enum revision from) {
+    bool uris = x->upstream->conf->rewrite_uris && upstream_has_resources(x);
+    if (!uris && !translate_needed(x->method, from, x->revision)) {
+        answer_result(x, &result, 1);
+        return;
+    }
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct uri_map map = uris_of(x);
+    struct translate_extras extras = { .server_info = x->snapshot->server_info, .ttl_ms = 0 };
+    translate_result(&b, x->method, result, from, x->revision, &extras, uris ? &map : NULL);
+    struct str piece = buf_view(&b);
+    answer_result(x, &piece, 1);
+}
+
+static void bridge_error(struct exchange *x, struct str error, enum revision from) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct str uri = x->method == METHOD_RESOURCES_READ ? wanted_name(x, x->in.name, x->in.name_escaped) : S("");
+    translate_error(&b, x->method, error, from, x->revision, uri);
+    struct str raw = json_raw_get(buf_view(&b), S("code"));
+    int64_t code = RPC_INTERNAL;
+    if (raw.p)
+        str_to_i64(raw, &code);
+    x->rpc_code = (int)code;
+    x->outcome = "upstream_error";
+    x->answered = true;
+    struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"), buf_view(&b), S("}") };
+    x->face->answer(x, 200, pieces, ARRAY_SIZE(pieces));
+}
+
+static bool level_wanted(const struct exchange *x, struct str params) {
+    struct str raw = json_raw_get(params, S("level"));
+    if (!raw.p || raw.n < 2)
+        return false;
+    int level = log_level_parse(str_from(raw.p + 1, raw.n - 2));
+    return level >= x->log_level;
+}
+
+/* Progress and log messages of this call go on; anything else is no business of its client. */
+static err_t bridge_notification(struct exchange *x, const struct envelope *m, const struct upstream_request *r) {
+    enum method method = method_parse(m->method);
+    struct str token = { 0 }, prefix = { 0 };
+    if (!x->can_stream)
+        return OK;
+    if (method == METHOD_N_PROGRESS) {
+        if (!x->in.progress_token.p || !str_eq(json_raw_get(m->params, S("progressToken")), str_of(r->id_text)))
+            return OK;
+        token = x->in.progress_token;
+    } else if (method == METHOD_N_MESSAGE) {
+        if (!level_wanted(x, m->params))
+            return OK;
+        prefix = x->upstream->conf->name;
+    } else {
+        return OK;
+    }
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct uri_map map = uris_of(x);
+    translate_notification(&b, method, m->params, x->revision, token, prefix, &map);
+    struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"method\":\""), method_name(method), S("\",\"params\":"),
+                            buf_view(&b), S("}") };
+    return x->face->notify(x, pieces, ARRAY_SIZE(pieces));
+}
+
+/* ---- the call ---------------------------------------------------------------------------------- */
+
+static err_t read_answer(struct exchange *x, struct upstream_call *c, const struct upstream_request *r,
+                         enum revision from) {
+    struct envelope m;
+    for (;;) {
+        TRY(upstream_next(x->task, c, &m));
+        if (m.kind == ENVELOPE_NOTIFICATION) {
+            TRY(bridge_notification(x, &m, r));
+            continue;
+        }
+        if (m.kind == ENVELOPE_RESULT)
+            bridge_result(x, m.result, from);
+        else
+            bridge_error(x, m.error, from);
+        return OK;
+    }
+}
+
+static uint64_t share_of(const struct exchange *x) {
+    switch (x->upstream->conf->share) {
+    case SHARE_PRINCIPAL: return x->who->digest;
+    case SHARE_SESSION: return x->who->digest ^ hash_bytes(x->session.id, SESSION_ID);
+    default: return 0; /* one tenant until tenants exist */
+    }
+}
+
+static err_t call(struct exchange *x, struct outgoing *o, struct str old_name) {
+    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision, memory_order_relaxed);
+    if (to == REV_NONE) {
+        char reason[256];
+        enum upstream_state state = upstream_state(x->upstream, reason);
+        return ERR(UNAVAILABLE, "upstream %.*s is %s%s%s", STR(x->upstream->conf->name), upstream_state_word(state),
+                   reason[0] ? ": " : "", reason);
+    }
+    struct upstream_request r = {
+        .method = x->method, .name = x->method == METHOD_COMPLETE ? (struct str){ 0 } : x->target,
+        .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x),
+        .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
+        .traceparent = trace_of(x),
+    };
+    upstream_next_id(x->upstream, x->gw->worker, &r);
+    if (!str_eq(old_name, x->target))
+        add_edit(o, old_name, escaped(x, x->target));
+    edit_meta(x, o, to, &r);
+    write_message(x, o, &r);
+    if (revision_era(to) == ERA_MODERN && x->entry && x->entry->header_params)
+        r.param_headers = param_headers_write(x->arena, x->entry->header_params, x->in.arguments);
+    r.message = o->pieces;
+    r.pieces = o->n;
+    SCOPED(upstream_end) struct upstream_call c = { 0 };
+    TRY(upstream_begin(x->task, x->upstream, &r, &c));
+    return read_answer(x, &c, &r, to);
+}
+
+/* The lowest level that this client asked for: per request (modern) or session (P-231, P-232). */
+static bool set_log_level(struct exchange *x) {
+    if (x->era == ERA_LEGACY) {
+        x->log_level = x->session.log_level >= 0 ? x->session.log_level : log_level_parse(S("warning"));
+        return true;
+    }
+    if (!x->in.log_level.p)
+        return true;
+    bool quoted = x->in.log_level.n > 2 && x->in.log_level.p[0] == '"';
+    int level = quoted ? log_level_parse(str_from(x->in.log_level.p + 1, x->in.log_level.n - 2)) : -1;
+    if (level < 0) {
+        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "logLevel is not a level: %.*s", STR(x->in.log_level));
+        return false;
+    }
+    x->log_level = level;
+    return true;
+}
+
+static void account_upstream(struct exchange *x, err_t e, nanos took) {
+    metric_series *ok = &upstream_side(x->upstream, x->gw->worker)->ok_series;
+    if (!e && !*ok)
+        *ok = METRIC_SERIES(&metric_client_duration, x->upstream->conf->name, S("ok"));
+    metric_observe(!e ? *ok : METRIC_SERIES(&metric_client_duration, x->upstream->conf->name,
+                                            str_of(err_word(e->kind))), took);
+}
+
+void forward(struct exchange *x) {
+    struct str old_name;
+    if (!set_log_level(x) || !route(x, &old_name))
+        return;
+    if (x->era == ERA_MODERN && x->entry && x->head && !param_headers_match(x, x->entry->header_params))
+        return;
+    nanos began = x->gw->worker->now;
+    SCOPED(outgoing_done) struct outgoing o = { 0 };
+    err_t e = call(x, &o, old_name);
+    account_upstream(x, e, x->gw->worker->now - began);
+    if (!e || x->answered)
+        return;
+    if (x->cancelled)
+        x->outcome = "cancelled"; /* the client said so itself: no answer (P-243) */
+    else
+        answer_failure(x, e);
+}

@@ -1,0 +1,151 @@
+/* gateway.c - see gateway.h. */
+#include "gateway/gateway.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/limit.h"
+#include "gateway/stream.h"
+
+/* ---- snapshots ------------------------------------------------------------------------ */
+
+void snapshot_free(void *snapshot) {
+    struct snapshot *s = snapshot;
+    catalogue_free(s->catalogue);
+    for (size_t i = 0; i < s->upstream_count; i++)
+        upstream_unref(s->upstreams[i]);
+    struct arena a = s->arena; /* the snapshot itself lies in it */
+    arena_done(&a);
+}
+
+bool snapshot_profile(const struct snapshot *s, struct str name, const struct profile_conf **out) {
+    *out = NULL;
+    if (!name.n)
+        return true;
+    const struct profile_conf *profiles = s->conf->profiles.items;
+    for (size_t i = 0; i < s->conf->profiles.n; i++)
+        if (str_eq(profiles[i].name, name))
+            *out = &profiles[i];
+    return *out != NULL;
+}
+
+static void keys_free(void *index) {
+    key_index_free(index);
+}
+
+/* ---- the process ------------------------------------------------------------------------ */
+
+struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct session_limits limits) {
+    struct gateway *g = NEW(struct gateway);
+    g->all = all;
+    g->ring = ring;
+    g->snapshots = publication_new(all, snapshot_free);
+    g->keys = publication_new(all, keys_free);
+    g->sessions = sessions_new(limits);
+    g->limits = limits_new();
+    g->workers = NEW_ARRAY(struct gateway_worker *, workers_count(all) + 1);
+    g->started = clock_mono();
+    return g;
+}
+
+void gateway_free(struct gateway *g) {
+    if (!g)
+        return;
+    publication_free(g->snapshots);
+    publication_free(g->keys);
+    sessions_free(g->sessions);
+    limits_free(g->limits);
+    free(g->workers);
+    crypto_wipe(&g->ring, sizeof g->ring);
+    free(g);
+}
+
+void gateway_worker_start(struct gateway *g, struct worker *w) {
+    struct gateway_worker *gw = NEW(struct gateway_worker);
+    gw->gateway = g;
+    gw->worker = w;
+    gw->keys = key_cache_new(4096);
+    g->workers[w->index] = gw;
+    w->slots[WORKER_GATEWAY] = gw;
+}
+
+/* ---- what depends on one catalogue ------------------------------------------------------- */
+
+static void forget_views(struct gateway_worker *gw) {
+    uint64_t key;
+    void *value;
+    for (size_t i = 0; idmap_next(&gw->views, &i, &key, &value);) {
+        struct view *v = value;
+        free(v->access);
+        free(v);
+    }
+    idmap_done(&gw->views);
+    struct str name;
+    for (size_t i = 0; map_next(&gw->pages, &i, &name, &value);)
+        free(value);
+    map_done(&gw->pages);
+    gw->page_bytes = 0;
+    free(gw->tool_series);
+    gw->tool_series = NULL;
+    gw->tool_series_count = 0;
+}
+
+void gateway_worker_stop(struct gateway *g, struct worker *w) {
+    struct gateway_worker *gw = gateway_here(w);
+    if (!gw)
+        return;
+    forget_views(gw);
+    key_cache_free(gw->keys);
+    g->workers[w->index] = NULL;
+    w->slots[WORKER_GATEWAY] = NULL;
+    free(gw);
+}
+
+static struct view *view_new(struct gateway_worker *gw, const struct snapshot *s, const struct principal *who,
+                             const struct profile_conf *profile, uint64_t key) {
+    struct view *v = NEW(struct view);
+    v->key = key;
+    v->access = access_compile(s->catalogue, s->sources, profile, &who->grants.allow, &who->grants.deny);
+    if (who->grants.rate.per_second > 0)
+        v->limit = limits_find(gw->gateway->limits, who->digest, who->grants.rate.per_second, who->grants.burst);
+    idmap_put(&gw->views, key, v);
+    return v;
+}
+
+struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s, const struct principal *who,
+                          const struct profile_conf *profile) {
+    if (gw->generation != s->generation) {
+        if (gw->generation > s->generation) { /* an old request: it may not evict the new views */
+            struct view *v = view_new(gw, s, who, profile, who->digest ^ s->generation);
+            return v;
+        }
+        forget_views(gw);
+        gw->generation = s->generation;
+        gw->tool_series_count = s->catalogue->total;
+        gw->tool_series = NEW_ARRAY(metric_series, s->catalogue->total + 1);
+    }
+    uint64_t key = who->digest ^ (profile ? hash_str(profile->name) : 0);
+    struct view *v = idmap_get(&gw->views, key);
+    return v ? v : view_new(gw, s, who, profile, key);
+}
+
+/* ---- publishing -------------------------------------------------------------------------- */
+
+static void tell_streams(struct worker *w, struct mail *m) {
+    streams_tell_changes(gateway_here(w));
+    free(m);
+    worker_run_ready(w);
+}
+
+void gateway_publish(struct gateway *g, struct snapshot *s) {
+    publication_set(NULL, g->snapshots, s);
+    /* mail keeps its order: every worker has the snapshot before it is told */
+    for (unsigned i = 0; i < workers_count(g->all); i++) {
+        struct mail *m = NEW(struct mail);
+        m->deliver = tell_streams;
+        if (!worker_post(workers_at(g->all, i), m))
+            free(m);
+    }
+}
+
+err_t gateway_publish_keys(struct task *t, struct gateway *g, struct key_index *k) {
+    return publication_set(t, g->keys, k);
+}

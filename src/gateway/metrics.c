@@ -1,0 +1,9 @@
+/* metrics.c - see metrics.h. */
+#include "gateway/metrics.h"
+
+#define X(variable, kind_, name_, help_, ...)                                                      \
+    struct metric_def metric_##variable = {                                                        \
+        .name = name_, .help = help_, .kind = METRIC_##kind_, .labels = { __VA_ARGS__ }            \
+    };
+GATEWAY_METRICS(X)
+#undef X

@@ -1,0 +1,21 @@
+/* metrics.h - what the data plane counts, one row each (OpenTelemetry's MCP conventions
+ * name the durations; dots are underscores as Prometheus wants them). */
+#pragma once
+#include "base/metric.h"
+
+/* X(variable, kind, name, help, labels…) */
+#define GATEWAY_METRICS(X)                                                                               \
+    X(operation_duration, HISTOGRAM, "mcp_server_operation_duration_seconds",                              \
+      "Time from a request's head to its answer, by method, tool, upstream and outcome.",                  \
+      "mcp_method_name", "gen_ai_tool_name", "upstream", "outcome")                                        \
+    X(client_duration, HISTOGRAM, "mcp_client_operation_duration_seconds",                                 \
+      "Time an upstream took to answer, by upstream and outcome.", "upstream", "outcome")                  \
+    X(in_flight, GAUGE, "gatespan_exchanges_in_flight", "Requests that wait for their answer.", NULL)      \
+    X(streams_open, GAUGE, "gatespan_streams_open", "GET streams and subscriptions that are open.", NULL)  \
+    X(refusals, COUNTER, "gatespan_refusals_total", "Requests refused before they were an exchange, by reason.", \
+      "reason")                                                                                            \
+    X(limited, COUNTER, "gatespan_limited_total", "Calls refused by a rate limit, by key.", "key")
+
+#define X(variable, kind, name, help, ...) extern struct metric_def metric_##variable;
+GATEWAY_METRICS(X)
+#undef X

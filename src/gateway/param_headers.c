@@ -1,0 +1,71 @@
+/* param_headers.c - see param_headers.h. The catalogue keeps, for each tool, the list of
+ * its annotations: [{"header":"Region","path":["where","region"],"type":"string"}, …]. */
+#include "gateway/param_headers.h"
+#include "base/mem.h"
+#include "mcp/header_value.h"
+#include <stdlib.h>
+
+/* The argument that an annotation speaks of, raw; p NULL when absent or null. */
+static struct str argument_of(json annotation, struct str arguments) {
+    struct str at = arguments;
+    for (struct json_iter it = json_iter(json_get(annotation, S("path"))); at.p && json_next(&it);)
+        at = json_raw_get(at, json_text(it.value));
+    return at.p && str_eq(at, S("null")) ? (struct str){ 0 } : at;
+}
+
+/* What the header says for it (P-075). */
+static struct str text_of(struct arena *a, struct str raw) {
+    return raw.p[0] == '"' ? json_unquote(a, raw) : raw;
+}
+
+struct str param_headers_write(struct arena *a, json header_params, struct str arguments) {
+    SCOPED(buf_done) struct buf lines = { 0 };
+    for (struct json_iter it = json_iter(header_params); json_next(&it);) {
+        struct str raw = argument_of(it.value, arguments);
+        if (!raw.p)
+            continue;
+        struct str text = text_of(a, raw);
+        char *value = arena_alloc(a, text.n * 2 + 32);
+        size_t n = header_value_write(value, text);
+        buf_fmt(&lines, "mcp-param-%.*s: ", STR(json_get_text(it.value, S("header"))));
+        buf_put(&lines, value, n);
+        buf_str(&lines, S("\r\n"));
+    }
+    return lines.n ? arena_dup(a, buf_view(&lines)) : (struct str){ 0 };
+}
+
+static bool same_number(struct str a, struct str b) {
+    char x[40], y[40], *end_x, *end_y;
+    if (a.n >= sizeof x || b.n >= sizeof y || !a.n || !b.n)
+        return false;
+    memcpy(x, a.p, a.n);
+    memcpy(y, b.p, b.n);
+    x[a.n] = y[b.n] = '\0';
+    double left = strtod(x, &end_x), right = strtod(y, &end_y);
+    return !*end_x && !*end_y && left == right;
+}
+
+static bool matches(struct exchange *x, json annotation, struct str header, struct str raw) {
+    struct str value;
+    if (!header_value_read(x->arena, header, &value))
+        return false;
+    struct str text = text_of(x->arena, raw);
+    bool integer = str_eq(json_get_text(annotation, S("type")), S("integer"));
+    return str_eq(value, text) || (integer && same_number(value, text));
+}
+
+bool param_headers_match(struct exchange *x, json header_params) {
+    for (struct json_iter it = json_iter(header_params); json_next(&it);) {
+        struct str raw = argument_of(it.value, x->in.arguments);
+        if (!raw.p) /* no header is expected then (P-076) */
+            continue;
+        struct str name = json_get_text(it.value, S("header"));
+        struct str header = http_find(x->head, arena_fmt(x->arena, "mcp-param-%.*s", STR(name)));
+        if (header.p && matches(x, it.value, header, raw))
+            continue;
+        answer_error(x, 0, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: Mcp-Param-%.*s %s", STR(name),
+                     header.p ? "differs from the argument" : "is missing");
+        return false;
+    }
+    return true;
+}
