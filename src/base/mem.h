@@ -18,7 +18,7 @@ char *mem_text(const char *p, size_t n); /* a NUL-terminated copy */
 #define NEW_ARRAY(type, count) ((type *)mem_zero(sizeof(type) * (count)))
 
 /* Runs fn on the address of the variable when it leaves scope. */
-#define SCOPED(fn) __attribute__((cleanup(fn)))
+#define SCOPED(fn) __attribute__((cleanup(fn), unused))
 /* Moves a pointer out of its variable: the scope then has nothing to free. */
 #define TAKE(p) ({ __auto_type taken_ = (p); (p) = NULL; taken_; })
 

@@ -50,6 +50,9 @@ void task_pool_stop(struct task_pool *pool); /* cancels all */
 /* The yielded tasks become ready. */
 void task_pool_turn(struct task_pool *pool);
 
+/* worker_here() without the call. */
+extern _Thread_local struct worker *worker_of_thread;
+
 /* task_spawn, with the error in hand. */
 err_t task_start(struct worker *w, task_fn *fn, void *arg, struct task **out);
 /* Waits whatever happens to the task. For memory that others still use. */

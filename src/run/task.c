@@ -50,7 +50,8 @@ static void task_main(struct fiber *f) {
 
 static void task_timer(struct worker *w, struct timer *timer);
 
-static struct task *stack_new(struct task_pool *pool) {
+/* Kept out of line: the registers it saves would be saved for every task. */
+static __attribute__((noinline)) struct task *stack_new(struct task_pool *pool) {
     char *low = fiber_map(pool->stack_size);
     if (!low)
         return NULL;
@@ -136,24 +137,30 @@ void task_pool_turn(struct task_pool *pool) {
 
 /* ---- from spawn to end ------------------------------------------------------------ */
 
-static struct task *take(struct task_pool *pool) {
-    struct task *t = pool->free;
-    if (!t)
-        return pool->running < pool->limit ? stack_new(pool) : NULL;
+static inline struct task *take(struct task_pool *pool) {
     if (pool->running >= pool->limit)
         return NULL;
+    struct task *t = pool->free;
+    if (!t)
+        return stack_new(pool);
     pool->free = t->next;
     if (--pool->free_count < pool->unused)
         pool->unused = pool->free_count;
     return t;
 }
 
-err_t task_start(struct worker *w, task_fn *fn, void *arg, struct task **out) {
+static __attribute__((noinline)) err_t too_many(const struct worker *w) {
+    return ERR(UNAVAILABLE, "worker %u has too many requests in flight: %zu", w->index,
+               w->tasks->running);
+}
+
+struct task *task_spawn(struct worker *w, task_fn *fn, void *arg) {
     struct task_pool *pool = w->tasks;
     struct task *t = take(pool);
-    if (!t)
-        return ERR(UNAVAILABLE, "worker %u has too many requests in flight: %zu", w->index,
-                   pool->running);
+    if (!t) {
+        too_many(w);
+        return NULL;
+    }
     if (++pool->running > pool->peak)
         pool->peak = pool->running;
     t->fn = fn;
@@ -165,18 +172,21 @@ err_t task_start(struct worker *w, task_fn *fn, void *arg, struct task **out) {
     t->ended = t->shielded = t->deaf = false;
     t->cancelled = pool->stopping;
     push(&pool->ready, t);
+    return t;
+}
+
+err_t task_start(struct worker *w, task_fn *fn, void *arg, struct task **out) {
+    struct task *t = task_spawn(w, fn, arg);
+    if (!t)
+        return too_many(w);
     *out = t;
     return OK;
 }
 
-struct task *task_spawn(struct worker *w, task_fn *fn, void *arg) {
-    struct task *t = NULL;
-    return task_start(w, fn, arg, &t) ? NULL : t;
-}
-
 static void release(struct task_pool *pool, struct task *t) {
     struct worker *w = pool->worker;
-    timer_unset(w, &t->timer);
+    if (timer_is_set(&t->timer))
+        timer_unset(w, &t->timer);
     t->live = false;
     t->next = pool->free;
     pool->free = t;
@@ -233,7 +243,7 @@ struct task_stats task_stats(const struct worker *w) {
 
 /* ---- waiting ---------------------------------------------------------------------- */
 
-static void wake(struct task *t, enum wake why) {
+static inline void wake(struct task *t, enum wake why) {
     t->event->waiter = NULL;
     t->event = NULL;
     t->woken = why;
@@ -245,7 +255,7 @@ void event_set(struct event *e) {
         e->set = true;
         return;
     }
-    assert(e->waiter->worker == worker_here());
+    assert(e->waiter->worker == worker_of_thread);
     wake(e->waiter, WAKE_SET);
 }
 
@@ -261,7 +271,7 @@ static void task_timer(struct worker *w, struct timer *timer) {
         timer_set(w, &t->timer, t->until);
 }
 
-static enum wake suspend(struct task *t, struct event *e, nanos until) {
+static inline enum wake suspend(struct task *t, struct event *e, nanos until) {
     struct worker *w = t->worker;
     assert(w->running == t && !e->waiter);
     e->waiter = t;
@@ -282,21 +292,22 @@ static err_t interruption(enum wake why) {
     return OK;
 }
 
-err_t task_interrupted(struct task *t) {
+static inline enum wake may_wait(const struct task *t) {
     if (t->cancelled && !t->shielded)
-        return interruption(WAKE_CANCELLED);
-    if (t->deadline <= t->worker->now)
-        return interruption(WAKE_TIMEOUT);
-    return OK;
+        return WAKE_CANCELLED;
+    return t->deadline <= t->worker->now ? WAKE_TIMEOUT : WAKE_SET;
+}
+
+err_t task_interrupted(struct task *t) {
+    return interruption(may_wait(t));
 }
 
 err_t event_wait(struct task *t, struct event *e) {
-    TRY(task_interrupted(t));
-    if (e->set) {
+    enum wake why = may_wait(t);
+    if (why == WAKE_SET && e->set)
         e->set = false;
-        return OK;
-    }
-    const enum wake why = suspend(t, e, t->deadline);
+    else if (why == WAKE_SET)
+        why = suspend(t, e, t->deadline);
     return why == WAKE_SET ? OK : interruption(why);
 }
 

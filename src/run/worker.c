@@ -23,10 +23,10 @@
 #define STACK_SIZE ((size_t)64 << 10)
 #endif
 
-static _Thread_local struct worker *here;
+_Thread_local struct worker *worker_of_thread;
 
 struct worker *worker_here(void) {
-    return here;
+    return worker_of_thread;
 }
 
 nanos worker_tick(struct worker *w) {
@@ -145,7 +145,7 @@ void workers_stop(struct workers *all) {
 /* ---- starting ---------------------------------------------------------------------- */
 
 static err_t start_hook(struct worker *w) {
-    here = w;
+    worker_of_thread = w;
     worker_tick(w);
     const struct worker_hooks *hooks = &w->all->hooks;
     if (hooks->on_start)
@@ -327,12 +327,12 @@ static void end_unstarted(struct workers *all) {
         struct worker *w = all->at[i];
         if (!w || w->private->has_thread)
             continue;
-        here = w;
+        worker_of_thread = w;
         run_to_end(w);
         if (workers_control(all))
             worker_post(workers_control(all), &w->private->ended);
     }
-    here = workers_control(all);
+    worker_of_thread = workers_control(all);
 }
 
 void workers_free(struct workers *all) {
@@ -344,7 +344,7 @@ void workers_free(struct workers *all) {
         if (workers_control(all))
             workers_run(all);
     }
-    here = NULL;
+    worker_of_thread = NULL;
     for (unsigned i = 0; i <= all->count; i++)
         worker_free(all->at[i]);
     free(all->at);

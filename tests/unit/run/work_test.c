@@ -1,8 +1,11 @@
 #include "fixture.h"
+#include <alloca.h>
 #include <pthread.h>
 #include <semaphore.h>
 
 /* ---- the blocking pool ------------------------------------------------------------------ */
+
+static volatile size_t much = 1 << 20; /* the pool has big stacks */
 
 struct job {
     pthread_t caller, ran_on;
@@ -16,8 +19,9 @@ struct job {
 
 static err_t work(void *arg, const bool *cancelled) {
     struct job *j = arg;
-    char big[1 << 20]; /* the pool has big stacks */
-    memset(big, 1, sizeof(big));
+    const size_t n = much;
+    char *big = alloca(n);
+    memset(big, 1, n);
     j->ran_on = pthread_self();
     while (j->polls && !work_cancelled(cancelled))
         sched_yield();
