@@ -1,14 +1,14 @@
 /* upstream.c - a quick MCP echo server over Streamable HTTP, both eras: what all gateways stand in front of.
  *
- *   bench-upstream --port N [--tools N] [--id-last]
+ *   bench-upstream --port N [--tools N] [--work-ns N] [--id-last]
  *
  * /mcp     both eras: modern when the MCP-Protocol-Version header says 2026-07-28, legacy otherwise
  * /legacy  sessions only: anything but initialize without Mcp-Session-Id is refused with 400, as SDK servers do
  *
- * Tools: `echo` answers its argument `text` in JSON, `echo_sse` as a stream of one event, and
- * with --tools more are listed (calling them echoes too). --id-last puts the id behind the
- * result, as the TypeScript SDK does. One thread, raw epoll; the text is sent from where it was
- * received. Ends on SIGTERM and when its parent ends. */
+ * Tools: `echo` answers its argument `text` in JSON, `echo_sse` as a stream of one event,
+ * `echo_busy` after --work-ns of computing, and with --tools more are listed (calling them echoes
+ * too). --id-last puts the id behind the result, as the TypeScript SDK does. One thread, raw
+ * epoll; the text is sent from where it was received. Ends on SIGTERM and with its parent. */
 #include "kit.h"
 
 #include <errno.h>
@@ -49,9 +49,9 @@ struct answer {
 };
 
 static struct {
-    int64_t port, tools;
+    int64_t port, tools, work_ns;
     bool id_last;
-} options = { .tools = 10 };
+} options = { .tools = 10, .work_ns = 10000 };
 
 static struct answer answer; /* one at a time: its buffers are kept from call to call */
 static uint64_t sessions;
@@ -164,7 +164,15 @@ static void answer_error(const struct request *r, int status, const char *code, 
     bytes_text(&answer.before, "\"}}");
 }
 
+/* What a tool would do: keeps the load's core busy, so that no gateway has to wake it. */
+static void work(void) {
+    for (int64_t end = now_ns() + options.work_ns; now_ns() < end;)
+        ;
+}
+
 static void answer_echo(const struct request *r) {
+    if (quoted(r->name, "echo_busy"))
+        work();
     open_result(r, 200);
     answer.sse = quoted(r->name, "echo_sse");
     bytes_text(&answer.before, "{\"content\":[{\"type\":\"text\",\"text\":");
@@ -177,11 +185,12 @@ static void answer_echo(const struct request *r) {
 }
 
 static void put_tool(struct bytes *b, int64_t index) {
-    bytes_text(b, "{\"name\":\"");
-    bytes_text(b, "echo");
+    bytes_text(b, "{\"name\":\"echo");
     if (index == 1)
         bytes_text(b, "_sse");
-    if (index > 1) {
+    if (index == 2)
+        bytes_text(b, "_busy");
+    if (index > 2) {
         bytes_text(b, "_");
         bytes_number(b, (uint64_t)index);
     }
@@ -439,13 +448,15 @@ int main(int argc, char **argv) {
     static const struct option names[] = {
         { "port", required_argument, NULL, 'p' },
         { "tools", required_argument, NULL, 't' },
+        { "work-ns", required_argument, NULL, 'w' },
         { "id-last", no_argument, NULL, 'l' },
         { 0 },
     };
     for (int o; (o = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (o) {
         case 'p': options.port = option_number("port", optarg, 1, 65535); break;
-        case 't': options.tools = option_number("tools", optarg, 2, 1000); break;
+        case 't': options.tools = option_number("tools", optarg, 3, 1000); break;
+        case 'w': options.work_ns = option_number("work-ns", optarg, 0, 1000000000); break;
         case 'l': options.id_last = true; break;
         default: return 2;
         }
