@@ -106,9 +106,11 @@ struct gateway_conf {
     struct cors_conf cors;
     struct log_options log;
     struct str instructions;
+    struct str_list builtins;   /* built-in servers that are upstreams of their own name */
     struct item_list upstreams; /* struct upstream_conf */
     struct item_list profiles;  /* struct profile_conf */
     struct item_list keys;      /* struct key_conf */
+    json mcp_servers, servers, inputs; /* what desktop clients call these; see conf_desktop */
 };
 
 /* The rows of the whole file, for reading, schema and reference pages. */
@@ -122,6 +124,12 @@ extern const size_t upstream_field_count;
 void upstream_conf_write(const struct upstream_conf *c, struct jw *w);
 struct upstream_conf *upstream_conf_read(struct arena *a, struct str text);
 void upstream_conf_digest(const struct upstream_conf *c, uint8_t out[32]);
+
+/* Adds the servers of a desktop client's file: `mcpServers` (Claude, Cursor, …) or `servers`
+ * (VS Code). Their keys are not ours, so unknown ones are warnings; names are made valid. */
+void conf_desktop(struct gateway_conf *c, struct arena *a, struct field_problems *problems);
+/* The document is such a file and nothing else: its other keys are none of our business. */
+bool conf_is_desktop(json document);
 
 /* What rows cannot say: exactly one of command, url and builtin, names that are valid and
  * distinct, profiles that name upstreams that exist, TLS files in pairs, … One problem

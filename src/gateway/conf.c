@@ -1,0 +1,169 @@
+/* conf.c - see conf.h: the rows. */
+#include "gateway/conf.h"
+#include "base/crypto.h"
+#include "base/mem.h"
+
+/* Files of our own say what they mean; CLOSED by default (DESIGN rule 2). */
+
+static const char *const kind_words[] = { "auto", "stdio", "http", "builtin", NULL };
+static const char *const share_words[] = { "auto", "tenant", "principal", "session", NULL };
+static const char *const anonymous_words[] = { "no", "loopback", NULL };
+static const char *const level_words[] = { "debug", "info", "warn", "error", "off", NULL };
+static const char *const format_words[] = { "auto", "text", "json", NULL };
+
+#define T struct tls_client_options
+static const struct field tls_client_fields[] = {
+    FIELD(T, ca_file, STR, NULL, NULL, 0, "PEM file of certificates to trust; empty: the system's."),
+    FIELD(T, cert_file, STR, NULL, NULL, 0, "PEM file of our own certificate, for servers that ask for one."),
+    FIELD(T, key_file, STR, NULL, NULL, 0, "PEM file of its private key."),
+    FIELD(T, server_name, STR, NULL, "..253", 0, "Name to ask for and verify; empty: the host of the URL."),
+    FIELD(T, insecure, BOOL, "false", NULL, 0, "Do not verify the server's certificate. For experiments only."),
+    FIELD(T, allow_tls_1_2, BOOL, "false", NULL, 0, "Accept TLS 1.2 beside 1.3."),
+};
+#undef T
+
+#define T struct upstream_conf
+const struct field upstream_fields[] = {
+    FIELD_CHOICE(T, type, kind_words, "auto", 0, "Transport; auto: by which of command, url and builtin is given."),
+    FIELD(T, enabled, BOOL, "true", NULL, 0, "false keeps the entry but does not start it."),
+    FIELD(T, required, BOOL, "false", NULL, 0, "/ready waits for this upstream."),
+    FIELD(T, command, STR, NULL, "1..4096", 0, "Program of a stdio server, looked up in PATH."),
+    FIELD(T, args, STRS, NULL, NULL, 0, "Its arguments."),
+    FIELD(T, env, PAIRS, NULL, NULL, 0, "Environment variables it gets beside PATH, HOME, USER, LANG, LC_ALL, TZ and TMPDIR."),
+    FIELD(T, inherit_env, STRS, NULL, NULL, 0, "Names of further variables taken over from the gateway's environment."),
+    FIELD(T, cwd, STR, NULL, "..4096", 0, "Its working directory; empty: the data directory."),
+    FIELD(T, memory, BYTES, "0", "0..1TiB", 0, "Memory it and its children may use; 0: no limit."),
+    FIELD(T, processes, INT, "0", "0..100000", 0, "Processes it may have; 0: no limit."),
+    FIELD(T, stop_grace, DURATION, "3s", "0s..5m", 0, "Time between closing its input, SIGTERM and SIGKILL."),
+    FIELD(T, url, STR, NULL, "1..4096", 0, "Address of a Streamable HTTP server."),
+    FIELD(T, headers, PAIRS, NULL, NULL, 0, "Headers sent with every request, such as Authorization."),
+    FIELD_NEST(T, tls, OBJECT, tls_client_fields, struct tls_client_options, 0, "TLS towards an https URL."),
+    FIELD(T, connect_timeout, DURATION, "5s", "1ms..5m", 0, "Longest wait for a connection."),
+    FIELD(T, idle_timeout, DURATION, "60s", "1s..1h", 0, "Idle connections are closed after this."),
+    FIELD(T, max_connections, INT, "256", "1..65535", 0, "Connections of one worker; more calls wait in line."),
+    FIELD(T, builtin, STR, NULL, "1..32", 0, "Name of a server inside this program."),
+    FIELD(T, options, JSON, NULL, NULL, 0, "Options of the built-in server."),
+    FIELD_CHOICE(T, share, share_words, "auto", 0, "Who shares one session or child process; auto: tenant for stdio, principal for http."),
+    FIELD(T, prefix, BOOL, "true", NULL, 0, "Show its tools and prompts as NAME__tool."),
+    FIELD(T, rewrite_uris, BOOL, "true", NULL, 0, "Show its resource URIs with its name in them, so that servers do not collide."),
+    FIELD(T, timeout, DURATION, "30s", "1ms..1h", 0, "Longest wait for one answer."),
+    FIELD(T, probe_timeout, DURATION, "3s", "10ms..1m", 0, "Silence after server/discover that means an older server (stdio)."),
+    FIELD(T, concurrency, INT, "0", "0..100000", 0, "Calls in flight, shared out to the workers; more wait in line; 0: no limit."),
+    FIELD(T, max_answer, BYTES, "16MiB", "1KiB..1GiB", 0, "Largest answer accepted."),
+    FIELD(T, allow, STRS, NULL, NULL, 0, "Globs over its own names: only these tools and prompts are shown."),
+    FIELD(T, deny, STRS, NULL, NULL, 0, "Globs over its own names: these are never shown."),
+    FIELD(T, restart_backoff, DURATION, "500ms", "10ms..1h", 0, "Pause before the first restart; doubles with each failure."),
+    FIELD(T, restart_backoff_max, DURATION, "30s", "10ms..1h", 0, "Longest pause between restarts."),
+    FIELD(T, restart_limit, INT, "0", "0..1000000", 0, "Failures in a row after which it is given up; 0: never."),
+};
+const size_t upstream_field_count = ARRAY_SIZE(upstream_fields);
+#undef T
+
+#define T struct profile_conf
+static const struct field profile_fields[] = {
+    FIELD(T, upstreams, STRS, NULL, NULL, 0, "Upstreams in it, in this order; empty: all."),
+    FIELD(T, allow, STRS, NULL, NULL, 0, "Globs over shown names: only these."),
+    FIELD(T, deny, STRS, NULL, NULL, 0, "Globs over shown names: never these."),
+    FIELD(T, rename, PAIRS, NULL, NULL, 0, "Shown name -> name in this profile."),
+    FIELD(T, instructions, STR, NULL, "..16384", 0, "Instructions for models instead of the merged ones."),
+};
+#undef T
+
+#define T struct key_conf
+static const struct field key_fields[] = {
+    FIELD(T, secret, SECRET, NULL, "16..512", FIELD_REQUIRED, "The key itself, best as ${NAME} or ${file:…}."),
+    FIELD(T, admin, BOOL, "false", NULL, 0, "May use the administration surface too."),
+    FIELD(T, profiles, STRS, NULL, NULL, 0, "Profiles it may use; empty: every one."),
+    FIELD(T, allow, STRS, NULL, NULL, 0, "Globs over shown names it may see and call; empty: all."),
+    FIELD(T, deny, STRS, NULL, NULL, 0, "Globs over shown names it may not."),
+    FIELD(T, rate, RATE, "off", NULL, 0, "Calls it may make, such as 100/s or 6000/m."),
+    FIELD(T, burst, INT, "0", "0..1000000", 0, "Calls it may make at once; 0: one second's worth."),
+};
+#undef T
+
+#define T struct tls_server_options
+static const struct field tls_server_fields[] = {
+    FIELD(T, cert_file, STR, NULL, NULL, 0, "PEM file of the certificate chain; with key_file it makes every listen address https."),
+    FIELD(T, key_file, STR, NULL, NULL, 0, "PEM file of the private key."),
+    FIELD(T, client_ca_file, STR, NULL, NULL, 0, "PEM file of authorities whose client certificates are accepted."),
+    FIELD(T, require_client_cert, BOOL, "false", NULL, 0, "Refuse clients without a certificate."),
+    FIELD(T, allow_tls_1_2, BOOL, "false", NULL, 0, "Accept TLS 1.2 beside 1.3."),
+};
+#undef T
+
+#define T struct limits_conf
+static const struct field limits_fields[] = {
+    FIELD(T, connections, INT, "20000", "1..1000000", 0, "Client connections; more get 503."),
+    FIELD(T, in_flight, INT, "10000", "1..20000", 0, "Requests being worked on; more get 503."),
+    FIELD(T, body, BYTES, "4MiB", "1KiB..1GiB", 0, "Largest request body; larger gets 413."),
+    FIELD(T, head, BYTES, "16KiB", "1KiB..256KiB", 0, "Largest request head; larger gets 431."),
+    FIELD(T, headers, INT, "100", "10..100", 0, "Headers of one request; more get 431."),
+    FIELD(T, target, BYTES, "8KiB", "64B..64KiB", 0, "Longest request target; longer gets 414."),
+    FIELD(T, json_depth, INT, "64", "8..1000", 0, "Deepest nesting of a message."),
+    FIELD(T, buffers, BYTES, "512MiB", "1MiB..64GiB", 0, "Memory for message bodies; beyond it large bodies get 503."),
+    FIELD(T, sessions, INT, "100000", "1..10000000", 0, "Sessions of legacy clients; more get 429."),
+    FIELD(T, sessions_per_key, INT, "10000", "1..10000000", 0, "The same for one key."),
+    FIELD(T, streams_per_key, INT, "1000", "1..1000000", 0, "Open subscriptions of one key; more get 429."),
+    FIELD(T, session_idle, DURATION, "1h", "1s..30d", 0, "Sessions end after this long without use."),
+    FIELD(T, head_timeout, DURATION, "10s", "10ms..5m", 0, "Longest time for a head to arrive."),
+    FIELD(T, body_timeout, DURATION, "30s", "10ms..1h", 0, "Longest time for a body to arrive."),
+    FIELD(T, idle_timeout, DURATION, "75s", "1s..1h", 0, "Idle client connections are closed after this."),
+    FIELD(T, send_timeout, DURATION, "30s", "10ms..1h", 0, "A client that takes none of its answer for this long is closed."),
+    FIELD(T, drain, DURATION, "30s", "0s..1h", 0, "Longest graceful stop; then what is left is cut off."),
+    FIELD(T, page, INT, "1000", "1..100000", 0, "Items of one list page."),
+    FIELD(T, list_wait, DURATION, "2s", "0s..1m", 0, "How long the first start waits for upstreams before it serves what there is."),
+};
+#undef T
+
+static const struct field cors_fields[] = {
+    FIELD(struct cors_conf, origins, STRS, NULL, NULL, 0, "Origins of web pages that may call, such as https://app.example.com, or *."),
+};
+
+static const struct field log_fields[] = {
+    FIELD_CHOICE(struct log_options, level, level_words, "info", 0, "Lowest level that is written."),
+    FIELD_CHOICE(struct log_options, format, format_words, "auto", 0, "auto: text on a terminal, else one JSON object a line."),
+};
+
+#define T struct gateway_conf
+const struct field gateway_fields[] = {
+    FIELD(T, listen, STRS, "127.0.0.1:8000", NULL, FIELD_RESTART, "Addresses to listen on: HOST:PORT, [v6]:PORT or a port on loopback."),
+    FIELD(T, workers, INT, "0", "0..256", FIELD_RESTART, "Worker threads; 0: one per processor."),
+    FIELD_CHOICE(T, anonymous, anonymous_words, "no", 0, "Who may call without a key: nobody, or programs on this machine."),
+    FIELD(T, hosts, STRS, NULL, NULL, 0, "Host names served beside the loopback ones."),
+    FIELD_NEST(T, tls, OBJECT, tls_server_fields, struct tls_server_options, 0, "TLS towards clients."),
+    FIELD_NEST(T, limits, OBJECT, limits_fields, struct limits_conf, 0, "Bounds on what clients can make us hold."),
+    FIELD_NEST(T, cors, OBJECT, cors_fields, struct cors_conf, 0, "Browser clients."),
+    FIELD_NEST(T, log, OBJECT, log_fields, struct log_options, 0, "What is logged, and how."),
+    FIELD(T, instructions, STR, NULL, "..16384", 0, "Text for models in front of the upstreams' own instructions."),
+    FIELD(T, builtins, STRS, "time", NULL, 0, "Built-in servers that are on under their own names."),
+    FIELD_NEST(T, upstreams, MAP, upstream_fields, struct upstream_conf, 0, "MCP servers behind the gateway, by name."),
+    FIELD_NEST(T, profiles, MAP, profile_fields, struct profile_conf, 0, "Selections of the catalogue, served at /mcp/NAME."),
+    FIELD_NEST(T, keys, MAP, key_fields, struct key_conf, 0, "Keys of clients, by name."),
+    FIELD_AS("mcpServers", T, mcp_servers, JSON, NULL, NULL, FIELD_HIDDEN, "Servers as Claude Desktop and Cursor write them."),
+    FIELD_AS("servers", T, servers, JSON, NULL, NULL, FIELD_HIDDEN, "Servers as VS Code writes them."),
+    FIELD_AS("inputs", T, inputs, JSON, NULL, NULL, FIELD_HIDDEN, "What VS Code asks its user for."),
+};
+const size_t gateway_field_count = ARRAY_SIZE(gateway_fields);
+#undef T
+
+/* ---- copies -------------------------------------------------------------------------------- */
+
+void upstream_conf_write(const struct upstream_conf *c, struct jw *w) {
+    jw_object(w);
+    jw_put_string(w, "name", c->name);
+    jw_key(w, S("conf"));
+    field_write(upstream_fields, upstream_field_count, c, w);
+    jw_object_end(w);
+}
+
+struct upstream_conf *upstream_conf_read(struct arena *a, struct str text) {
+    json document = NULL;
+    struct upstream_conf *c = ARENA_NEW(a, struct upstream_conf);
+    struct field_problems problems = { .arena = a };
+    field_defaults(upstream_fields, upstream_field_count, c, a);
+    if (json_parse(a, arena_dup(a, text), (struct json_limits){ 0 }, &document))
+        return c;
+    field_read(upstream_fields, upstream_field_count, json_get(document, S("conf")), S(""), c, a, &problems);
+    c->name = json_get_text(document, S("name"));
+    return c;
+}

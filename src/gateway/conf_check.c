@@ -1,0 +1,150 @@
+/* conf_check.c - what rows cannot say about a configuration (conf.h). */
+#include "gateway/conf.h"
+#include "gateway/http_url.h"
+#include "mcp/names.h"
+#include "net/listener.h"
+#include "servers/server.h"
+
+struct check {
+    struct gateway_conf *conf;
+    json document;
+    struct arena *arena;
+    struct field_problems *problems;
+};
+
+static void complain(struct check *c, struct str path, json at, struct str message) {
+    struct field_problems *p = c->problems;
+    p->errors++;
+    if (p->n < ARRAY_SIZE(p->items))
+        p->items[p->n++] = (struct field_problem){ .path = path, .message = message, .at = at };
+}
+
+static json find(struct check *c, const char *section, struct str name) {
+    return json_get(json_get(c->document, str_of(section)), name);
+}
+
+/* ---- upstreams -------------------------------------------------------------------------------- */
+
+static const char *names_a_kind(const struct upstream_conf *u) {
+    int n = (u->command.n > 0) + (u->url.n > 0) + (u->builtin.n > 0);
+    if (n == 0)
+        return "needs one of command (a program), url (a server's address) or builtin";
+    return n > 1 ? "has more than one of command, url and builtin; keep one" : NULL;
+}
+
+static int kind_of(const struct upstream_conf *u) {
+    return u->command.n ? UPSTREAM_STDIO : u->url.n ? UPSTREAM_HTTP : UPSTREAM_BUILTIN;
+}
+
+static struct str known_builtins(struct arena *a) {
+    struct str list = S("");
+    for (size_t i = 0; i < builtin_count; i++)
+        list = arena_fmt(a, "%.*s%s%s", STR(list), list.n ? ", " : "", builtin_servers[i]->name);
+    return list;
+}
+
+static void check_upstream(struct check *c, struct upstream_conf *u) {
+    struct str path = arena_fmt(c->arena, "upstreams.%.*s", STR(u->name));
+    json at = find(c, "upstreams", u->name);
+    if (!name_valid_upstream(u->name))
+        complain(c, path, at, S("a name is 1 to 32 of A-Z a-z 0-9 _ -, without __ and without _ at an end"));
+    const char *wrong = names_a_kind(u);
+    if (wrong) {
+        complain(c, path, at, str_of(wrong));
+        return;
+    }
+    if (u->type != UPSTREAM_AUTO && u->type != kind_of(u))
+        complain(c, path, at, S("type does not fit: stdio goes with command, http with url, builtin with builtin"));
+    u->type = kind_of(u);
+    if (u->share == SHARE_AUTO)
+        u->share = u->type == UPSTREAM_HTTP ? SHARE_PRINCIPAL : SHARE_TENANT;
+    struct http_url url;
+    err_t e = u->url.n ? http_url_parse(u->url, &url) : OK;
+    if (e)
+        complain(c, arena_fmt(c->arena, "%.*s.url", STR(path)), json_get(at, S("url")), arena_fmt(c->arena, "%s", e->text));
+    if (u->builtin.n && !builtin_find(u->builtin))
+        complain(c, path, at, arena_fmt(c->arena, "there is no built-in server \"%.*s\"; there are: %.*s",
+                                        STR(u->builtin), STR(known_builtins(c->arena))));
+    if (!u->tls.cert_file.n != !u->tls.key_file.n)
+        complain(c, path, at, S("tls: cert_file and key_file go together"));
+}
+
+/* Built-in servers that are on without an entry of their own. */
+static void add_builtins(struct check *c) {
+    struct gateway_conf *g = c->conf;
+    struct upstream_conf *all = ARENA_ARRAY(c->arena, struct upstream_conf, g->builtins.n + g->upstreams.n);
+    size_t n = 0;
+    for (size_t i = 0; i < g->builtins.n; i++) {
+        struct str name = g->builtins.items[i];
+        bool taken = false;
+        for (size_t k = 0; k < g->upstreams.n; k++)
+            taken |= str_eq(((struct upstream_conf *)g->upstreams.items)[k].name, name);
+        if (taken)
+            continue;
+        field_defaults(upstream_fields, upstream_field_count, &all[n], c->arena);
+        all[n].name = all[n].builtin = name;
+        all[n++].source = S("built in");
+    }
+    if (g->upstreams.n)
+        memcpy(all + n, g->upstreams.items, g->upstreams.n * sizeof *all);
+    g->upstreams = (struct item_list){ .items = all, .n = n + g->upstreams.n };
+}
+
+/* ---- the rest ------------------------------------------------------------------------------------ */
+
+static bool has_upstream(const struct gateway_conf *g, struct str name) {
+    for (size_t i = 0; i < g->upstreams.n; i++)
+        if (str_eq(((struct upstream_conf *)g->upstreams.items)[i].name, name))
+            return true;
+    return false;
+}
+
+static void check_profile(struct check *c, const struct profile_conf *p) {
+    struct str path = arena_fmt(c->arena, "profiles.%.*s", STR(p->name));
+    json at = find(c, "profiles", p->name);
+    if (!name_valid_upstream(p->name) || str_eq(p->name, S("v1")))
+        complain(c, path, at, S("a profile's name is 1 to 32 of A-Z a-z 0-9 _ -, and not v1"));
+    for (size_t i = 0; i < p->upstreams.n; i++)
+        if (!has_upstream(c->conf, p->upstreams.items[i]))
+            complain(c, path, at, arena_fmt(c->arena, "there is no upstream \"%.*s\"", STR(p->upstreams.items[i])));
+}
+
+static bool has_profile(const struct gateway_conf *g, struct str name) {
+    for (size_t i = 0; i < g->profiles.n; i++)
+        if (str_eq(((struct profile_conf *)g->profiles.items)[i].name, name))
+            return true;
+    return name.n == 0;
+}
+
+static void check_key(struct check *c, const struct key_conf *k) {
+    for (size_t i = 0; i < k->profiles.n; i++)
+        if (!has_profile(c->conf, k->profiles.items[i]))
+            complain(c, arena_fmt(c->arena, "keys.%.*s", STR(k->name)), find(c, "keys", k->name),
+                     arena_fmt(c->arena, "there is no profile \"%.*s\"", STR(k->profiles.items[i])));
+}
+
+static void check_listen(struct check *c) {
+    struct listen_addr addr;
+    for (size_t i = 0; i < c->conf->listen.n; i++) {
+        err_t e = listen_parse(c->conf->listen.items[i], &addr);
+        if (e)
+            complain(c, S("listen"), json_get(c->document, S("listen")), arena_fmt(c->arena, "%s", e->text));
+    }
+    if (c->conf->listen.n == 0 || c->conf->listen.n > 8)
+        complain(c, S("listen"), json_get(c->document, S("listen")), S("one to eight addresses"));
+    if (!c->conf->tls.cert_file.n != !c->conf->tls.key_file.n)
+        complain(c, S("tls"), json_get(c->document, S("tls")), S("cert_file and key_file go together"));
+}
+
+void conf_check(struct gateway_conf *g, json document, struct arena *a, struct field_problems *problems) {
+    struct check c = { g, document, a, problems };
+    add_builtins(&c);
+    struct upstream_conf *upstreams = g->upstreams.items;
+    for (size_t i = 0; i < g->upstreams.n; i++)
+        check_upstream(&c, &upstreams[i]);
+    for (size_t i = 0; i < g->profiles.n; i++)
+        check_profile(&c, &((struct profile_conf *)g->profiles.items)[i]);
+    for (size_t i = 0; i < g->keys.n; i++)
+        check_key(&c, &((struct key_conf *)g->keys.items)[i]);
+    check_listen(&c);
+}
