@@ -6,9 +6,20 @@
  * control bytes, both lengths, repeated or odd lengths, missing or double Host, unknown
  * transfer codings, HTTP/1.0 with chunked, chunk extensions beyond a bound.
  *
+ * Choices that the RFCs leave or that go beyond them: an absolute-form target must name
+ * the host that Host names; CONNECT and authority-form are refused; a header that two
+ * readers could understand differently (Host, Content-Length, Transfer-Encoding,
+ * Content-Type, Authorization, Origin, Mcp-*, MCP-Protocol-Version) may come only once;
+ * Transfer-Encoding is exactly "chunked"; lengths end at 2^53; a host is letters, digits,
+ * ".-_" or an IPv6 address in brackets.
+ *
+ * A verdict other than MORE stays the same however much text follows. Each call begins at
+ * the start: with a partial head, call again when a line feed came or the limit is reached.
+ *
  * Threads  any
  * Memory   slices point into the text given
- * Source   RFC 9112 §3-§7, RFC 9110 §5; at most 400 lines by decision (DESIGN §10)
+ * Source   RFC 9112 §3-§7, RFC 9110 §5; http1.c keeps below 400 lines of code (DESIGN §10)
+ * Files    http1.c heads, http1_runs.h and http1_names.h its inner loops, http1_chunks.c
  */
 #pragma once
 #include "base/str.h"
@@ -45,7 +56,8 @@ struct http_field {
 struct http_head {
     /* request */
     struct str method, target; /* target as received: origin-form, absolute-form or "*" */
-    struct str path, query;    /* of the target; query without '?'; p == NULL when absent */
+    struct str path, query;    /* of the target; query without '?'; p == NULL when absent;
+                                * a path is never empty: "/" where an absolute-form has none */
     /* response */
     int status;
     /* both */
@@ -54,8 +66,11 @@ struct http_head {
     bool chunked;
     bool upgrade;              /* Connection lists upgrade */
     bool expect_continue;
-    int64_t content_length;    /* -1: none */
-    struct str known[HTTP_HEADER_COUNT]; /* p == NULL when absent; of a repeated list header the first */
+    int64_t content_length;    /* -1: none. A response without body has 0 and !chunked; one with
+                                * -1 and !chunked ends with its connection */
+    struct str
+        known[HTTP_HEADER_COUNT]; /* p == NULL when absent; of a repeated list header the first;
+                                          * HOST of an HTTP/1.0 request may be the target's */
     uint32_t repeated_low;     /* bit per header id 0..31 that came more than once */
     uint32_t repeated_high;
     unsigned field_count;
@@ -72,7 +87,7 @@ enum http_verdict {
     HTTP_VERSION,    /* 505 */
     HTTP_NOT_IMPL,   /* 501: unknown transfer coding */
 };
-int http_verdict_status(enum http_verdict v);
+int http_verdict_status(enum http_verdict v); /* MORE: 408, for a head that did not come in time */
 
 struct http_limits {
     size_t head;   /* bytes of a whole head */
@@ -85,8 +100,8 @@ struct http_limits {
 enum http_verdict http_parse_request(struct str text, const struct http_limits *limits,
                                      struct http_head *out, const char **why);
 /* `to_head`: the request was HEAD; then and for 1xx, 204, 304 there is no body. */
-enum http_verdict http_parse_response(struct str text, const struct http_limits *limits, bool to_head,
-                                      struct http_head *out, const char **why);
+enum http_verdict http_parse_response(struct str text, const struct http_limits *limits,
+                                      bool to_head, struct http_head *out, const char **why);
 
 /* Any header by name, first occurrence; p == NULL when absent. */
 struct str http_find(const struct http_head *h, struct str name);
@@ -98,8 +113,8 @@ bool http_is_token(struct str s); /* RFC 9110 §5.6.2, non-empty */
 struct http_chunks {
     uint64_t left;     /* bytes of the current chunk still to come */
     uint8_t state;
-    uint16_t line;     /* bytes of the current size line or trailer line, bounded */
-    uint16_t trailer;  /* bytes of all trailers, bounded */
+    uint16_t line;     /* bytes of the current size line, at most 256, or trailer line */
+    uint16_t trailer;  /* bytes of all trailers, at most 8 KiB; they are checked and dropped */
     uint8_t digits;
 };
 /* Consumes from *in; *data is the piece of body at its front that was decoded (may be
