@@ -125,7 +125,7 @@ void http_pool_free(struct http_pool *p) {
     p->users++;
     while (p->idle)
         peer_close(p->idle);
-        p->users--;
+    p->users--;
     pool_release(p);
 }
 
@@ -434,9 +434,14 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
 
 err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                 unsigned flags, struct http_reply *out) {
-    TRY_WRAP(gate_enter(t, &p->gate), "%s:%u", p->host, p->target.port);
     p->users++;
-    err_t e;
+    err_t e = gate_enter(t, &p->gate);
+    if (e) {
+        e = err_wrap(e, "%s:%u", p->host, p->target.port);
+        p->users--;
+        pool_release(p);
+        return e;
+    }
     for (bool stale = true, again = true; again;) {
         *out = (struct http_reply){ .task = t, .pool = p };
         e = try_call(t, p, request, pieces, out, &stale);
