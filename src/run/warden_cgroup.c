@@ -52,8 +52,8 @@ static const char *read_file(const char *dir, const char *name, char *out, size_
 static bool has_word(const char *text, const char *word) {
     size_t n = strlen(word);
     for (const char *at = text; (at = strstr(at, word)); at += n)
-        if ((at == text || isspace((unsigned char)at[-1]))
-            && (!at[n] || isspace((unsigned char)at[n])))
+        if ((at == text || isspace((unsigned char)at[-1])) &&
+            (!at[n] || isspace((unsigned char)at[n])))
             return true;
     return false;
 }
@@ -82,11 +82,13 @@ static bool delegated(const char *dir, bool namespace_root) {
 }
 
 static void signal_all(const char *dir, int signal) {
-    char path[CGROUP_PATH];
+    char path[CGROUP_PATH], line[24];
     FILE *f = join(path, dir, "cgroup.procs") ? fopen(path, "re") : NULL;
-    for (int pid; f && fscanf(f, "%d", &pid) == 1;)
+    while (f && fgets(line, sizeof(line), f)) {
+        pid_t pid = (pid_t)strtol(line, NULL, 10);
         if (pid > 1)
             kill(pid, signal);
+    }
     if (f)
         fclose(f);
 }
@@ -102,8 +104,8 @@ static bool each_entry(const char *dir, const char *prefix,
     DIR *d = opendir(dir);
     char path[CGROUP_PATH];
     for (struct dirent *e; d && (e = readdir(d));)
-        if (e->d_type == DT_DIR && e->d_name[0] != '.'
-            && strncmp(e->d_name, prefix, strlen(prefix)) == 0 && join(path, dir, e->d_name))
+        if (e->d_type == DT_DIR && e->d_name[0] != '.' &&
+            strncmp(e->d_name, prefix, strlen(prefix)) == 0 && join(path, dir, e->d_name))
             fn(path, e->d_name);
     if (d)
         closedir(d);
@@ -154,23 +156,24 @@ static bool is_on(const char *dir, const char *controller) {
     return has_word(read_file(dir, "cgroup.subtree_control", text, sizeof(text)), controller);
 }
 
-static void switch_on(const char *dir, const char *controller) {
-    char text[256], word[32];
-    snprintf(word, sizeof(word), "+%s", controller);
-    if (has_word(read_file(dir, "cgroup.controllers", text, sizeof(text)), controller))
-        write_file(dir, "cgroup.subtree_control", word);
+static bool is_available(const char *dir, const char *controller) {
+    char text[256];
+    return has_word(read_file(dir, "cgroup.controllers", text, sizeof(text)), controller);
 }
 
 static void enable_controllers(struct cgroups *c, const char *base, pid_t main, pid_t self) {
-    const char *ours = c->path[CGROUP_V2];
-    if ((!is_on(base, "memory") || !is_on(base, "pids")) && step_aside(base, main, self)) {
-        switch_on(base, "memory");
-        switch_on(base, "pids");
+    static const char *const wanted[] = { "memory", "pids" };
+    bool aside = false;
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+        char word[16];
+        snprintf(word, sizeof(word), "+%s", wanted[i]);
+        if (!is_available(base, wanted[i]))
+            continue;
+        if (!is_on(base, wanted[i]) && (aside = aside || step_aside(base, main, self)))
+            write_file(base, "cgroup.subtree_control", word);
+        write_file(c->path[CGROUP_V2], "cgroup.subtree_control", word);
     }
-    switch_on(ours, "memory");
-    switch_on(ours, "pids");
-    c->memory |= is_on(ours, "memory");
-    c->pids |= is_on(ours, "pids");
+    c->memory |= is_on(c->path[CGROUP_V2], "memory");
 }
 
 /* --- the public part --- */
@@ -187,7 +190,6 @@ void cgroups_open_at(struct cgroups *c, enum cgroup_kind kind, const char *base,
     if (kind == CGROUP_V2)
         enable_controllers(c, base, main, self);
     c->memory |= kind == CGROUP_MEMORY;
-    c->pids |= kind == CGROUP_PIDS;
 }
 
 /* Where each hierarchy is mounted by systemd, by distributions and in containers. */

@@ -19,11 +19,10 @@
 
 enum cgroup_kind { CGROUP_V2, CGROUP_MEMORY, CGROUP_PIDS, CGROUP_KINDS };
 
-/* One hierarchy that we may use; an empty path: not there. With version 2, `memory` and
- * `pids` say whether those controllers are on. */
+/* The hierarchies that we may use. */
 struct cgroups {
-    char path[CGROUP_KINDS][CGROUP_PATH]; /* <ours>/gatespan-<keeper> */
-    bool memory, pids;
+    char path[CGROUP_KINDS][CGROUP_PATH]; /* <ours>/gatespan-<keeper>; empty: not there */
+    bool memory;                          /* that controller is on, so it is what limits */
 };
 /* A child's groups: the same name in each hierarchy. */
 struct cgroup_child {

@@ -162,8 +162,8 @@ static void tell_exited(struct slot *s) {
 
 /* In this order: the gateway hears of a child before it hears of its end. */
 static void tell(void) {
-    if (self.held.head.type && !self.blocked
-        && sent(wire_say(self.fd, self.held.head, str_of(self.held.text))))
+    if (self.held.head.type && !self.blocked &&
+        sent(wire_say(self.fd, self.held.head, str_of(self.held.text))))
         self.held.head.type = 0;
     for (struct slot *s = NULL; (s = next_slot(s));) {
         if (self.blocked)

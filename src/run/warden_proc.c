@@ -54,9 +54,8 @@ static pid_t parent_of(pid_t pid) {
     ssize_t n = read(fd, text, sizeof(text) - 1);
     close(fd);
     text[n > 0 ? n : 0] = 0;
-    const char *after_name = strrchr(text, ')');
-    int parent = 0;
-    return after_name && sscanf(after_name + 1, " %*c %d", &parent) == 1 ? parent : 0;
+    const char *name_end = strrchr(text, ')'); /* ") S 42": state, then the parent */
+    return name_end && strlen(name_end) > 4 ? (pid_t)strtol(name_end + 4, NULL, 10) : 0;
 }
 
 static void kill_child(pid_t pid, void *self) {

@@ -51,7 +51,7 @@ struct exec_failure {
     int32_t kind; /* enum err_kind */
     char text[ERR_TEXT];
 };
-_Noreturn void exec_child(const struct exec_plan *plan);
+_Noreturn void exec_child(const struct exec_plan *given);
 
 /* --- warden_proc.c: who belongs to us --- */
 

@@ -90,8 +90,9 @@ bool wire_get_spawn(struct wire_message *m, struct wire_spawn *out) {
     out->limits = fixed.limits;
     out->name = next_text(&rest, end);
     out->cwd = next_text(&rest, end);
-    return out->name && out->cwd && fixed.argc > 0 && get_texts(&rest, end, out->argv, fixed.argc)
-           && get_texts(&rest, end, out->env, fixed.env_count) && rest == end;
+    return out->name && out->cwd && fixed.argc > 0 &&
+           get_texts(&rest, end, out->argv, fixed.argc) &&
+           get_texts(&rest, end, out->env, fixed.env_count) && rest == end;
 }
 
 /* Room for the descriptors of one message, aligned as the kernel wants it. */
@@ -108,6 +109,7 @@ static int send_iov(int fd, struct iovec *iov, size_t parts, const int *fds, siz
         m.msg_control = &control;
         m.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        assert(c);
         *c = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int) * fd_count),
                                .cmsg_level = SOL_SOCKET,
                                .cmsg_type = SCM_RIGHTS };

@@ -2,14 +2,15 @@
  * warden is started before threads exist; the test process is a child subreaper, so when
  * the gateway is gone it sees by itself whether a process was left. Nothing here waits
  * for time: output, end of file and exits are waited for, and an alarm ends what hangs. */
-#include "base/log.h"
-#include "base/mem.h"
-#include "run/warden.h"
-#include "run/warden_process.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "run/warden.h"
+#include "run/warden_process.h"
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,6 @@
 #include <stdio.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -411,8 +411,9 @@ static void nothing_but_the_pipes_is_inherited(void **state) {
 
 static void look_at_signals(struct task *t, struct warden *w) {
     struct run run = { 0 }, stat = { 0 };
-    CHECK_TEXT(run_to_end(t, w, COMMAND(S("grep"), S("-E"), S("SigBlk|SigIgn"),
-                                        S("/proc/self/status")), &run),
+    CHECK_TEXT(run_to_end(t, w,
+                          COMMAND(S("grep"), S("-E"), S("SigBlk|SigIgn"), S("/proc/self/status")),
+                          &run),
                "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
     int pid, group, session;
     const char *text = run_to_end(t, w, COMMAND(S("cat"), S("/proc/self/stat")), &stat);
@@ -472,7 +473,8 @@ static void multiply(struct task *t, struct warden *w) {
     struct spawn_request request = SHELL("sleep " LONG " & sleep " LONG " & read x");
     request.limits.processes = 4;
     CHECK(!start(t, w, request, &few));
-    request = SHELL("i=0; while [ $i -lt 20 ]; do setsid sleep " LONG " & i=$((i+1)); done; read x");
+    request = SHELL("i=0; while [ $i -lt 20 ]; do setsid sleep " LONG
+                    " & i=$((i+1)); done; read x");
     request.limits.processes = 6;
     CHECK(!start(t, w, request, &many));
     await_end(t, &many);
@@ -784,74 +786,63 @@ static void a_late_child_is_ended(void **state) {
     in_gateway(ask_and_go);
 }
 
-/* --- the parts by themselves --- */
+/* --- when something runs out --- */
 
-static struct wire_message message;
+static struct str big_env[2] = { S_INIT("PATH=/usr/bin:/bin") };
 
-static void fill(const struct spawn_request *request) {
-    SCOPED(buf_done) struct buf b = { 0 };
-    assert_null(wire_put_spawn(&b, 7, request));
-    memcpy(&message, b.p, b.n);
+static err_t keep_a_big_one(struct task *t, void *arg) {
+    struct spawn_request request = COMMAND(S("cat"));
+    request.env = big_env;
+    request.env_count = 2;
+    return start(t, gateway.warden, request, arg);
 }
 
-static void a_spawn_message_is_read_back(void **state) {
-    static struct wire_spawn s;
-    struct spawn_request request = COMMAND(S("a"), S(""), S("c d"));
-    request.name = S("n");
-    request.cwd = S("/x");
-    request.limits = (struct spawn_limits){ 1, 2, 3, 4 };
-    request.env = (const struct str[]){ S("K=V") };
-    request.env_count = 1;
-    fill(&request);
-    assert_true(wire_get_spawn(&message, &s));
-    assert_int_equal(message.head.id, 7);
-    assert_string_equal(s.name, "n");
-    assert_string_equal(s.cwd, "/x");
-    assert_string_equal(s.argv[0], "a");
-    assert_string_equal(s.argv[1], "");
-    assert_string_equal(s.argv[2], "c d");
-    assert_null(s.argv[3]);
-    assert_string_equal(s.env[0], "K=V");
-    assert_null(s.env[1]);
-    assert_memory_equal(&s.limits, &request.limits, sizeof(s.limits));
-}
-
-static void a_cut_spawn_message_is_refused(void **state) {
-    static struct wire_spawn s;
-    struct spawn_request request = COMMAND(S("a"), S("b"));
-    fill(&request);
-    uint32_t whole = message.head.size;
-    for (uint32_t n = sizeof(message.head); n < whole; n++) {
-        message.head.size = n;
-        assert_false(wire_get_spawn(&message, &s));
+/* The socket of a warden that does not read holds some two of these requests. */
+static void wait_in_line(struct task *t, struct warden *w) {
+    struct run runs[12] = { 0 };
+    char *big = mem_alloc(60000);
+    memset(big, 'x', 60000);
+    big_env[1] = (struct str){ big, 60000 };
+    pid_t warden = warden_stats(w).pid;
+    SCOPED(task_group_scope) struct task_group g;
+    task_group_init(&g, t);
+    kill(warden, SIGSTOP);
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++)
+        CHECK(!task_group_start(&g, keep_a_big_one, &runs[i]));
+    while (warden_stats(w).children < ARRAY_SIZE(runs))
+        CHECK(!task_yield(t));
+    kill(warden, SIGCONT);
+    CHECK(!task_group_wait(&g));
+    for (size_t i = 0; i < ARRAY_SIZE(runs); i++) {
+        warden_end(w, runs[i].child.id, 10 * NANOS_SEC);
+        await_end(t, &runs[i]);
     }
-    message.head.size = whole + 1; /* a byte too many */
-    message.body[whole - sizeof(message.head)] = 0;
-    assert_false(wire_get_spawn(&message, &s));
+    free(big);
 }
 
-static void odd_datagrams_are_refused(void **state) {
-    int pair[2], fds[WIRE_FDS], some[2] = { 0, 0 };
-    size_t fd_count;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
-    struct wire_head head = { .size = sizeof(head), .type = WIRE_STOP };
-    assert_int_equal(wire_receive(pair[1], MSG_DONTWAIT, &message, fds, &fd_count), -EAGAIN);
-    wire_send(pair[0], &head, sizeof(head) - 1, NULL, 0);
-    assert_int_equal(wire_receive(pair[1], 0, &message, fds, &fd_count), -EBADMSG);
-    head.size++;
-    wire_send(pair[0], &head, sizeof(head), some, 2);
-    assert_int_equal(wire_receive(pair[1], 0, &message, fds, &fd_count), -EBADMSG);
-    assert_int_equal(fd_count, 0);
-    head.size--;
-    wire_send(pair[0], &head, sizeof(head), some, 2);
-    assert_int_equal(wire_receive(pair[1], 0, &message, fds, &fd_count), 1);
-    assert_int_equal(fd_count, 2);
-    assert_int_equal(fds[2], -1);
-    close(fds[0]);
-    close(fds[1]);
-    close(pair[0]);
-    assert_int_equal(wire_receive(pair[1], 0, &message, fds, &fd_count), 0);
-    close(pair[1]);
+static void requests_wait_for_a_slow_warden(void **state) {
+    in_gateway(wait_in_line);
+}
+
+static void run_out_of_descriptors(struct task *t, struct warden *w) {
+    struct run run = { 0 };
+    struct rlimit was, little;
+    CHECK(getrlimit(RLIMIT_NOFILE, &was) == 0);
+    int next = dup(0);
+    close(next);
+    little = (struct rlimit){ (rlim_t)next + 2, was.rlim_max };
+    CHECK(setrlimit(RLIMIT_NOFILE, &little) == 0); /* ours: three pipes do not fit */
+    expect(t, w, COMMAND(S("cat")), ERR_LIMITED, "no descriptors left for its pipes");
+    CHECK(setrlimit(RLIMIT_NOFILE, &was) == 0);
+    little.rlim_cur = 8;
+    CHECK(prlimit(warden_stats(w).pid, RLIMIT_NOFILE, &little, &was) == 0);
+    expect(t, w, COMMAND(S("cat")), ERR_LIMITED, "no descriptors left for another child");
+    CHECK(prlimit(warden_stats(w).pid, RLIMIT_NOFILE, &was, NULL) == 0);
+    CHECK_TEXT(run_to_end(t, w, COMMAND(S("echo"), S("on")), &run), "on\n");
+}
+
+static void a_lack_of_descriptors_is_a_refusal(void **state) {
+    in_gateway(run_out_of_descriptors);
 }
 
 int main(void) {
@@ -882,9 +873,8 @@ int main(void) {
         cmocka_unit_test(any_worker_may_ask),
         cmocka_unit_test(two_hundred_children_live_at_once),
         cmocka_unit_test(a_late_child_is_ended),
-        cmocka_unit_test(a_spawn_message_is_read_back),
-        cmocka_unit_test(a_cut_spawn_message_is_refused),
-        cmocka_unit_test(odd_datagrams_are_refused),
+        cmocka_unit_test(requests_wait_for_a_slow_warden),
+        cmocka_unit_test(a_lack_of_descriptors_is_a_refusal),
     };
     return cmocka_run_group_tests_name("warden", tests, NULL, NULL);
 }
