@@ -1,11 +1,8 @@
 /* key_file.c - making keys and keeping them (key.h). */
 #include "auth/key.h"
+#include "base/file.h"
 #include "base/mem.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { ID_CHARS = 12, SECRET_CHARS = 32, FILE_LIMIT = 16 * 1024 * 1024 };
 
@@ -56,68 +53,6 @@ err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key
     return OK;
 }
 
-/* ---- whole files ------------------------------------------------------------------------- */
-
-static err_t read_whole(struct str path, struct buf *out, bool *missing) {
-    char name[4096];
-    snprintf(name, sizeof name, "%.*s", STR(path));
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    *missing = fd < 0 && errno == ENOENT;
-    if (fd < 0)
-        return *missing ? OK : err_errno(errno, "reading %s", name);
-    ssize_t n = 1;
-    while (n > 0 && out->n < FILE_LIMIT) {
-        buf_reserve(out, 4096);
-        n = read(fd, out->p + out->n, 4096);
-        if (n > 0)
-            out->n += (size_t)n;
-    }
-    int problem = errno;
-    close(fd);
-    return n < 0 ? err_errno(problem, "reading %s", name) : OK;
-}
-
-static err_t write_all(int fd, struct str s, const char *name) {
-    while (s.n) {
-        ssize_t n = write(fd, s.p, s.n);
-        if (n < 0 && errno != EINTR)
-            return err_errno(errno, "writing %s", name);
-        s = str_skip(s, n > 0 ? (size_t)n : 0);
-    }
-    return fsync(fd) < 0 ? err_errno(errno, "syncing %s", name) : OK;
-}
-
-static void sync_folder(const char *name) {
-    char folder[4096];
-    snprintf(folder, sizeof folder, "%s", name);
-    char *slash = strrchr(folder, '/');
-    if (!slash)
-        return;
-    *slash = '\0';
-    int fd = open(folder[0] ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-}
-
-/* All or nothing: a crash leaves the old file or the new one. */
-static err_t write_whole(struct str path, struct str text) {
-    char name[4096], next[4112];
-    snprintf(name, sizeof name, "%.*s", STR(path));
-    snprintf(next, sizeof next, "%s.new", name);
-    int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_errno(errno, "writing %s", next);
-    err_t e = write_all(fd, text, next);
-    close(fd);
-    TRY(e);
-    if (rename(next, name) < 0)
-        return err_errno(errno, "renaming %s to %s", next, name);
-    sync_folder(name);
-    return OK;
-}
-
 /* ---- keys.json ------------------------------------------------------------------------------ */
 
 struct key_row { /* one key as the file has it */
@@ -165,7 +100,7 @@ static err_t take_row(const struct key_row *row, struct key_record *out) {
 err_t key_file_read(struct arena *a, struct str path, struct key_record **out, size_t *out_n) {
     SCOPED(buf_done) struct buf text = { 0 };
     bool missing = false;
-    TRY(read_whole(path, &text, &missing));
+    TRY(file_read(path, FILE_LIMIT, &text, &missing));
     *out = NULL;
     *out_n = 0;
     if (missing)
@@ -207,13 +142,13 @@ err_t key_file_write(struct str path, const struct key_record *records, size_t n
     jw_array_end(&w);
     jw_object_end(&w);
     buf_char(&text, '\n');
-    return write_whole(path, buf_view(&text));
+    return file_write(path, buf_view(&text));
 }
 
 err_t master_key_load(struct str path, uint8_t out[SHA256_SIZE], bool *made) {
     SCOPED(buf_done) struct buf text = { 0 };
     bool missing = false;
-    TRY(read_whole(path, &text, &missing));
+    TRY(file_read(path, FILE_LIMIT, &text, &missing));
     *made = missing;
     if (!missing) {
         bool ok = text.n == SHA256_SIZE;
@@ -223,5 +158,5 @@ err_t master_key_load(struct str path, uint8_t out[SHA256_SIZE], bool *made) {
         return ok ? OK : ERR(INVALID, "%.*s is not a key file of ours: %d bytes are expected", STR(path), SHA256_SIZE);
     }
     crypto_random(out, SHA256_SIZE);
-    return write_whole(path, str_from((const char *)out, SHA256_SIZE));
+    return file_write(path, str_from((const char *)out, SHA256_SIZE));
 }

@@ -146,6 +146,27 @@ const struct field gateway_fields[] = {
 const size_t gateway_field_count = ARRAY_SIZE(gateway_fields);
 #undef T
 
+/* ---- holding --------------------------------------------------------------------------------- */
+
+struct held_conf *held_conf_new(void) {
+    struct held_conf *h = NEW(struct held_conf);
+    h->refs = 1;
+    arena_init(&h->arena, NULL, 0);
+    return h;
+}
+
+struct held_conf *held_conf_ref(struct held_conf *h) {
+    h->refs++;
+    return h;
+}
+
+void held_conf_unref(struct held_conf *h) {
+    if (!h || --h->refs)
+        return;
+    arena_done(&h->arena);
+    free(h);
+}
+
 /* ---- copies -------------------------------------------------------------------------------- */
 
 void upstream_conf_write(const struct upstream_conf *c, struct jw *w) {

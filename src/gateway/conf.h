@@ -113,6 +113,17 @@ struct gateway_conf {
     json mcp_servers, servers, inputs; /* what desktop clients call these; see conf_desktop */
 };
 
+/* A configuration with the memory it lives in; the snapshots made from it hold references.
+ * Control worker only. */
+struct held_conf {
+    int refs;
+    struct arena arena;
+    struct gateway_conf *conf;
+};
+struct held_conf *held_conf_new(void);
+struct held_conf *held_conf_ref(struct held_conf *h);
+void held_conf_unref(struct held_conf *h);
+
 /* The rows of the whole file, for reading, schema and reference pages. */
 extern const struct field gateway_fields[];
 extern const size_t gateway_field_count;

@@ -12,6 +12,7 @@ void snapshot_free(void *snapshot) {
     catalogue_free(s->catalogue);
     for (size_t i = 0; i < s->upstream_count; i++)
         upstream_unref(s->upstreams[i]);
+    held_conf_unref(s->held);
     struct arena a = s->arena; /* the snapshot itself lies in it */
     arena_done(&a);
 }

@@ -16,8 +16,9 @@
 
 /* Everything a request reads, immutable, compiled by the control worker. */
 struct snapshot {
-    struct arena arena;               /* holds conf and the arrays */
-    struct gateway_conf *conf;
+    struct arena arena;               /* holds the arrays and the snapshot itself */
+    struct held_conf *held;           /* a reference */
+    struct gateway_conf *conf;        /* held->conf */
     struct upstream **upstreams;      /* by index; references */
     struct catalogue_source *sources; /* the same order */
     size_t upstream_count;

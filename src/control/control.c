@@ -1,0 +1,331 @@
+/* control.c - see control.h: start, listeners, drain, end. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/private.h"
+#include "control/routes.h"
+#include "gateway/stream.h"
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define HOUSEKEEPING (10 * NANOS_SEC)
+
+const struct gateway_conf *control_conf(const struct control *c) {
+    return c->held->conf;
+}
+
+struct gateway *control_gateway(struct control *c) {
+    return c->gateway;
+}
+
+/* ---- from configuration to layers below ------------------------------------------------------ */
+
+struct log_conf log_conf_of(const struct gateway_conf *conf) {
+    bool terminal = isatty(STDERR_FILENO);
+    return (struct log_conf){
+        .level = (enum log_level)conf->log.level,
+        .json = conf->log.format == 2 || (conf->log.format == 0 && !terminal),
+        .color = terminal && !getenv("NO_COLOR"),
+        .fd = STDERR_FILENO,
+        .burst = 100,
+    };
+}
+
+struct session_limits session_limits_of(const struct gateway_conf *conf) {
+    return (struct session_limits){
+        .all = (size_t)conf->limits.sessions, .per_principal = (size_t)conf->limits.sessions_per_key,
+        .idle = conf->limits.session_idle,
+    };
+}
+
+err_t tls_of(const struct control *c, const struct gateway_conf *conf, struct tls_context **out) {
+    *out = NULL;
+    if (!conf->tls.cert_file.n)
+        return OK;
+    struct tls_conf tls = {
+        .cert_file = conf->tls.cert_file, .key_file = conf->tls.key_file, .ca_file = conf->tls.client_ca_file,
+        .verify_client = conf->tls.require_client_cert, .allow_1_2 = conf->tls.allow_tls_1_2,
+    };
+    return tls_server_new(&tls, &c->tickets, out);
+}
+
+static unsigned worker_count(const struct gateway_conf *conf) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return conf->workers ? (unsigned)conf->workers : cores > 0 ? (unsigned)cores : 1;
+}
+
+void server_conf_of(const struct control *c, const struct gateway_conf *conf, struct http_server_conf *out) {
+    const struct limits_conf *l = &conf->limits;
+    *out = (struct http_server_conf){
+        .head = { .head = (size_t)l->head, .target = (size_t)l->target, .fields = (unsigned)l->headers },
+        .max_body = (size_t)l->body, .max_pipelined = 64 * 1024,
+        .max_conns = (unsigned)(l->connections / worker_count(conf)) + 1,
+        .head_timeout = l->head_timeout, .body_timeout = l->body_timeout, .idle_timeout = l->idle_timeout,
+        .send_timeout = l->send_timeout, .tls = c->tls,
+    };
+}
+
+/* Every connection is a descriptor: room is made at the start, or the option is refused. */
+static err_t check_descriptors(const struct gateway_conf *conf) {
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)conf->limits.connections + 1000;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur >= wanted)
+        return OK;
+    log_warn("fewer file descriptors than limits.connections may need", F("have", (int64_t)limit.rlim_cur),
+             F("want", (int64_t)wanted), F("remedy", "raise LimitNOFILE (ulimit -n) or lower limits.connections"));
+    return OK;
+}
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+static err_t read_conf(struct control *c) {
+    SCOPED(buf_done) struct buf report = { 0 };
+    c->held = held_conf_new();
+    err_t e = conf_load(&c->held->arena, c->options.config, &c->options.overrides, &c->held->conf, &report);
+    if (report.n)
+        fprintf(stderr, "%s", buf_text(&report));
+    return e ? ERR(INVALID, "the configuration is not usable") : OK;
+}
+
+static err_t probe_addresses(struct control *c) {
+    const struct str_list *listen = &c->held->conf->listen;
+    for (size_t i = 0; i < listen->n; i++) {
+        TRY(listen_parse(listen->items[i], &c->listen[i]));
+        TRY(listen_probe(&c->listen[i]));
+    }
+    c->listen_count = listen->n;
+    return OK;
+}
+
+static void copy_options(struct control *c, const struct control_options *o) {
+    c->options = *o;
+    c->options.config = arena_dup(&c->arena, o->config);
+    c->options.admin_key = arena_dup(&c->arena, o->admin_key);
+    c->data = arena_dup(&c->arena, o->data);
+}
+
+static err_t open_parts(struct control *c) {
+    TRY(read_conf(c));
+    log_setup(log_conf_of(c->held->conf));
+    TRY(check_descriptors(c->held->conf));
+    TRY(probe_addresses(c));
+    TRY(data_open(c));
+    TRY(tls_of(c, c->held->conf, &c->tls));
+    return keys_load(c);
+}
+
+err_t control_open(const struct control_options *options, struct warden *warden, struct control **out) {
+    struct control *c = NEW(struct control);
+    arena_init(&c->arena, NULL, 0);
+    c->lock_fd = -1;
+    c->warden = warden;
+    copy_options(c, options);
+    err_t e = open_parts(c);
+    if (!e) {
+        *out = c;
+        return OK;
+    }
+    struct err saved = *e;
+    control_free(c);
+    return err_again(&saved);
+}
+
+void control_free(struct control *c) {
+    if (!c)
+        return;
+    if (c->tls)
+        tls_context_unref(c->tls);
+    held_conf_unref(c->held);
+    if (c->lock_fd >= 0)
+        close(c->lock_fd);
+    crypto_wipe(c->master, sizeof c->master);
+    crypto_wipe(c->hmac_key, sizeof c->hmac_key);
+    arena_done(&c->arena);
+    free(c->upstreams);
+    free(c->servers);
+    free(c);
+}
+
+/* ---- workers ------------------------------------------------------------------------------------------ */
+
+static err_t start_worker(struct worker *w, void *arg) {
+    struct control *c = arg;
+    if (w->control)
+        return OK;
+    net_start(w, (size_t)c->held->conf->limits.buffers / worker_count(c->held->conf));
+    return OK;
+}
+
+static void stop_worker(struct worker *w, void *arg) {
+    struct control *c = arg;
+    if (w->control) {
+        timer_unset(w, &c->rebuild);
+        timer_unset(w, &c->housekeeping);
+        timer_unset(w, &c->drain_end);
+        reload_stop(c);
+        return;
+    }
+    for (size_t i = 0; i < c->upstream_count; i++)
+        if (c->upstreams[i]->ops->side_close)
+            c->upstreams[i]->ops->side_close(w, c->upstreams[i]);
+    if (c->servers[w->index])
+        http_server_close(c->servers[w->index]);
+    gateway_worker_stop(c->gateway, w);
+}
+
+/* A listener per worker and address; on its own thread. */
+struct listen_order {
+    struct mail mail;
+    struct control *control;
+};
+
+static void on_listen_order(struct worker *w, struct mail *m) {
+    struct control *c = ((struct listen_order *)m)->control;
+    free(m);
+    struct http_server_conf conf;
+    gateway_worker_start(c->gateway, w);
+    server_conf_of(c, c->held->conf, &conf);
+    c->servers[w->index] = http_server_new(w, &conf, &c->service);
+    for (size_t i = 0; i < c->listen_count; i++) {
+        err_t e = http_server_listen(c->servers[w->index], &c->listen[i]);
+        if (!e)
+            continue;
+        log_error("cannot listen", F("address", c->listen[i].text), F("error", e->text));
+        workers_stop(c->all);
+    }
+}
+
+static void open_listeners(struct control *c) {
+    for (unsigned i = 0; i < workers_count(c->all); i++) {
+        struct listen_order *o = NEW(struct listen_order);
+        *o = (struct listen_order){ .mail.deliver = on_listen_order, .control = c };
+        worker_post(workers_at(c->all, i), &o->mail);
+    }
+}
+
+/* ---- drain ---------------------------------------------------------------------------------------------- */
+
+struct drain_state { /* a worker's own */
+    struct mail mail;
+    struct timer timer;
+    struct control *control;
+    struct worker *worker;
+};
+
+static void on_drained(struct worker *control, struct mail *m) {
+    struct control *c = ((struct drain_state *)m)->control;
+    free(m);
+    if (++c->drained == workers_count(c->all))
+        workers_stop(c->all);
+}
+
+static void check_drained(struct worker *w, struct timer *t) {
+    struct drain_state *d = (struct drain_state *)((char *)t - offsetof(struct drain_state, timer));
+    struct control *c = d->control;
+    if (http_server_busy(c->servers[w->index])) {
+        timer_set(w, t, worker_now(w) + 20 * NANOS_MS);
+        return;
+    }
+    d->mail.deliver = on_drained;
+    if (!worker_post(c->worker, &d->mail))
+        free(d);
+}
+
+static void on_drain_order(struct worker *w, struct mail *m) {
+    struct drain_state *d = (struct drain_state *)m;
+    streams_end(gateway_here(w));
+    http_server_drain(d->control->servers[w->index]);
+    d->timer.fire = check_drained;
+    timer_set(w, &d->timer, worker_now(w) + 20 * NANOS_MS);
+    worker_run_ready(w);
+}
+
+static void on_drain_end(struct worker *w, struct timer *t) {
+    struct control *c = (struct control *)((char *)t - offsetof(struct control, drain_end));
+    log_warn("drain took too long; what is left is cut off");
+    workers_stop(c->all);
+}
+
+/* A second signal does not wait. */
+void drain_begin(struct control *c) {
+    if (c->draining) {
+        workers_stop(c->all);
+        return;
+    }
+    c->draining = true;
+    atomic_store(&c->gateway->draining, true);
+    log_info("draining", F("limit_s", c->held->conf->limits.drain / NANOS_SEC));
+    c->drain_end.fire = on_drain_end;
+    timer_set(c->worker, &c->drain_end, worker_now(c->worker) + c->held->conf->limits.drain);
+    for (unsigned i = 0; i < workers_count(c->all); i++) {
+        struct drain_state *d = NEW(struct drain_state);
+        *d = (struct drain_state){ .mail.deliver = on_drain_order, .control = c, .worker = workers_at(c->all, i) };
+        worker_post(d->worker, &d->mail);
+    }
+}
+
+/* ---- running ---------------------------------------------------------------------------------------------- */
+
+static void on_rebuild(struct worker *w, struct timer *t) {
+    snapshot_publish((struct control *)((char *)t - offsetof(struct control, rebuild)));
+}
+
+static void on_housekeeping(struct worker *w, struct timer *t) {
+    struct control *c = (struct control *)((char *)t - offsetof(struct control, housekeeping));
+    sessions_expire(c->gateway->sessions, worker_now(w));
+    timer_set(w, t, worker_now(w) + HOUSEKEEPING);
+}
+
+static err_t publish_first(struct control *c) {
+    struct key_index *keys = NULL;
+    TRY(keys_build(c, c->held->conf, &keys));
+    upstreams_apply(c, c->held->conf);
+    snapshot_publish(c);
+    return gateway_publish_keys(NULL, c->gateway, keys);
+}
+
+static void begin_timers(struct control *c) {
+    c->rebuild.fire = on_rebuild;
+    c->housekeeping.fire = on_housekeeping;
+    timer_set(c->worker, &c->housekeeping, worker_now(c->worker) + HOUSEKEEPING);
+}
+
+static err_t serve(struct control *c) {
+    c->worker = workers_control(c->all);
+    c->gateway = gateway_new(c->all, c->seal, session_limits_of(c->held->conf));
+    c->servers = NEW_ARRAY(struct http_server *, workers_count(c->all) + 1);
+    c->service = routes_service(c);
+    TRY(warden_attach(c->warden, c->all));
+    begin_timers(c);
+    reload_watch(c);
+    TRY(publish_first(c));
+    open_listeners(c);
+    for (size_t i = 0; i < c->listen_count; i++)
+        log_info("listening", F("address", c->listen[i].text), F("tls", c->tls != NULL));
+    workers_run(c->all);
+    return OK;
+}
+
+static void close_all(struct control *c) {
+    for (unsigned i = 0; c->servers && i < workers_count(c->all); i++)
+        http_server_free(c->servers[i]);
+    for (size_t i = 0; i < c->upstream_count; i++)
+        upstream_unref(c->upstreams[i]);
+    c->upstream_count = 0;
+    gateway_free(c->gateway);
+    workers_free(c->all);
+}
+
+err_t control_run(struct control *c) {
+    const struct worker_hooks hooks = { .on_start = start_worker, .on_stop = stop_worker, .arg = c };
+    TRY(workers_start(worker_count(c->held->conf), (struct worker_limits){ 0 }, hooks, &c->all));
+    err_t e = serve(c);
+    struct err saved = e ? *e : (struct err){ 0 };
+    close_all(c);
+    return e ? err_again(&saved) : OK;
+}

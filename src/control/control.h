@@ -1,0 +1,34 @@
+/* control.h - the control plane of one process: configuration and upstreams to snapshots,
+ * keys, reload, drain. Runs on the control worker; the data plane never waits for it.
+ *
+ * Life     control_open (single-threaded) → workers_start with control_hooks → control_run
+ * Errors   of the start are returned; later ones are logged and the running state stays
+ */
+#pragma once
+#include "control/conf_load.h"
+#include "gateway/gateway.h"
+
+struct control;
+
+struct control_options {
+    struct str config;  /* file; empty: none */
+    struct str data;    /* directory; made when it is not there */
+    struct conf_overrides overrides;
+    struct str admin_key; /* first admin key; empty: one is made at the first start */
+    bool quiet;           /* no start-up text on stdout */
+};
+
+/* Reads the configuration, takes the lock of the data directory, loads or makes its keys,
+ * probes the listen addresses. Prints the first start's text. */
+err_t control_open(const struct control_options *options, struct warden *warden, struct control **out);
+/* Starts workers and listeners, serves until SIGTERM or SIGINT, drains, stops. */
+err_t control_run(struct control *c);
+void control_free(struct control *c);
+
+const struct gateway_conf *control_conf(const struct control *c);
+
+/* ---- for the routes (http.c) --------------------------------------------------------------- */
+
+struct gateway *control_gateway(struct control *c);
+/* Writes what is up and what is not: {"status":…,"upstreams":[…]}; true when ready. */
+bool control_health(struct control *c, const struct snapshot *s, struct buf *out, bool detailed);

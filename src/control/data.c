@@ -1,0 +1,37 @@
+/* data.c - the data directory: made 0700, locked against a second gateway, with the master
+ * key from which every other key is derived (DESIGN decisions 13 and 15). */
+#include "base/file.h"
+#include "control/private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static err_t lock_data(struct control *c) {
+    const char *name = arena_text(&c->arena, arena_fmt(&c->arena, "%.*s/lock", STR(c->data)));
+    c->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (c->lock_fd < 0)
+        return err_errno(errno, "opening %s", name);
+    if (flock(c->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return ERR(CONFLICT, "another gateway uses the data directory %.*s; stop it or give this one its own with --data",
+                   STR(c->data));
+    return OK;
+}
+
+static err_t load_master(struct control *c) {
+    bool made;
+    TRY(master_key_load(arena_fmt(&c->arena, "%.*s/master.key", STR(c->data)), c->master, &made));
+    crypto_derive(c->master, "key-hmac", c->hmac_key);
+    c->seal.count = c->tickets.count = 1;
+    crypto_derive(c->master, "cursor", c->seal.keys[0].key);
+    crypto_derive(c->master, "tls-tickets", c->tickets.keys[0].key);
+    return OK;
+}
+
+err_t data_open(struct control *c) {
+    TRY(folder_make(c->data));
+    TRY(folder_make(arena_fmt(&c->arena, "%.*s/catalogue", STR(c->data))));
+    TRY(lock_data(c));
+    return load_master(c);
+}

@@ -1,0 +1,58 @@
+/* private.h - the control plane's state, shared by the files of this folder only. */
+#pragma once
+#include "base/log.h"
+#include "control/control.h"
+#include <stdatomic.h>
+
+enum { MAX_LISTEN = 8 };
+
+struct control {
+    struct control_options options;
+    struct arena arena;          /* options' texts, data directory */
+    struct held_conf *held;      /* the running configuration */
+    struct str data;
+    int lock_fd;
+    uint8_t master[SHA256_SIZE], hmac_key[SHA256_SIZE];
+    struct seal_ring seal, tickets;
+    struct key_record *kept;     /* of keys.json */
+    size_t kept_count;
+    struct warden *warden;
+    struct workers *all;
+    struct gateway *gateway;
+    struct http_service service;
+    struct http_server **servers; /* by worker index */
+    struct listen_addr listen[MAX_LISTEN];
+    size_t listen_count;
+    struct tls_context *tls;
+    struct upstream **upstreams;  /* in the order of the file */
+    size_t upstream_count;
+    uint64_t generation;
+    struct timer rebuild, housekeeping, drain_end;
+    unsigned drained;             /* workers whose last connection is gone */
+    bool draining;
+    uv_signal_t signals[3];
+    uv_fs_event_t *watch;         /* the configuration file's folder */
+    struct timer reload;          /* debounces its events */
+    struct worker *worker;        /* the control worker */
+};
+
+
+/* data.c: the data directory, its lock and master key. */
+err_t data_open(struct control *c);
+/* keys.c: keys of the data directory (made at the first start) and of the file. */
+err_t keys_load(struct control *c);
+err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_index **out);
+/* compile.c: configuration and upstreams to snapshots. */
+void upstreams_apply(struct control *c, const struct gateway_conf *conf); /* starts, keeps, stops */
+void snapshot_publish(struct control *c);
+void snapshot_publish_soon(struct control *c); /* after the dust has settled */
+/* reload.c: signals and file changes. */
+void reload_watch(struct control *c);
+void reload_stop(struct control *c);
+void reload_now(struct control *c);
+/* control.c */
+struct log_conf log_conf_of(const struct gateway_conf *conf);
+struct session_limits session_limits_of(const struct gateway_conf *conf);
+void drain_begin(struct control *c);
+void server_conf_of(const struct control *c, const struct gateway_conf *conf, struct http_server_conf *out);
+err_t tls_of(const struct control *c, const struct gateway_conf *conf, struct tls_context **out);

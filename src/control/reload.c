@@ -1,0 +1,186 @@
+/* reload.c - a new configuration while running: on SIGHUP and when the file changes, whole
+ * or not at all; what is wrong is logged and the running configuration stays. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/private.h"
+#include <stdio.h>
+
+#define SETTLE (200 * NANOS_MS)
+
+/* ---- what may not change --------------------------------------------------------------------- */
+
+static bool same_list(const struct str_list *a, const struct str_list *b) {
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (!str_eq(a->items[i], b->items[i]))
+            return false;
+    return true;
+}
+
+static err_t check_restart(const struct gateway_conf *now, const struct gateway_conf *next) {
+    if (!same_list(&now->listen, &next->listen))
+        return ERR(CONFLICT, "listen cannot change while running: restart the gateway");
+    if (now->workers != next->workers)
+        return ERR(CONFLICT, "workers cannot change while running: restart the gateway");
+    if (!now->tls.cert_file.n != !next->tls.cert_file.n)
+        return ERR(CONFLICT, "TLS cannot be switched on or off while running: restart the gateway");
+    return OK;
+}
+
+/* ---- to the workers ---------------------------------------------------------------------------- */
+
+struct server_order {
+    struct mail mail;
+    struct http_server *server;
+    struct http_server_conf conf; /* holds a reference on its TLS context */
+};
+
+static void on_server_order(struct worker *w, struct mail *m) {
+    struct server_order *o = (struct server_order *)m;
+    http_server_configure(o->server, &o->conf);
+    if (o->conf.tls)
+        tls_context_unref(o->conf.tls);
+    free(o);
+}
+
+static void configure_servers(struct control *c, const struct gateway_conf *conf) {
+    for (unsigned i = 0; i < workers_count(c->all); i++) {
+        struct server_order *o = NEW(struct server_order);
+        o->mail.deliver = on_server_order;
+        o->server = c->servers[i];
+        server_conf_of(c, conf, &o->conf);
+        if (o->conf.tls)
+            tls_context_ref(o->conf.tls);
+        worker_post(workers_at(c->all, i), &o->mail); /* control mail is never refused */
+    }
+}
+
+/* ---- the change itself ---------------------------------------------------------------------------- */
+
+static void configure_log(const struct gateway_conf *conf) {
+    log_setup(log_conf_of(conf));
+}
+
+static err_t apply(struct control *c, struct held_conf *next) {
+    struct key_index *keys = NULL;
+    struct tls_context *tls = NULL;
+    TRY(check_restart(c->held->conf, next->conf));
+    TRY(tls_of(c, next->conf, &tls));
+    err_t e = keys_build(c, next->conf, &keys);
+    if (e) {
+        tls_context_unref(tls);
+        return e;
+    }
+    tls_context_unref(c->tls);
+    c->tls = tls;
+    held_conf_unref(c->held);
+    c->held = held_conf_ref(next);
+    configure_log(next->conf);
+    sessions_configure(c->gateway->sessions, session_limits_of(next->conf));
+    configure_servers(c, next->conf);
+    upstreams_apply(c, next->conf);
+    snapshot_publish(c);
+    return gateway_publish_keys(NULL, c->gateway, keys);
+}
+
+static void log_lines(struct str text, bool problem) {
+    while (text.p) {
+        struct str line = str_cut(&text, '\n');
+        if (line.n && problem)
+            log_error("configuration", F("problem", line));
+        else if (line.n)
+            log_warn("configuration", F("note", line));
+    }
+}
+
+void reload_now(struct control *c) {
+    if (c->draining)
+        return;
+    struct held_conf *next = held_conf_new();
+    SCOPED(buf_done) struct buf report = { 0 };
+    err_t e = conf_load(&next->arena, c->options.config, &c->options.overrides, &next->conf, &report);
+    if (report.n)
+        log_lines(buf_view(&report), e != OK);
+    if (!e)
+        e = apply(c, next);
+    if (e)
+        log_error("reload refused; the running configuration stays", F("error", e->text));
+    else
+        log_info("configuration reloaded", F("upstreams", (int64_t)c->upstream_count));
+    held_conf_unref(next);
+}
+
+/* ---- when ------------------------------------------------------------------------------------------- */
+
+static void on_signal(uv_signal_t *handle, int number) {
+    struct control *c = handle->data;
+    worker_tick(c->worker);
+    if (number == SIGHUP)
+        reload_now(c);
+    else
+        drain_begin(c);
+    worker_run_ready(c->worker);
+}
+
+static void on_settled(struct worker *w, struct timer *t) {
+    struct control *c = (struct control *)((char *)t - offsetof(struct control, reload));
+    reload_now(c);
+    worker_run_ready(w);
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* The folder is watched, not the file: editors replace files. */
+static void on_file_event(uv_fs_event_t *handle, const char *name, int events, int status) {
+    struct control *c = handle->data;
+    char path[4096];
+    snprintf(path, sizeof path, "%.*s", STR(c->options.config));
+    if (status < 0 || (name && strcmp(name, base_name(path)) != 0))
+        return;
+    timer_set(c->worker, &c->reload, worker_tick(c->worker) + SETTLE);
+}
+
+static void watch_file(struct control *c) {
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%.*s", STR(c->options.config));
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    else
+        snprintf(folder, sizeof folder, ".");
+    c->watch = NEW(uv_fs_event_t);
+    c->watch->data = c;
+    uv_fs_event_init(&c->worker->loop, c->watch);
+    int problem = uv_fs_event_start(c->watch, on_file_event, folder, 0);
+    if (problem)
+        log_warn("the configuration file is not watched; send SIGHUP to reload", F("error", uv_strerror(problem)));
+}
+
+void reload_watch(struct control *c) {
+    static const int numbers[] = { SIGHUP, SIGTERM, SIGINT };
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        uv_signal_init(&c->worker->loop, &c->signals[i]);
+        c->signals[i].data = c;
+        uv_signal_start(&c->signals[i], on_signal, numbers[i]);
+    }
+    c->reload.fire = on_settled;
+    if (c->options.config.n)
+        watch_file(c);
+}
+
+static void on_watch_closed(uv_handle_t *handle) {
+    free(handle);
+}
+
+void reload_stop(struct control *c) {
+    for (size_t i = 0; i < ARRAY_SIZE(c->signals); i++)
+        uv_close((uv_handle_t *)&c->signals[i], NULL);
+    timer_unset(c->worker, &c->reload);
+    if (c->watch)
+        uv_close((uv_handle_t *)c->watch, on_watch_closed);
+    c->watch = NULL;
+}
