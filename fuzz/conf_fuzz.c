@@ -51,7 +51,8 @@ static void check_reading(struct conf_file *f, struct arena *a) {
     SCOPED(buf_done) struct buf out = { 0 };
     struct conf conf;
     field_defaults(conf_rows, ARRAY_SIZE(conf_rows), &conf, a);
-    field_read(conf_rows, ARRAY_SIZE(conf_rows), conf_file_root(f), S(""), &conf, a, conf_file_problems(f));
+    field_read(conf_rows, ARRAY_SIZE(conf_rows), conf_file_root(f), S(""), &conf, a,
+               conf_file_problems(f));
     conf_file_print(f, conf_file_problems(f), &out);
     assert(out.n > 0 || conf_file_problems(f)->n == 0);
     struct jw w = jw_init(&out);

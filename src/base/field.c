@@ -152,8 +152,9 @@ static void wrong_value(const struct reader *r, const struct place *at, json v,
     if (json_type(v) == JSON_STRING && wants_string(r, row))
         add_problem(r, at, v, false, arena_fmt(a, "must be %.*s", STR(allowed)));
     else if (json_type(v) == JSON_NUMBER && field_is_scalar(row) && row->type != FIELD_SECRET)
-        add_problem(r, at, v, false,
-                    arena_fmt(a, "must be %.*s, not %.*s", STR(allowed), STR(str_head(json_text(v), 40))));
+        add_problem(
+            r, at, v, false,
+            arena_fmt(a, "must be %.*s, not %.*s", STR(allowed), STR(str_head(json_text(v), 40))));
     else
         wrong_type(r, at, v, allowed);
 }
@@ -163,7 +164,8 @@ static void wrong_value(const struct reader *r, const struct place *at, json v,
 static void read_object(const struct reader *r, const struct field *rows, size_t n, json object,
                         void *out, const struct place *at);
 
-static struct place element(const struct place *up, json parent, const struct json_iter *it, size_t i) {
+static struct place element(const struct place *up, json parent, const struct json_iter *it,
+                            size_t i) {
     return (struct place){
         .up = up,
         .name = json_type(parent) == JSON_OBJECT ? it->key : (struct str){ 0 },
@@ -172,7 +174,8 @@ static struct place element(const struct place *up, json parent, const struct js
     };
 }
 
-static void read_strs(const struct reader *r, json v, struct str_list *out, const struct place *at) {
+static void read_strs(const struct reader *r, json v, struct str_list *out,
+                      const struct place *at) {
     struct str_list list = { .items = ARENA_ARRAY(r->a, struct str, json_count(v)) };
     size_t i = 0;
     for (struct json_iter it = json_iter(v); json_next(&it); i++) {
@@ -188,7 +191,8 @@ static void read_strs(const struct reader *r, json v, struct str_list *out, cons
 }
 
 /* Values are texts, however they are spelled: PORT: 8080 in an environment is "8080". */
-static void read_pairs(const struct reader *r, json v, struct pair_list *out, const struct place *at) {
+static void read_pairs(const struct reader *r, json v, struct pair_list *out,
+                       const struct place *at) {
     struct pair_list list = { .items = ARENA_ARRAY(r->a, struct pair, json_count(v)) };
     for (struct json_iter it = json_iter(v); json_next(&it);) {
         static const struct field text = { .type = FIELD_STR };
@@ -204,8 +208,8 @@ static void read_pairs(const struct reader *r, json v, struct pair_list *out, co
     *out = list;
 }
 
-static void read_items(const struct reader *r, const struct field *row, json v, struct item_list *out,
-                       const struct place *at) {
+static void read_items(const struct reader *r, const struct field *row, json v,
+                       struct item_list *out, const struct place *at) {
     struct item_list list = { .items = arena_zero(r->a, json_count(v) * row->size) };
     for (struct json_iter it = json_iter(v); json_next(&it); list.n++) {
         void *item = (char *)list.items + list.n * row->size;
@@ -260,7 +264,8 @@ static void read_member(const struct reader *r, const struct field *row, json v,
         *(json *)member(out, row) = v;
     else if (!field_is_scalar(row))
         read_container(r, row, v, member(out, row), at);
-    else if (field_from_json(row, v, r->problems->lenient, &read, r->a) && field_in_range(row, &read))
+    else if (field_from_json(row, v, r->problems->lenient, &read, r->a) &&
+             field_in_range(row, &read))
         memcpy(member(out, row), &read, field_size(row));
     else
         wrong_value(r, at, v, row);

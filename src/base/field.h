@@ -34,7 +34,7 @@ enum field_type {
     FIELD_STRS,     /* struct str_list */
     FIELD_PAIRS,    /* struct pair_list; JSON object with string (or number, bool) values */
     FIELD_OBJECT,   /* the nested struct itself, by `fields` */
-    FIELD_MAP,      /* struct item_list; JSON object name -> struct whose first member is `struct str name` */
+    FIELD_MAP,      /* struct item_list; JSON object, name -> struct that starts with the name */
     FIELD_LIST,     /* struct item_list; JSON array of structs */
     FIELD_JSON,     /* json, as is; NULL when absent */
     FIELD_TIME,     /* struct str that must look like an RFC 3339 date-time; the reader parses it */
@@ -45,7 +45,7 @@ enum field_flags {
     FIELD_RESTART = 1 << 1,   /* a reload that changes it is refused with "needs a restart" */
     FIELD_HIDDEN = 1 << 2,    /* accepted, not in reference pages: aliases */
     FIELD_LATER = 1 << 3,     /* accepted with a warning: the part is not built */
-    FIELD_PRIVATE = 1 << 4,   /* STRS, PAIRS: values are written back as "***" (headers, environment) */
+    FIELD_PRIVATE = 1 << 4,   /* STRS, PAIRS: values are written back as "***" */
 };
 
 struct str_list {

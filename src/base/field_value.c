@@ -97,9 +97,17 @@ static const struct byte_unit {
     const char *name;
     int64_t size;
 } byte_units[] = {
-    { "TiB", (int64_t)1 << 40 }, { "GiB", 1 << 30 },    { "MiB", 1 << 20 }, { "KiB", 1 << 10 },
-    { "TB", 1000000000000 },     { "GB", 1000000000 },  { "MB", 1000000 },  { "kB", 1000 },
-    { "KB", 1000 },              { "B", 1 },            { "", 1 },
+    { "TiB", (int64_t)1 << 40 },
+    { "GiB", 1 << 30 },
+    { "MiB", 1 << 20 },
+    { "KiB", 1 << 10 },
+    { "TB", 1000000000000 },
+    { "GB", 1000000000 },
+    { "MB", 1000000 },
+    { "kB", 1000 },
+    { "KB", 1000 },
+    { "B", 1 },
+    { "", 1 },
 };
 
 static bool parse_bytes(struct str s, int64_t *out) {
@@ -367,5 +375,6 @@ bool field_in_range(const struct field *row, const void *value) {
     struct measure m = measure(row, value);
     if (row->type == FIELD_RATE && m.d == 0)
         return true; /* off */
-    return (low.n == 0 || !above(bound(row, low), m)) && (high.n == 0 || !above(m, bound(row, high)));
+    return (low.n == 0 || !above(bound(row, low), m)) &&
+           (high.n == 0 || !above(m, bound(row, high)));
 }

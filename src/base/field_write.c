@@ -146,7 +146,8 @@ struct str field_allowed(const struct field *row, struct arena *a) {
     if (row->range)
         field_range(row, &low, &high);
     if (low.n && high.n)
-        return arena_fmt(a, "%s %s%.*s to %.*s%s", noun, *of ? of : "from ", STR(low), STR(high), unit);
+        return arena_fmt(a, "%s %s%.*s to %.*s%s", noun, *of ? of : "from ", STR(low), STR(high),
+                         unit);
     if (low.n)
         return arena_fmt(a, "%s %sat least %.*s%s", noun, *of ? of : "of ", STR(low), unit);
     if (high.n)
@@ -183,7 +184,8 @@ static void describe(const struct field *row, struct jw *w) {
     SCOPED(arena_scope) struct arena a;
     arena_init(&a, NULL, 0);
     struct str help = str_of(row->help);
-    bool in_words = row->type == FIELD_DURATION || row->type == FIELD_BYTES || row->type == FIELD_RATE;
+    bool in_words = row->type == FIELD_DURATION || row->type == FIELD_BYTES ||
+                    row->type == FIELD_RATE;
     if (in_words) {
         struct str stem = str_ends(help, S(".")) ? str_head(help, help.n - 1) : help;
         help = arena_fmt(&a, "%.*s (%.*s).", STR(stem), STR(field_allowed(row, &a)));

@@ -155,8 +155,9 @@ err_t json_parse(struct arena *a, struct str text, struct json_limits limits, js
     static const yyjson_alc scratch = { scratch_alloc, scratch_grow, scratch_free, NULL };
     char *copy = padded_copy(a, text);
     yyjson_read_err e;
-    SCOPED(doc_scope) yyjson_doc *doc = yyjson_read_opts(
-        copy, text.n, YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW, &scratch, &e);
+    SCOPED(doc_scope)
+    yyjson_doc *doc = yyjson_read_opts(copy, text.n, YYJSON_READ_INSITU | YYJSON_READ_NUMBER_AS_RAW,
+                                       &scratch, &e);
     if (!doc)
         return problem_at(&p, e.pos, e.msg);
 

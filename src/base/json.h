@@ -20,7 +20,15 @@
 
 typedef const struct json_value *json; /* NULL stands for "absent" in every function */
 
-enum json_type { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_ABSENT,
+    JSON_NULL,
+    JSON_BOOL,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 
 struct json_limits {
     size_t bytes; /* 0: 64 MiB */
@@ -40,7 +48,7 @@ bool json_is_string(json v, struct str *out);
 bool json_is_bool(json v, bool *out);
 bool json_is_i64(json v, int64_t *out);     /* exact integer: 3, 3.0 and 3e0 count */
 bool json_is_double(json v, double *out);
-struct str json_text(json v);               /* string bytes, or the spelling of a number; else empty */
+struct str json_text(json v);               /* bytes of a string, spelling of a number, else empty */
 static inline struct str json_get_text(json object, struct str key) {
     return json_text(json_get(object, key));
 }
@@ -77,7 +85,8 @@ void jw_array_end(struct jw *w);
 void jw_key(struct jw *w, struct str key);
 void jw_string(struct jw *w, struct str s); /* invalid UTF-8 becomes U+FFFD */
 void jw_int(struct jw *w, int64_t n);
-void jw_double(struct jw *w, double d); /* shortest that reads back; NaN and infinities become null */
+/* Shortest that reads back; NaN and infinities become null. */
+void jw_double(struct jw *w, double d);
 void jw_bool(struct jw *w, bool b);
 void jw_null(struct jw *w);
 void jw_raw(struct jw *w, struct str valid_json);
@@ -112,5 +121,6 @@ struct str json_raw_get(struct str object_text, struct str key);
 /* The same over the elements of an array: m.value only. */
 bool json_element(struct json_members *m);
 struct json_members json_elements(struct str array_text);
-/* Resolves the escapes of raw string text (with its quotes) into the arena; borrowed as is when it has none. */
+/* Resolves the escapes of raw string text (with its quotes) into the arena; borrowed as is when
+ * it has none. */
 struct str json_unquote(struct arena *a, struct str raw_string);

@@ -317,7 +317,8 @@ bool json_element(struct json_members *m) {
 static int hex_value(char c) {
     return c >= '0' && c <= '9' ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* The code unit of "\uXXXX" at `at`, or -1. */

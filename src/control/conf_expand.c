@@ -19,7 +19,8 @@ struct expansion {
 };
 
 /* One problem for each string is enough. */
-static void problem(struct expansion *x, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void problem(struct expansion *x, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 static void problem(struct expansion *x, const char *format, ...) {
     struct field_problems *p = x->missing->problems;
     if (x->failed)
@@ -242,8 +243,9 @@ static void write_value(struct expansion *x, json v, struct jw *w) {
     x->index++;
 }
 
-err_t conf_expand_write(struct arena *a, json root, struct str path, const struct conf_expand *expand,
-                        struct buf *out, struct conf_unexpanded *missing) {
+err_t conf_expand_write(struct arena *a, json root, struct str path,
+                        const struct conf_expand *expand, struct buf *out,
+                        struct conf_unexpanded *missing) {
     struct expansion x = {
         .a = a, .root = root, .file = path, .expand = expand, .missing = missing, .out = out
     };

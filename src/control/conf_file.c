@@ -107,8 +107,8 @@ static void place_values(struct conf_file *f, struct arena *a, const struct conf
 
 struct conf_pos conf_file_position(const struct conf_file *f, json value) {
     struct placed key = { .value = value };
-    const struct placed *found =
-        value ? bsearch(&key, f->values, f->count, sizeof(key), by_address) : NULL;
+    const struct placed *found = value ? bsearch(&key, f->values, f->count, sizeof(key), by_address)
+                                       : NULL;
     return found ? found->at : (struct conf_pos){ 0 };
 }
 

@@ -26,8 +26,9 @@ struct conf_unexpanded {
     struct field_problems *problems;
     size_t indexes[ARRAY_SIZE(((struct field_problems *)0)->items)];
 };
-err_t conf_expand_write(struct arena *a, json root, struct str path, const struct conf_expand *expand,
-                        struct buf *out, struct conf_unexpanded *missing);
+err_t conf_expand_write(struct arena *a, json root, struct str path,
+                        const struct conf_expand *expand, struct buf *out,
+                        struct conf_unexpanded *missing);
 
 /* The whole file; TOO_LARGE beyond the limit. */
 err_t conf_read_file(const char *path, size_t limit, struct buf *out);

@@ -111,8 +111,10 @@ static void put_number(struct buf *out, const struct number *n) {
 }
 
 static int digit_value(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 16;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : 16;
 }
 
 /* 0o7 and 0x1F; false when it is none, or beyond 64 bits. */
@@ -123,7 +125,8 @@ static bool based_number(struct str s, uint64_t *out) {
         return false;
     for (size_t i = 2; i < s.n; i++) {
         unsigned digit = (unsigned)digit_value(s.p[i]);
-        if (digit >= base || __builtin_mul_overflow(n, base, &n) || __builtin_add_overflow(n, digit, &n))
+        if (digit >= base || __builtin_mul_overflow(n, base, &n) ||
+            __builtin_add_overflow(n, digit, &n))
             return false;
     }
     *out = n;
@@ -156,8 +159,9 @@ static err_t put_plain(const struct yaml *y, struct str s, struct buf *out, bool
     else if (!split_number(s, &n))
         *out_text = true;
     else if (n.whole.n > 1 && n.whole.p[0] == '0')
-        return conf_text_error(y->out, here(y),
-                               "a number with leading zeros: quote it if it is a text, else drop them");
+        return conf_text_error(
+            y->out, here(y),
+            "a number with leading zeros: quote it if it is a text, else drop them");
     else
         put_number(out, &n);
     return OK;
@@ -294,7 +298,8 @@ static err_t check_key(const struct yaml *y, struct str key) {
     if (!is_plain(y))
         return OK;
     if (str_eq(key, S("<<")))
-        return conf_text_error(y->out, here(y), "merge keys are not supported: write the members out");
+        return conf_text_error(y->out, here(y),
+                               "merge keys are not supported: write the members out");
     if (!put_plain(y, key, &json, &text) && text)
         return OK;
     return conf_text_error(y->out, here(y), "a key must be a text: write \"%.*s\" in quotes",
@@ -370,7 +375,8 @@ static err_t read_events(struct yaml *y) {
         if (e)
             return e;
         if (y->out->json.n > CONF_TEXT_LIMIT)
-            return ERR(TOO_LARGE, "%.*s: larger than %zu KiB", STR(y->out->path), CONF_TEXT_LIMIT >> 10);
+            return ERR(TOO_LARGE, "%.*s: larger than %zu KiB", STR(y->out->path),
+                       CONF_TEXT_LIMIT >> 10);
     }
     return OK;
 }

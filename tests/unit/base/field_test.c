@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+
 #include <cmocka.h>
 
 struct inner {
@@ -99,7 +100,8 @@ static void read_well(const char *text) {
     read_all(text);
     for (size_t i = 0; i < problems.n; i++)
         if (!problems.items[i].warning)
-            fail_msg("%s: %.*s %.*s", text, STR(problems.items[i].path), STR(problems.items[i].message));
+            fail_msg("%s: %.*s %.*s", text, STR(problems.items[i].path),
+                     STR(problems.items[i].message));
     assert_int_equal(problems.errors, 0);
 }
 
@@ -161,10 +163,11 @@ static void numbers_stand_for_seconds_and_bytes(void **state) {
 }
 
 static void nested_values_are_read(void **state) {
-    read_well("{\"tags\":[],\"labels\":{\"a\":\"x\",\"n\":1.50,\"b\":true},\"inner\":{\"retries\":3},"
-              "\"hooks\":[{\"retries\":1},{\"retries\":0,\"wait\":\"1s\"}],"
-              "\"servers\":{\"time\":{\"command\":\"t\",\"args\":[\"-v\"],\"env\":{\"K\":\"V\"}},"
-              "\"x.y\":{\"command\":\"u\"}}}");
+    read_well(
+        "{\"tags\":[],\"labels\":{\"a\":\"x\",\"n\":1.50,\"b\":true},\"inner\":{\"retries\":3},"
+        "\"hooks\":[{\"retries\":1},{\"retries\":0,\"wait\":\"1s\"}],"
+        "\"servers\":{\"time\":{\"command\":\"t\",\"args\":[\"-v\"],\"env\":{\"K\":\"V\"}},"
+        "\"x.y\":{\"command\":\"u\"}}}");
     assert_int_equal(all.tags.n, 0);
     assert_int_equal(all.labels.n, 3);
     assert_str(all.labels.items[1].name, "n");
@@ -218,12 +221,14 @@ static void problems_say_where_and_what_is_allowed(void **state) {
     assert_problem("{\"body\":\"4mb\"}", "body: must be a size from 1KiB to 1GiB");
     assert_problem("{\"limit\":\"1001/s\"}", "limit: must be a rate of at most 1000/s, or \"off\"");
     assert_problem("{\"mode\":\"slow\"}", "mode: must be one of \"fast\", \"safe\"");
-    assert_problem("{\"since\":\"yesterday\"}", "since: must be a date and time such as 2026-07-28T12:00:00Z");
+    assert_problem("{\"since\":\"yesterday\"}",
+                   "since: must be a date and time such as 2026-07-28T12:00:00Z");
     assert_problem("{\"tags\":\"a\"}", "tags: must be an array of texts, not a string");
     assert_problem("{\"tags\":[\"a\",1]}", "tags[1]: must be a text, not a number");
     assert_problem("{\"labels\":{\"a\":[]}}", "labels.a: must be a text, not an array");
-    assert_problem("{\"servers\":{\"a b\":{\"command\":\"x\",\"args\":[\"1\",\"2\",\"3\",\"4\"]}}}",
-                   "servers.\"a b\".args: must be an array of texts of at most 3 entries, not one of 4");
+    assert_problem(
+        "{\"servers\":{\"a b\":{\"command\":\"x\",\"args\":[\"1\",\"2\",\"3\",\"4\"]}}}",
+        "servers.\"a b\".args: must be an array of texts of at most 3 entries, not one of 4");
     assert_problem("{\"hooks\":[{\"retries\":1},{\"retries\":11}]}",
                    "hooks[1].retries: must be an integer from 0 to 10, not 11");
     assert_problem("{\"hooks\":{}}", "hooks: must be an array of objects, not an object");
@@ -246,13 +251,15 @@ static void unknown_members_are_refused_with_a_suggestion(void **state) {
     assert_problem("{\"timeuot\":1}", "timeuot: is unknown; did you mean \"timeout\"?");
     assert_problem("{\"inner\":{\"retries\":1,\"something\":2}}",
                    "inner.something: is unknown; known here: wait, retries");
-    assert_problem("{\"inner\":{\"retries\":1,\"\":2}}", "inner.\"\": is unknown; known here: wait, retries");
+    assert_problem("{\"inner\":{\"retries\":1,\"\":2}}",
+                   "inner.\"\": is unknown; known here: wait, retries");
 }
 
 static void aliases_read_the_same_member(void **state) {
     read_well("{\"listenPort\":81}");
     assert_int_equal(all.port, 81);
-    assert_problem("{\"port\":1,\"listenPort\":2}", "listenPort: is the same as \"port\", which is given too");
+    assert_problem("{\"port\":1,\"listenPort\":2}",
+                   "listenPort: is the same as \"port\", which is given too");
 }
 
 static void messages_never_quote_strings(void **state) {
@@ -275,7 +282,8 @@ static void messages_never_quote_strings(void **state) {
 
 static void lenient_reading_takes_spellings(void **state) {
     problems.lenient = true;
-    read_well("{\"port\":\"81\",\"on\":\"no\",\"share\":\"0.25\",\"title\":1.0,\"token\":12345,\"tags\":[1,true]}");
+    read_well("{\"port\":\"81\",\"on\":\"no\",\"share\":\"0.25\",\"title\":1.0,\"token\":12345,"
+              "\"tags\":[1,true]}");
     assert_int_equal(all.port, 81);
     assert_false(all.on);
     assert_true(all.share == 0.25);
@@ -383,16 +391,19 @@ static struct str written(void) {
 static void writing_hides_secrets_and_spells_units(void **state) {
     read_well("{\"token\":\"hunter2\",\"limit\":\"10/h\",\"extra\":{\"a\":1.0},"
               "\"servers\":{\"s\":{\"command\":\"c\",\"env\":{\"KEY\":\"hunter2\"}}}}");
-    assert_str(written(),
-               "{\"on\":true,\"port\":8000,\"share\":0.5,\"title\":\"none\",\"token\":\"***\",\"timeout\":\"30s\","
-               "\"body\":\"4MiB\",\"limit\":\"10/h\",\"mode\":\"safe\",\"tags\":[\"a\",\"b\"],\"labels\":{},"
-               "\"inner\":{\"wait\":\"5s\",\"retries\":2},"
-               "\"servers\":{\"s\":{\"command\":\"c\",\"args\":[],\"env\":{\"KEY\":\"***\"}}},\"hooks\":[],"
-               "\"extra\":{\"a\":1.0}}");
+    assert_str(written(), "{\"on\":true,\"port\":8000,\"share\":0.5,\"title\":\"none\",\"token\":"
+                          "\"***\",\"timeout\":\"30s\","
+                          "\"body\":\"4MiB\",\"limit\":\"10/"
+                          "h\",\"mode\":\"safe\",\"tags\":[\"a\",\"b\"],\"labels\":{},"
+                          "\"inner\":{\"wait\":\"5s\",\"retries\":2},"
+                          "\"servers\":{\"s\":{\"command\":\"c\",\"args\":[],\"env\":{\"KEY\":\"***"
+                          "\"}}},\"hooks\":[],"
+                          "\"extra\":{\"a\":1.0}}");
 }
 
 static void what_is_written_reads_back_the_same(void **state) {
-    read_well("{\"timeout\":0.25,\"body\":2000,\"limit\":\"7/d\",\"share\":0.1,\"hooks\":[{\"retries\":1}]}");
+    read_well("{\"timeout\":0.25,\"body\":2000,\"limit\":\"7/"
+              "d\",\"share\":0.1,\"hooks\":[{\"retries\":1}]}");
     problems.n = problems.errors = 0;
     struct str first = written();
     field_defaults(ROWS, &all, &arena);
@@ -415,14 +426,20 @@ static void the_schema_says_what_reading_checks(void **state) {
         const char *name, *schema;
     } cases[] = {
         { "on", "{\"type\":\"boolean\",\"description\":\"Switch.\",\"default\":true}" },
-        { "port", "{\"type\":\"integer\",\"description\":\"Port.\",\"minimum\":1,\"maximum\":65535,\"default\":8000}" },
-        { "title", "{\"type\":\"string\",\"description\":\"Title.\",\"minLength\":1,\"maxLength\":8,\"default\":\"none\"}" },
-        { "token", "{\"type\":\"string\",\"description\":\"Token.\",\"maxLength\":64,\"writeOnly\":true}" },
+        { "port", "{\"type\":\"integer\",\"description\":\"Port.\",\"minimum\":1,\"maximum\":65535,"
+                  "\"default\":8000}" },
+        { "title", "{\"type\":\"string\",\"description\":\"Title.\",\"minLength\":1,\"maxLength\":"
+                   "8,\"default\":\"none\"}" },
+        { "token",
+          "{\"type\":\"string\",\"description\":\"Token.\",\"maxLength\":64,\"writeOnly\":true}" },
         { "since", "{\"type\":\"string\",\"description\":\"Since.\",\"format\":\"date-time\"}" },
-        { "timeout", "{\"type\":[\"string\",\"number\"],"
-                     "\"description\":\"Longest wait (a duration from 1ms to 10m).\",\"default\":\"30s\"}" },
-        { "mode", "{\"type\":\"string\",\"description\":\"Mode.\",\"enum\":[\"fast\",\"safe\"],\"default\":\"safe\"}" },
-        { "tags", "{\"type\":\"array\",\"description\":\"Tags.\",\"items\":{\"type\":\"string\"},\"default\":[\"a\",\"b\"]}" },
+        { "timeout",
+          "{\"type\":[\"string\",\"number\"],"
+          "\"description\":\"Longest wait (a duration from 1ms to 10m).\",\"default\":\"30s\"}" },
+        { "mode", "{\"type\":\"string\",\"description\":\"Mode.\",\"enum\":[\"fast\",\"safe\"],"
+                  "\"default\":\"safe\"}" },
+        { "tags", "{\"type\":\"array\",\"description\":\"Tags.\",\"items\":{\"type\":\"string\"},"
+                  "\"default\":[\"a\",\"b\"]}" },
         { "extra", "{\"description\":\"Anything.\"}" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -434,7 +451,8 @@ static void nested_schemas_list_what_is_required(void **state) {
     SCOPED(buf_done) struct buf out = { 0 };
     struct jw w = jw_init(&out);
     field_schema(inner_rows, ARRAY_SIZE(inner_rows), &w);
-    assert_non_null(strstr(buf_text(&out), "\"required\":[\"retries\"],\"additionalProperties\":false}"));
+    assert_non_null(
+        strstr(buf_text(&out), "\"required\":[\"retries\"],\"additionalProperties\":false}"));
     json inner = parsed(buf_text(&out));
     buf_clear(&out);
     w = jw_init(&out);
@@ -450,7 +468,9 @@ static void sizes_use_the_shortest_exact_unit(void **state) {
     static const struct {
         int64_t size;
         const char *text;
-    } cases[] = { { 0, "0B" }, { 1024, "1KiB" }, { 1000, "1kB" }, { 3 << 20, "3MiB" }, { 1025, "1025B" } };
+    } cases[] = {
+        { 0, "0B" }, { 1024, "1KiB" }, { 1000, "1kB" }, { 3 << 20, "3MiB" }, { 1025, "1025B" }
+    };
     static const struct field bytes[] = { FIELD(struct all, body, BYTES, NULL, NULL, 0, "Body.") };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         SCOPED(buf_done) struct buf out = { 0 }, want = { 0 };

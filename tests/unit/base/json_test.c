@@ -5,6 +5,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
 #include <cmocka.h>
 
 #define NO_LIMITS ((struct json_limits){ 0 })
@@ -52,8 +53,9 @@ static void assert_written(json v, const char *want) {
 /* ---- documents ------------------------------------------------------------------ */
 
 static void numbers_and_order_survive_writing(void **state) {
-    const char *text = "{\"z\":1.50,\"a\":-0,\"m\":[1E+2,123456789012345678901234567890,0.10],\"e\":{},"
-                       "\"f\":[],\"t\":true,\"n\":null,\"s\":\"\xc3\xa9\\n\"}";
+    const char *text =
+        "{\"z\":1.50,\"a\":-0,\"m\":[1E+2,123456789012345678901234567890,0.10],\"e\":{},"
+        "\"f\":[],\"t\":true,\"n\":null,\"s\":\"\xc3\xa9\\n\"}";
     assert_written(parsed(text), text);
 }
 
@@ -189,10 +191,22 @@ static void integers_are_exact_whatever_their_spelling(void **state) {
         const char *text;
         int64_t value;
     } exact[] = {
-        { "3", 3 }, { "3.0", 3 }, { "3e0", 3 }, { "30e-1", 3 }, { "0.03E2", 3 }, { "-0", 0 }, { "-0.0e5", 0 },
-        { "1e18", 1000000000000000000 }, { "100.00", 100 }, { "1.20e1", 12 }, { "-7", -7 },
-        { "9223372036854775807", INT64_MAX }, { "-9223372036854775808", INT64_MIN },
-        { "9007199254740993", 9007199254740993 }, { "0e99999999999999999999999", 0 }, { "10203", 10203 },
+        { "3", 3 },
+        { "3.0", 3 },
+        { "3e0", 3 },
+        { "30e-1", 3 },
+        { "0.03E2", 3 },
+        { "-0", 0 },
+        { "-0.0e5", 0 },
+        { "1e18", 1000000000000000000 },
+        { "100.00", 100 },
+        { "1.20e1", 12 },
+        { "-7", -7 },
+        { "9223372036854775807", INT64_MAX },
+        { "-9223372036854775808", INT64_MIN },
+        { "9007199254740993", 9007199254740993 },
+        { "0e99999999999999999999999", 0 },
+        { "10203", 10203 },
         { "5000000000e-9", 5 },
     };
     static const char *const others[] = {
@@ -329,13 +343,16 @@ static void assert_escaped(struct str s, const char *want) {
 static void strings_are_escaped_as_little_as_possible(void **state) {
     assert_escaped(S("\"\\/\b\f\n\r\t\x01\x1f\x7f"), "\\\"\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\x7f");
     assert_escaped(str_from("a\0b", 3), "a\\u0000b");
-    assert_escaped(S("\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e"), "\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e");
+    assert_escaped(S("\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e"),
+                   "\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e");
     assert_escaped(S(""), "");
 }
 
 #define FFFD "\xEF\xBF\xBD"
 static void invalid_utf8_becomes_a_replacement_character(void **state) {
-    assert_escaped(S("a\xff" "b"), "a" FFFD "b");
+    assert_escaped(S("a\xff"
+                     "b"),
+                   "a" FFFD "b");
     assert_escaped(S("\xc0\xaf"), FFFD FFFD);         /* overlong */
     assert_escaped(S("\xed\xa0\x80"), FFFD FFFD FFFD); /* surrogate */
     assert_escaped(S("\xf4\x90\x80\x80"), FFFD FFFD FFFD FFFD);
@@ -350,7 +367,8 @@ static void invalid_utf8_becomes_a_replacement_character(void **state) {
 
 static void the_cursor_yields_raw_slices(void **state) {
     SCOPED(buf_done) struct buf seen = { 0 };
-    struct str text = S(" { \"a\\\"b\" : \"x\\\\\" , \"o\":{\"]\":[1,\"}\"]},\"n\" : -1.50e3 , \"t\":true} ");
+    struct str text = S(
+        " { \"a\\\"b\" : \"x\\\\\" , \"o\":{\"]\":[1,\"}\"]},\"n\" : -1.50e3 , \"t\":true} ");
     for (struct json_members m = json_members(text); json_member(&m);)
         buf_fmt(&seen, "<%.*s=%.*s>", STR(m.key), STR(m.value));
     assert_string_equal(buf_text(&seen),
@@ -372,7 +390,8 @@ static void assert_yields_nothing(const char *text) {
 }
 
 static void other_text_yields_nothing(void **state) {
-    static const char *const texts[] = { "", " ", "{}", "[]", "{ }", "[ ]", "1", "\"{\"", "null", "{\"a", "[\"" };
+    static const char *const texts[] = { "",  " ",     "{}",   "[]",   "{ }", "[ ]",
+                                         "1", "\"{\"", "null", "{\"a", "[\"" };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         assert_yields_nothing(texts[i]);
 }
@@ -420,7 +439,8 @@ static void unquoting_borrows_when_it_can(void **state) {
 
 static void unquoting_survives_text_nobody_validated(void **state) {
     assert_str(json_unquote(&arena, S("\"\\u\"")), FFFD);
-    assert_str(json_unquote(&arena, S("\"\\u12\\ud800\\ud800x\\udc00\"")), FFFD "12" FFFD FFFD "x" FFFD);
+    assert_str(json_unquote(&arena, S("\"\\u12\\ud800\\ud800x\\udc00\"")),
+               FFFD "12" FFFD FFFD "x" FFFD);
     assert_str(json_unquote(&arena, S("\"a\\\"")), "a\\");
 }
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
+
 #include <cmocka.h>
 
 static struct arena arena;
@@ -89,7 +90,8 @@ static void yaml_becomes_json(void **state) {
                 "{\"a\":1,\"b\":[\"x\",{\"y\":[1,{\"z\":null}]},[\"deep\"]],\"c\":{},\"d\":[]}");
     assert_json("- 1\n- two\n", "[1,\"two\"]");
     assert_json("plain", "\"plain\"");
-    assert_json("a: |\n  one\n  two\nb: >-\n  one\n  two\n", "{\"a\":\"one\\ntwo\\n\",\"b\":\"one two\"}");
+    assert_json("a: |\n  one\n  two\nb: >-\n  one\n  two\n",
+                "{\"a\":\"one\\ntwo\\n\",\"b\":\"one two\"}");
 }
 
 static void empty_files_are_null(void **state) {
@@ -120,8 +122,9 @@ static void scalars_follow_the_core_schema(void **state) {
 static void what_json_cannot_say_is_refused(void **state) {
     assert_refused("a: .inf", "c.conf:1:4: infinity and not-a-number cannot be used here");
     assert_refused("- 1\n- .NaN", "c.conf:2:3: infinity and not-a-number cannot be used here");
-    assert_refused("mode: 0644",
-                   "c.conf:1:7: a number with leading zeros: quote it if it is a text, else drop them");
+    assert_refused(
+        "mode: 0644",
+        "c.conf:1:7: a number with leading zeros: quote it if it is a text, else drop them");
     assert_refused("a: !thing 1", "c.conf:1:4: tags other than !!str cannot be used here");
     assert_refused("!!set {a: }", "c.conf:1:1: tags other than !!map cannot be used here");
     assert_json("!!map {a: !!seq [0.5]}", "{\"a\":[0.5]}");
@@ -132,18 +135,23 @@ static void keys_must_be_texts_given_once(void **state) {
     assert_refused("a:\n  true: x", "c.conf:2:3: a key must be a text: write \"true\" in quotes");
     assert_refused("? [a]\n: b", "c.conf:1:3: a key must be a text");
     assert_refused("? {a: b}\n: c", "c.conf:1:3: a key must be a text");
-    assert_refused("a: 1\nb:\n  c: 2\n  d: 3\n  c: 4\n", "c.conf:5:3: key \"c\" stands at line 3 column 3 already");
+    assert_refused("a: 1\nb:\n  c: 2\n  d: 3\n  c: 4\n",
+                   "c.conf:5:3: key \"c\" stands at line 3 column 3 already");
     assert_refused("a: 1\n\"\\x61\": 2", "c.conf:2:1: key \"a\" stands at line 1 column 1 already");
-    assert_refused("a: &x {b: 1}\nc:\n  <<: *x\n", "c.conf:3:3: merge keys are not supported: write the members out");
+    assert_refused("a: &x {b: 1}\nc:\n  <<: *x\n",
+                   "c.conf:3:3: merge keys are not supported: write the members out");
     assert_json("'8080': x\n\"<<\": y\nyes: z\n", "{\"8080\":\"x\",\"<<\":\"y\",\"yes\":\"z\"}");
     assert_json("a: {k: 1}\nb: {k: 1}\n", "{\"a\":{\"k\":1},\"b\":{\"k\":1}}");
 }
 
 static void syntax_errors_name_line_and_column(void **state) {
-    assert_refused("a: 1\nb: [1, 2\nc: 3\n", "c.conf:3:2: did not find expected ',' or ']' (while parsing a flow "
-                                             "sequence that starts at line 2)");
-    assert_refused("a:\n\t- b\n", "c.conf:2:1: found character that cannot start any token (while scanning for the "
-                                  "next token that starts at line 2)");
+    assert_refused("a: 1\nb: [1, 2\nc: 3\n",
+                   "c.conf:3:2: did not find expected ',' or ']' (while parsing a flow "
+                   "sequence that starts at line 2)");
+    assert_refused(
+        "a:\n\t- b\n",
+        "c.conf:2:1: found character that cannot start any token (while scanning for the "
+        "next token that starts at line 2)");
     assert_refused("a: 1\n---\nb: 2\n", "c.conf:2:1: a second document: one file holds one");
     struct conf_file *f = NULL;
     assert_non_null(conf_file_parse(&arena, S("c"), S("a: \xff"), NULL, &f));
@@ -152,7 +160,8 @@ static void syntax_errors_name_line_and_column(void **state) {
 
 static void anchors_are_copied(void **state) {
     assert_json("a: &x {k: [1, &y two]}\nb: *x\nc: [*y, *x]\n",
-                "{\"a\":{\"k\":[1,\"two\"]},\"b\":{\"k\":[1,\"two\"]},\"c\":[\"two\",{\"k\":[1,\"two\"]}]}");
+                "{\"a\":{\"k\":[1,\"two\"]},\"b\":{\"k\":[1,\"two\"]},\"c\":[\"two\",{\"k\":[1,"
+                "\"two\"]}]}");
     assert_json("- &x 1\n- &x 2\n- *x\n", "[1,2,2]");
     assert_refused("a: *x", "c.conf:1:4: alias *x has no anchor before it");
     assert_refused("a: &x [1, *x]", "c.conf:1:11: alias *x stands inside its own anchor");
@@ -184,7 +193,10 @@ static void depth_is_limited(void **state) {
     assert_non_null(e);
     assert_string_equal(e->text, "c:1:65: nested deeper than 64 levels");
     SCOPED(buf_done) struct buf deep = { 0 };
-    buf_str(&deep, S("- &a [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n- "));
+    buf_str(
+        &deep,
+        S("- &a "
+          "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n- "));
     buf_str(&deep, S("[[[[[[[[[[[[[[[[[[[[[[[[[[[*a]]]]]]]]]]]]]]]]]]]]]]]]]]]\n"));
     e = conf_file_parse(&arena, S("c"), buf_view(&deep), NULL, &f);
     assert_non_null(e);
@@ -204,8 +216,9 @@ static void big_files_are_refused(void **state) {
 /* ---- JSON --------------------------------------------------------------------------- */
 
 static void json_may_have_comments_and_trailing_commas(void **state) {
-    assert_json("// head\n{\n  /* one */ \"a\": [1, 2, /* last */ ], // tail\n  \"b\": \"//no,]\",\n}\n",
-                "{\"a\":[1,2],\"b\":\"//no,]\"}");
+    assert_json(
+        "// head\n{\n  /* one */ \"a\": [1, 2, /* last */ ], // tail\n  \"b\": \"//no,]\",\n}\n",
+        "{\"a\":[1,2],\"b\":\"//no,]\"}");
     assert_json("\xEF\xBB\xBF { \"a\": {\"b\":[],} } /**/", "{\"a\":{\"b\":[]}}");
     assert_json("{\"a\":\"x\\\"/*\",}", "{\"a\":\"x\\\"/*\"}");
     assert_json("{}//", "{}");
@@ -231,7 +244,8 @@ static void broken_json_names_line_and_column(void **state) {
 /* ---- places -------------------------------------------------------------------------- */
 
 static void values_know_their_place(void **state) {
-    struct conf_file *f = parsed("# c\nservers:\n  files:\n    port: 1\n    args: [-v, \"two\"]\n  list:\n    - name: x\n");
+    struct conf_file *f = parsed(
+        "# c\nservers:\n  files:\n    port: 1\n    args: [-v, \"two\"]\n  list:\n    - name: x\n");
     json root = conf_file_root(f), servers = json_get(root, S("servers"));
     json files = json_get(servers, S("files"));
     assert_position(f, root, 2, 1);
@@ -246,7 +260,8 @@ static void values_know_their_place(void **state) {
 }
 
 static void json_values_know_their_place(void **state) {
-    struct conf_file *f = parsed("{ // c\n  \"\xc3\xa9\": {\"k\" : -1,\n  \"l\":[ \"x\", {} ] }, \"t\":true }");
+    struct conf_file *f = parsed(
+        "{ // c\n  \"\xc3\xa9\": {\"k\" : -1,\n  \"l\":[ \"x\", {} ] }, \"t\":true }");
     json root = conf_file_root(f), inner = json_get(root, S("\xc3\xa9"));
     assert_position(f, root, 1, 1);
     assert_position(f, inner, 2, 3);
@@ -307,7 +322,8 @@ static void a_value_is_complained_about_once(void **state) {
     struct conf_file *f = parsed("inner:\n  name: n\n  port: ${NOPE}\n");
     read_rows(f);
     assert_int_equal(conf_file_problems(f)->n, 2);
-    assert_printed(f, "c.conf:3:9: inner.port: variable NOPE is not set; set it, or write ${NOPE:-…} with a default\n");
+    assert_printed(f, "c.conf:3:9: inner.port: variable NOPE is not set; set it, or write "
+                      "${NOPE:-…} with a default\n");
 }
 
 static void problems_without_room_are_counted(void **state) {
@@ -325,12 +341,15 @@ static void problems_without_room_are_counted(void **state) {
 static void variables_expand_in_strings(void **state) {
     assert_json("a: ${TOKEN}\nb: x-${env:PORT}-${PORT}\nc: [\"${TOKEN}\"]\nTOKEN: 1\n",
                 "{\"a\":\"hunter2\",\"b\":\"x-8080-8080\",\"c\":[\"hunter2\"],\"TOKEN\":1}");
-    assert_json("{\"a\":\"${NOPE:-d e}\",\"b\":\"${EMPTY:-d}\",\"c\":\"${EMPTY}\",\"d\":\"${env:TOKEN:-d}\",\"e\":\"${NOPE:-}\"}",
+    assert_json("{\"a\":\"${NOPE:-d "
+                "e}\",\"b\":\"${EMPTY:-d}\",\"c\":\"${EMPTY}\",\"d\":\"${env:TOKEN:-d}\",\"e\":\"${"
+                "NOPE:-}\"}",
                 "{\"a\":\"d e\",\"b\":\"d\",\"c\":\"\",\"d\":\"hunter2\",\"e\":\"\"}");
 }
 
 static void dollars_can_be_written(void **state) {
-    assert_json("a: $$TOKEN $${TOKEN} $5 $ $$\nb: '$'\n", "{\"a\":\"$TOKEN ${TOKEN} $5 $ $\",\"b\":\"$\"}");
+    assert_json("a: $$TOKEN $${TOKEN} $5 $ $$\nb: '$'\n",
+                "{\"a\":\"$TOKEN ${TOKEN} $5 $ $\",\"b\":\"$\"}");
 }
 
 static void expansion_is_not_repeated_and_stays_a_string(void **state) {
@@ -342,8 +361,10 @@ static void keys_do_not_expand(void **state) {
 }
 
 static void inputs_are_asked_from_the_caller(void **state) {
-    assert_json("{\"inputs\":[{\"id\":\"key\"}],\"k\":\"${input:key}!\"}", "{\"inputs\":[{\"id\":\"key\"}],\"k\":\"answer!\"}");
-    assert_printed(parsed("{\"inputs\":[],\n\"k\":\"${input:key}\"}"), "c.conf:2:5: k: no input \"key\" is described\n");
+    assert_json("{\"inputs\":[{\"id\":\"key\"}],\"k\":\"${input:key}!\"}",
+                "{\"inputs\":[{\"id\":\"key\"}],\"k\":\"answer!\"}");
+    assert_printed(parsed("{\"inputs\":[],\n\"k\":\"${input:key}\"}"),
+                   "c.conf:2:5: k: no input \"key\" is described\n");
     struct conf_file *f = NULL;
     assert_null(conf_file_parse(&arena, S("c.conf"), S("k: ${input:key}"), NULL, &f));
     assert_printed(f, "c.conf:1:4: k: input \"key\" cannot be asked for here\n");
@@ -355,15 +376,21 @@ static void words_of_vs_code_are_known(void **state) {
 
 static void what_cannot_expand_is_a_problem(void **state) {
     assert_printed(parsed("a:\n  - b: x\n  - b.c: ${NOPE} and ${NOPE2}\n"),
-                   "c.conf:3:10: a[1].\"b.c\": variable NOPE is not set; set it, or write ${NOPE:-…} with a default\n");
-    assert_printed(parsed("a: ${TOKEN"), "c.conf:1:4: a: \"${\" is never closed; write $$ for a dollar\n");
+                   "c.conf:3:10: a[1].\"b.c\": variable NOPE is not set; set it, or write "
+                   "${NOPE:-…} with a default\n");
+    assert_printed(parsed("a: ${TOKEN"),
+                   "c.conf:1:4: a: \"${\" is never closed; write $$ for a dollar\n");
     assert_printed(parsed("a: '${A:-${TOKEN}}'"), "c.conf:1:4: a: ${…} cannot stand inside ${…}\n");
-    assert_printed(parsed("a: ${vault:x}"), "c.conf:1:4: a: ${vault:…} is not built yet; use ${file:…} or a variable\n");
-    static const char *const odd[] = { "a: ${}", "a: ${1A}", "a: ${A B}", "a: ${command:x}", "a: ${:-x}" };
+    assert_printed(parsed("a: ${vault:x}"),
+                   "c.conf:1:4: a: ${vault:…} is not built yet; use ${file:…} or a variable\n");
+    static const char *const odd[] = { "a: ${}", "a: ${1A}", "a: ${A B}", "a: ${command:x}",
+                                       "a: ${:-x}" };
     for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
-        assert_printed(parsed(odd[i]),
-                       "c.conf:1:4: a: what stands in ${…} is no name of a variable; write $$ for a dollar\n");
-    assert_printed(parsed("a: ${BYTES}"), "c.conf:1:4: a: expands to bytes that are no UTF-8 text\n");
+        assert_printed(
+            parsed(odd[i]),
+            "c.conf:1:4: a: what stands in ${…} is no name of a variable; write $$ for a dollar\n");
+    assert_printed(parsed("a: ${BYTES}"),
+                   "c.conf:1:4: a: expands to bytes that are no UTF-8 text\n");
     assert_true(str_eq(json_get_text(conf_file_root(parsed("a: ${NOPE}")), S("a")), S("${NOPE}")));
 }
 
@@ -395,14 +422,16 @@ static int drop_folder(void **state) {
 
 static void files_are_loaded_with_their_secrets(void **state) {
     file_with("secret", S("hunter2\n\n"));
-    struct str path = file_with("c.yaml", S("a: ${file:secret}\nb: ${file:nope}\nc: ${workspaceFolder}\n"));
+    struct str path = file_with("c.yaml",
+                                S("a: ${file:secret}\nb: ${file:nope}\nc: ${workspaceFolder}\n"));
     struct conf_file *f = NULL;
     assert_null(conf_file_load(&arena, path, &expand, &f));
     assert_true(str_eq(conf_file_path(f), path));
     json root = conf_file_root(f);
     assert_true(str_eq(json_get_text(root, S("a")), S("hunter2\n")));
     assert_true(str_eq(json_get_text(root, S("c")), str_of(folder)));
-    struct str want = arena_fmt(&arena, "%.*s:2:4: b: cannot read %s/nope: No such file or directory\n", STR(path), folder);
+    struct str want = arena_fmt(
+        &arena, "%.*s:2:4: b: cannot read %s/nope: No such file or directory\n", STR(path), folder);
     assert_printed(f, arena_text(&arena, want));
 }
 
