@@ -48,7 +48,7 @@ bool json_is_string(json v, struct str *out);
 bool json_is_bool(json v, bool *out);
 bool json_is_i64(json v, int64_t *out);     /* exact integer: 3, 3.0 and 3e0 count */
 bool json_is_double(json v, double *out);
-struct str json_text(json v);               /* bytes of a string, spelling of a number, else empty */
+struct str json_text(json v);               /* a string, or the spelling of a number; else "" */
 static inline struct str json_get_text(json object, struct str key) {
     return json_text(json_get(object, key));
 }
