@@ -1,19 +1,13 @@
 /* file.c - see file.h. */
 #include "base/file.h"
+#include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_ROOM = 4096, READ_STEP = 16 * 1024 };
-
-static err_t name_of(struct str path, char out[PATH_ROOM]) {
-    if (path.n >= PATH_ROOM - 8)
-        return ERR(INVALID, "a path is longer than %d bytes", PATH_ROOM - 9);
-    snprintf(out, PATH_ROOM, "%.*s", STR(path));
-    return OK;
-}
+enum { READ_STEP = 16 * 1024 };
 
 static err_t read_all(int fd, size_t limit, struct buf *out, const char *name) {
     for (;;) {
@@ -32,13 +26,13 @@ static err_t read_all(int fd, size_t limit, struct buf *out, const char *name) {
 }
 
 err_t file_read(struct str path, size_t limit, struct buf *out, bool *missing) {
-    char name[PATH_ROOM];
-    TRY(name_of(path, name));
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    SCOPED(buf_done) struct buf name = { 0 };
+    buf_str(&name, path);
+    int fd = open(buf_text(&name), O_RDONLY | O_CLOEXEC);
     *missing = fd < 0 && errno == ENOENT;
     if (fd < 0)
-        return *missing ? OK : err_errno(errno, "reading %s", name);
-    err_t e = read_all(fd, limit, out, name);
+        return *missing ? OK : err_errno(errno, "reading %s", buf_text(&name));
+    err_t e = read_all(fd, limit, out, buf_text(&name));
     close(fd);
     return e;
 }
@@ -65,32 +59,39 @@ static void sync_folder(char *name) {
     }
 }
 
-err_t file_write(struct str path, struct str text) {
-    char name[PATH_ROOM], next[PATH_ROOM + 8];
-    TRY(name_of(path, name));
-    snprintf(next, sizeof next, "%s.new", name);
+static err_t write_new(const char *next, struct str text) {
     int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(errno, "writing %s", next);
     err_t e = write_all(fd, text, next);
     close(fd);
-    if (!e && rename(next, name) < 0)
-        e = err_errno(errno, "renaming %s to %s", next, name);
+    return e;
+}
+
+err_t file_write(struct str path, struct str text) {
+    SCOPED(buf_done) struct buf name = { 0 };
+    SCOPED(buf_done) struct buf next = { 0 };
+    buf_str(&name, path);
+    buf_fmt(&next, "%.*s.new", STR(path));
+    err_t e = write_new(buf_text(&next), text);
+    if (!e && rename(buf_text(&next), buf_text(&name)) < 0)
+        e = err_errno(errno, "renaming %s to %s", buf_text(&next), buf_text(&name));
     if (e) {
-        unlink(next);
+        unlink(buf_text(&next));
         return e;
     }
-    sync_folder(name);
+    sync_folder((char *)buf_text(&name));
     return OK;
 }
 
 err_t folder_make(struct str path) {
-    char name[PATH_ROOM];
-    TRY(name_of(path, name));
-    for (char *at = name + 1; (at = strchr(at, '/')); *at++ = '/') {
+    SCOPED(buf_done) struct buf name = { 0 };
+    buf_str(&name, path);
+    char *at = (char *)buf_text(&name);
+    for (at++; (at = strchr(at, '/')); *at++ = '/') {
         *at = '\0';
-        if (mkdir(name, 0700) < 0 && errno != EEXIST)
-            return err_errno(errno, "making the folder %s", name);
+        if (mkdir(name.p, 0700) < 0 && errno != EEXIST)
+            return err_errno(errno, "making the folder %s", name.p);
     }
-    return mkdir(name, 0700) < 0 && errno != EEXIST ? err_errno(errno, "making the folder %s", name) : OK;
+    return mkdir(name.p, 0700) < 0 && errno != EEXIST ? err_errno(errno, "making the folder %s", name.p) : OK;
 }
