@@ -1,0 +1,15 @@
+/* builtin.c - the built-in servers, one line each. */
+#include "servers/server.h"
+#include "servers/time/time_server.h"
+
+const struct server_ops *const builtin_servers[] = {
+    &time_server,
+};
+const size_t builtin_count = ARRAY_SIZE(builtin_servers);
+
+const struct server_ops *builtin_find(struct str name) {
+    for (size_t i = 0; i < builtin_count; i++)
+        if (str_eq(name, str_of(builtin_servers[i]->name)))
+            return builtin_servers[i];
+    return NULL;
+}
