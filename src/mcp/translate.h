@@ -35,6 +35,8 @@ void translate_result(struct buf *out, enum method method, struct str result, en
  * replaces name, or uri / uriTemplate for resources. */
 void translate_item(struct buf *out, enum method kind, struct str item, enum revision to,
                     struct str renamed);
+/* The item with its URIs as clients see them (P-636), _meta.ui.resourceUri of tools too. */
+void translate_item_uris(struct buf *out, enum method kind, struct str item, const struct uri_map *uris);
 /* Appends the error object (P-416, P-441); `uri` is what the client asked for in
  * resources/read, else empty. Codes that may not be emitted towards `to` (-32000..-32019,
  * P-020) become -32603 with the original under data. */
