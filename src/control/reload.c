@@ -129,29 +129,25 @@ static void on_settled(struct worker *w, struct timer *t) {
     worker_run_ready(w);
 }
 
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
+static struct str base_name(struct str path) {
+    size_t n = path.n;
+    while (n && path.p[n - 1] != '/')
+        n--;
+    return str_skip(path, n);
 }
 
 /* The folder is watched, not the file: editors replace files. */
 static void on_file_event(uv_fs_event_t *handle, const char *name, int events, int status) {
     struct control *c = handle->data;
-    char path[4096];
-    snprintf(path, sizeof path, "%.*s", STR(c->options.config));
-    if (status < 0 || (name && strcmp(name, base_name(path)) != 0))
+    if (status < 0 || (name && !str_eq(str_of(name), base_name(c->options.config))))
         return;
     timer_set(c->worker, &c->reload, worker_tick(c->worker) + SETTLE);
 }
 
 static void watch_file(struct control *c) {
-    char folder[4096];
-    snprintf(folder, sizeof folder, "%.*s", STR(c->options.config));
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    else
-        snprintf(folder, sizeof folder, ".");
+    struct str path = c->options.config;
+    path.n -= base_name(path).n;
+    const char *folder = path.n ? arena_text(&c->arena, path) : ".";
     c->watch = NEW(uv_fs_event_t);
     c->watch->data = c;
     uv_fs_event_init(&c->worker->loop, c->watch);

@@ -55,7 +55,7 @@ static err_t builtin_begin(struct task *t, struct upstream_call *c) {
 static err_t builtin_next(struct task *t, struct upstream_call *c, struct envelope *out) {
     struct upstream *u = c->upstream;
     struct arena a;
-    char room[4096];
+    char room[2048];
     arena_init(&a, room, sizeof room);
     bool failed = false;
     if (c->request->method == METHOD_TOOLS_LIST) {
