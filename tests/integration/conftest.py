@@ -1,0 +1,286 @@
+"""Fixtures of the integration tests: the real binary over real sockets.
+
+`gateway(config=…, **options)` starts a gateway with its own data directory on a free port and
+ends it afterwards; a sanitizer's report or a leftover process fails the test that caused it.
+"""
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CLIENTS = ROOT / "tests" / "clients"
+FIXTURES = ROOT / "tests" / "fixtures"
+ADMIN_KEY = "gs_admintestkey_0123456789abcdef0123456789abcdef"
+
+
+def binary():
+    path = pathlib.Path(os.environ.get("GATESPAN_BIN", ROOT / "build" / "gatespan"))
+    if not path.exists():
+        pytest.exit(f"{path} does not exist: run make build", returncode=3)
+    return path
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(condition, seconds=20.0, what="the condition"):
+    """Polls until condition() is true; its value. Bounded, for events that nothing announces."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {seconds} s")
+
+
+class Answer:
+    """Status, headers (lower case) and body of an HTTP answer."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def events(self):
+        return [json.loads(line[6:]) for line in self.body.decode().splitlines() if line.startswith("data: ")]
+
+    @property
+    def message(self):
+        """The JSON-RPC response, whether it came as JSON or at the end of an event stream."""
+        if self.headers.get("content-type", "").startswith("text/event-stream"):
+            return self.events()[-1]
+        return self.json
+
+
+class Gateway:
+    def __init__(self, process, port, key, data, log):
+        self.process, self.port, self.key, self.data, self.log = process, port, key, data, log
+        self.url = f"http://127.0.0.1:{port}"
+        self.mcp = f"{self.url}/mcp"
+        self.next_id = 0
+
+    # ---- plain HTTP
+
+    def request(self, method, path, body=None, headers=None, key="", timeout=30):
+        key = self.key if key == "" else key
+        headers = dict(headers or {})
+        if key:
+            headers.setdefault("Authorization", f"Bearer {key}")
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        if data is not None:
+            headers.setdefault("Content-Type", "application/json")
+        call = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(call, timeout=timeout) as r:
+                return Answer(r.status, {k.lower(): v for k, v in r.headers.items()}, r.read())
+        except urllib.error.HTTPError as e:
+            return Answer(e.code, {k.lower(): v for k, v in e.headers.items()}, e.read())
+
+    # ---- MCP, both eras, by hand
+
+    def modern(self, method, params=None, path="/mcp", key="", headers=None, meta=None, name=None, request_id=None):
+        self.next_id += 1
+        params = dict(params or {})
+        params["_meta"] = {"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                           "io.modelcontextprotocol/clientCapabilities": {},
+                           "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"}, **(meta or {})}
+        name = name or params.get("name") or params.get("uri")
+        head = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+                "Mcp-Method": method, **({"Mcp-Name": name} if name else {}), **(headers or {})}
+        body = {"jsonrpc": "2.0", "id": request_id or self.next_id, "method": method, "params": params}
+        return self.request("POST", path, body, head, key)
+
+    def session(self, version="2025-11-25", path="/mcp", key=""):
+        return Session(self, version, path, key)
+
+    def call_tool(self, name, **arguments):
+        answer = self.modern("tools/call", {"name": name, "arguments": arguments}).message
+        assert "result" in answer, answer
+        return answer["result"]
+
+    def tools(self, path="/mcp", key=""):
+        return [t["name"] for t in self.modern("tools/list", path=path, key=key).message["result"]["tools"]]
+
+    # ---- operation
+
+    def health(self):
+        return self.request("GET", "/api/v1/health/detailed").json
+
+    def upstream(self, name):
+        return next((u for u in self.health()["upstreams"] if u["name"] == name), None)
+
+    def wait_ready(self, *names, seconds=60):
+        for name in names:
+            wait_for(lambda n=name: (self.upstream(n) or {}).get("state") == "ready", seconds, f"upstream {name} ready")
+        wait_for(lambda: all(any(t.startswith(n + "__") for t in self.tools()) for n in names
+                             if self.upstream(n)["tools"]), 10, f"tools of {names} listed")
+        return self
+
+    def metric(self, name, **labels):
+        """Sum of the samples of that name that carry these labels."""
+        total = 0.0
+        for line in self.request("GET", "/metrics").body.decode().splitlines():
+            match = re.match(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([^ ]+)$", line)
+            if match and match[1] == name:
+                have = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', match[2] or ""))
+                if all(have.get(k) == v for k, v in labels.items()):
+                    total += float(match[3])
+        return total
+
+    def logs(self):
+        return "".join(self.log)
+
+    def wait_log(self, text, seconds=20):
+        return wait_for(lambda: text in self.logs(), seconds, f"log line with {text!r}")
+
+    def stop(self, number=signal.SIGTERM, seconds=20):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+class Session:
+    """A legacy client by hand: initialize, then requests on the session."""
+
+    def __init__(self, gateway, version, path, key):
+        self.gateway, self.version, self.path, self.key, self.next_id = gateway, version, path, key, 0
+        self.headers = {"Accept": "application/json, text/event-stream"}
+        self.opened = self.call("initialize", {"protocolVersion": version, "capabilities": {},
+                                               "clientInfo": {"name": "test", "version": "1"}})
+        assert self.opened.status == 200, self.opened.body
+        self.info = self.opened.message["result"]
+        self.id = self.opened.headers["mcp-session-id"]
+        self.headers |= {"Mcp-Session-Id": self.id, "MCP-Protocol-Version": self.info["protocolVersion"]}
+        assert self.notify("notifications/initialized").status == 202
+
+    def call(self, method, params=None, headers=None, request_id=None):
+        self.next_id += 1
+        body = {"jsonrpc": "2.0", "id": request_id or self.next_id, "method": method}
+        if params is not None:
+            body["params"] = params
+        return self.gateway.request("POST", self.path, body, {**self.headers, **(headers or {})}, self.key)
+
+    def notify(self, method, params=None):
+        body = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            body["params"] = params
+        return self.gateway.request("POST", self.path, body, self.headers, self.key)
+
+    def result(self, method, params=None):
+        message = self.call(method, params).message
+        assert "result" in message, message
+        return message["result"]
+
+
+def _collect(stream, into):
+    for line in stream:
+        into.append(line)
+
+
+def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, data=None, listen=True, wait=True):
+    port = free_port()
+    data = data or tmp_path / f"data-{port}"
+    command = [str(binary()), "serve", "--data", str(data)]
+    if listen:
+        command += ["--listen", f"127.0.0.1:{port}"]
+    if config is not None:
+        if isinstance(config, (dict, list)):
+            config, name = json.dumps(config), "gatespan.json"
+        else:
+            name = "gatespan.yaml"
+        path = tmp_path / name
+        if not isinstance(config, pathlib.Path):
+            path.write_text(config)
+        else:
+            path = config
+        command += ["--config", str(path)]
+    command += [str(a) for a in arguments]
+    environment = {**os.environ, **({"GATESPAN_ADMIN_KEY": key} if key else {}), **(env or {})}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+                               start_new_session=True)
+    log = []
+    threading.Thread(target=_collect, args=(process.stdout, log), daemon=True).start()
+    gw = Gateway(process, port, key, data, log)
+    if wait:
+        def answers():
+            assert process.poll() is None, f"the gateway ended with {process.returncode}:\n{gw.logs()}"
+            try:
+                return gw.request("GET", "/health").status == 200
+            except OSError:
+                return False
+        wait_for(answers, 30, "the gateway answers")
+        wait_for(lambda: gw.request("GET", "/ready").status == 200 or config is not None, 30, "ready")
+    return gw
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """Starts gateways; every one must end by itself on SIGTERM, with status 0."""
+    started = []
+
+    def start(config=None, *arguments, **options):
+        started.append(start_gateway(tmp_path, config, *arguments, **options))
+        return started[-1]
+
+    yield start
+    problems = []
+    for gw in started:
+        if gw.process.poll() is None:
+            try:
+                code = gw.stop()
+            except subprocess.TimeoutExpired:
+                os.killpg(gw.process.pid, signal.SIGKILL)
+                problems.append(f"did not end on SIGTERM:\n{gw.logs()[-3000:]}")
+                continue
+            if code:
+                problems.append(f"ended with {code}:\n{gw.logs()[-3000:]}")
+        if "ERROR: AddressSanitizer" in gw.logs() or "runtime error:" in gw.logs():
+            problems.append(gw.logs()[-6000:])
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The Node binary that the npm packages want (22 or newer)."""
+    path = CLIENTS / "node_modules" / ".bin" / "node"
+    if not path.exists():
+        pytest.skip("tests/clients/node_modules is missing: npm ci in tests/clients (make test does it)")
+    return str(path)
+
+
+@pytest.fixture
+def processes():
+    """Starts helpers (servers behind the gateway) and ends them."""
+    started = []
+
+    def start(*command, **options):
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.STDOUT)
+        p = subprocess.Popen([str(c) for c in command], start_new_session=True, text=True, **options)
+        p.lines = []
+        if p.stdout:
+            threading.Thread(target=_collect, args=(p.stdout, p.lines), daemon=True).start()
+        started.append(p)
+        return p
+
+    yield start
+    for p in started:
+        if p.poll() is None:
+            os.killpg(p.pid, signal.SIGKILL)
+        p.wait(10)
