@@ -20,6 +20,7 @@ struct part_item {
     struct str name;      /* unescaped; for resources the URI, for templates the uriTemplate */
     bool safe_to_repeat;  /* readOnlyHint or idempotentHint (P-645) */
     json value;           /* parsed raw */
+    json header_params;   /* tools: see entry */
 };
 
 struct part {
@@ -53,7 +54,7 @@ struct entry {
     struct str name;          /* what the upstream calls it */
     struct str raw;           /* its item */
     bool safe_to_repeat;
-    json header_params;       /* tools: [{name, path…}] of x-mcp-header annotations (P-077); NULL: none */
+    json header_params;       /* tools: x-mcp-header annotations (P-077), as param_schema.h has them; NULL: none */
     uint32_t metric;          /* series slots of the data plane, by index */
 };
 
@@ -62,6 +63,7 @@ struct catalogue {
     uint64_t generation;
     struct entry *entries[ITEM_KINDS]; /* in list order */
     size_t counts[ITEM_KINDS];
+    size_t *first[ITEM_KINDS]; /* by upstream index, part_count + 1: where its entries begin */
     size_t total;             /* entries of all kinds: bits of an access set */
     struct map by_shown[ITEM_KINDS]; /* struct entry * */
     struct capabilities has;  /* of all (P-625) */
@@ -82,15 +84,15 @@ struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n
                                 uint64_t generation);
 void catalogue_free(struct catalogue *c);
 
-/* By the name or URI a client used, among what the upstreams listed. Resources: exact URI,
- * else a rewritten URI of a known upstream, else a template that matches, in list order
- * (P-638); then *original is the upstream's own URI. NULL: unknown. */
+/* By the name or URI a client used, among what the upstreams listed: one look-up. NULL: unknown. */
 const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind, struct str shown);
 struct resource_route {
     unsigned upstream;
     struct str original; /* in the arena given, or borrowed */
-    const struct entry *entry; /* may be a template's */
+    const struct entry *entry; /* may be a template's; NULL: in nobody's list, see access_allows_uri */
 };
+/* Whose the URI is: exact among the listed ones, else one that carries a known upstream's
+ * name, else a template that matches, in list order (P-638). False: nobody's. */
 bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_source *sources, size_t n,
                          struct arena *a, struct str shown, struct resource_route *out);
 
@@ -100,13 +102,17 @@ bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_sourc
 struct access {
     uint64_t generation; /* of the catalogue it was compiled for */
     uint64_t digest;     /* of the bits: key of ready-made pages (DESIGN decision 9) */
-    size_t bits;
-    uint64_t words[];    /* malloc'd as one block */
+    size_t bits;         /* of entries; one for each upstream follows */
+    struct str_list profile_allow, profile_deny, allow, deny; /* copies, for access_allows_uri */
+    uint64_t words[];    /* malloc'd as one block with the copies */
 };
 static inline bool access_has(const struct access *a, unsigned index) {
     return a->words[index / 64] >> (index % 64) & 1;
 }
-struct grants;
+/* A URI that carries the upstream's name but is in no list: links in answers lead there. The
+ * upstream must be in the profile, the URI must pass the globs. */
+bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown);
+/* `profile`, `allow` and `deny` may be NULL. */
 struct access *access_compile(const struct catalogue *c, const struct catalogue_source *sources,
                               const struct profile_conf *profile, const struct str_list *allow,
                               const struct str_list *deny);

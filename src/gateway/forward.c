@@ -85,7 +85,8 @@ static bool route_by_uri(struct exchange *x, struct str uri) {
     struct resource_route route;
     if (!catalogue_route_uri(x->snapshot->catalogue, x->snapshot->sources, x->snapshot->upstream_count, x->arena,
                              uri, &route) ||
-        (route.entry && !access_has(x->view->access, route.entry->index)))
+        !(route.entry ? access_has(x->view->access, route.entry->index)
+                      : access_allows_uri(x->view->access, route.upstream, uri)))
         return refuse_resource(x, uri);
     x->entry = route.entry;
     x->upstream = x->snapshot->upstreams[route.upstream];

@@ -1,0 +1,92 @@
+/* access.c - what one caller sees (catalogue.h): profile and grants compiled to bits. */
+#include "base/mem.h"
+#include "gateway/catalogue.h"
+
+static bool in_globs(const struct str_list *globs, struct str name) {
+    for (size_t i = 0; i < globs->n; i++)
+        if (str_glob(globs->items[i], name))
+            return true;
+    return false;
+}
+
+static bool passes(const struct str_list *allow, const struct str_list *deny, struct str name) {
+    return (!allow->n || in_globs(allow, name)) && !in_globs(deny, name);
+}
+
+static bool in_profile(const struct profile_conf *profile, struct str upstream) {
+    if (!profile || !profile->upstreams.n)
+        return true;
+    for (size_t i = 0; i < profile->upstreams.n; i++)
+        if (str_eq(profile->upstreams.items[i], upstream))
+            return true;
+    return false;
+}
+
+static void set(struct access *a, size_t bit) {
+    a->words[bit / 64] |= (uint64_t)1 << (bit % 64);
+}
+
+static void set_entries(struct access *a, const struct catalogue *c, enum item_kind kind) {
+    for (size_t i = 0; i < c->counts[kind]; i++) {
+        const struct entry *e = &c->entries[kind][i];
+        if (access_has(a, (unsigned)(c->total + e->upstream)) && passes(&a->profile_allow, &a->profile_deny, e->shown) &&
+            passes(&a->allow, &a->deny, e->shown))
+            set(a, e->index);
+    }
+}
+
+/* ---- the block: struct, words, slices of the globs, their bytes -------------------------- */
+
+static size_t bytes_of(const struct str_list *list) {
+    size_t n = list->n * sizeof(struct str);
+    for (size_t i = 0; i < list->n; i++)
+        n += list->items[i].n;
+    return n;
+}
+
+static struct str_list copy(const struct str_list *list, struct str **slices, char **bytes) {
+    struct str_list own = { *slices, list->n };
+    for (size_t i = 0; i < list->n; i++) {
+        struct str s = list->items[i];
+        if (s.n)
+            memcpy(*bytes, s.p, s.n);
+        own.items[i] = str_from(*bytes, s.n);
+        *bytes += s.n;
+    }
+    *slices += list->n;
+    return own;
+}
+
+struct access *access_compile(const struct catalogue *c, const struct catalogue_source *sources,
+                              const struct profile_conf *profile, const struct str_list *allow,
+                              const struct str_list *deny) {
+    static const struct str_list none;
+    const struct str_list *lists[] = { profile ? &profile->allow : &none, profile ? &profile->deny : &none,
+                                       allow ? allow : &none, deny ? deny : &none };
+    size_t words = (c->total + c->part_count) / 64 + 1, globs = 0, size = sizeof(struct access) + words * 8;
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        size += bytes_of(lists[i]);
+        globs += lists[i]->n;
+    }
+    struct access *a = mem_zero(size);
+    struct str *slices = (struct str *)(a->words + words);
+    char *bytes = (char *)(slices + globs);
+    a->profile_allow = copy(lists[0], &slices, &bytes);
+    a->profile_deny = copy(lists[1], &slices, &bytes);
+    a->allow = copy(lists[2], &slices, &bytes);
+    a->deny = copy(lists[3], &slices, &bytes);
+    a->generation = c->generation;
+    a->bits = c->total;
+    for (size_t i = 0; i < c->part_count; i++)
+        if (in_profile(profile, sources[i].conf->name))
+            set(a, c->total + i);
+    for (enum item_kind kind = ITEM_TOOL; kind < ITEM_KINDS; kind++)
+        set_entries(a, c, kind);
+    a->digest = hash_bytes(a->words, words * 8);
+    return a;
+}
+
+bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown) {
+    return access_has(a, (unsigned)a->bits + upstream) && passes(&a->profile_allow, &a->profile_deny, shown) &&
+           passes(&a->allow, &a->deny, shown);
+}
