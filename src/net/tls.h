@@ -3,7 +3,7 @@
  * 1.3 by default, 1.2 where an option says so. A context is immutable and shared by all
  * workers; a reload makes a new one, connections keep theirs. Server contexts share
  * ticket keys through the ring given, so a session resumes on any worker and survives a
- * reload. There is no separate handshake: reading or writing drives it.
+ * reload. Reading or writing drives the handshake; tls_handshake does it before either.
  *
  * Threads  a context: any; a connection: one worker
  * Errors   INVALID names the file and what is wrong with it
@@ -41,6 +41,8 @@ enum { TLS_WANT_READ = -1, TLS_WANT_WRITE = -2, TLS_FAILED = -3 };
 /* Bytes, 0 at a clean end, or one of the above. TLS_FAILED: tls_error says why. */
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n);
+/* 0 when it is done, else one of the above. */
+ssize_t tls_handshake(struct tls *t);
 void tls_shutdown(struct tls *t); /* sends close_notify if it can at once */
 const char *tls_error(const struct tls *t);
 bool tls_pending(const struct tls *t); /* decrypted bytes wait inside */
