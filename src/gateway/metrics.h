@@ -14,7 +14,12 @@
     X(streams_open, GAUGE, "gatespan_streams_open", "GET streams and subscriptions that are open.", NULL)  \
     X(refusals, COUNTER, "gatespan_refusals_total", "Requests refused before they were an exchange, by reason.", \
       "reason")                                                                                            \
-    X(limited, COUNTER, "gatespan_limited_total", "Calls refused by a rate limit, by key.", "key")
+    X(limited, COUNTER, "gatespan_limited_total", "Calls refused by a rate limit, by key.", "key")        \
+    X(stdio_children, GAUGE, "gatespan_stdio_children", "Child processes running, by upstream.", "upstream") \
+    X(stdio_starts, COUNTER, "gatespan_stdio_starts_total", "Child processes started, restarts included, by upstream.", \
+      "upstream")                                                                                          \
+    X(stdio_queued, GAUGE, "gatespan_stdio_queued_bytes",                                                  \
+      "Bytes that wait for a child to read its input, by upstream.", "upstream")
 
 #define X(variable, kind, name, help, ...) extern struct metric_def metric_##variable;
 GATEWAY_METRICS(X)
