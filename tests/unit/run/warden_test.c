@@ -101,6 +101,7 @@ static pid_t start_gateway(body_fn *body) {
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that hangs leaves nobody either */
         signal(SIGSEGV, SIG_DFL); /* cmocka's handlers would go on with the next test */
         signal(SIGABRT, SIG_DFL);
         run_gateway(body);
@@ -116,7 +117,8 @@ static void in_gateway(body_fn *body) {
     assert_int_equal(status, 0);
 }
 
-/* --- children --- */
+/* --- children ---
+ * Those that still run when the body ends are static: their end comes after its stack. */
 
 struct run {
     struct child child;
@@ -358,7 +360,7 @@ static void what_cannot_be_carried_is_refused_before(void **state) {
 }
 
 static void fill_the_limit(struct task *t, struct warden *w) {
-    struct run a = { 0 }, b = { 0 }, c = { 0 };
+    static struct run a, b, c;
     warden_limit(w, 2);
     CHECK(!start(t, w, COMMAND(S("cat")), &a));
     CHECK(!start(t, w, COMMAND(S("cat")), &b));
@@ -469,7 +471,7 @@ static void limits_of_one_process_hold(void **state) {
 }
 
 static void multiply(struct task *t, struct warden *w) {
-    struct run few = { 0 }, many = { 0 };
+    static struct run few, many;
     struct spawn_request request = SHELL("sleep " LONG " & sleep " LONG " & read x");
     request.limits.processes = 4;
     CHECK(!start(t, w, request, &few));
@@ -537,7 +539,7 @@ static void await_family(struct family f) {
 }
 
 static void end_a_family(struct task *t, struct warden *w) {
-    struct run a = { 0 }, b = { 0 }, other = { 0 };
+    static struct run a, b, other;
     CHECK(!start(t, w, COMMAND(S("cat")), &other));
     CHECK(!start(t, w, SHELL(FAMILY), &a));
     struct family f = read_family(&a.child);
@@ -558,7 +560,7 @@ static void a_child_takes_its_descendants_along(void **state) {
 }
 
 static void stop_with_families(struct task *t, struct warden *w) {
-    struct run a = { 0 }, b = { 0 };
+    static struct run a, b;
     CHECK(!start(t, w, SHELL("trap '' TERM;" FAMILY), &a));
     CHECK(!start(t, w, SHELL(FAMILY), &b));
     read_family(&a.child);
@@ -767,7 +769,7 @@ static err_t ask_in_vain(struct task *t, struct run *run) {
 }
 
 static void ask_and_go(struct task *t, struct warden *w) {
-    struct run late = { 0 }, next = { 0 };
+    static struct run late, next;
     pid_t warden = warden_stats(w).pid;
     kill(warden, SIGSTOP);
     err_t e = ask_in_vain(t, &late);
