@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/admit.h"
+#include "gateway/era.h"
 #include "gateway/exchange.h"
 #include "gateway/stream.h"
 #include <stdio.h>
@@ -123,29 +124,16 @@ static bool is_modern(const struct http_face *f) {
 static bool check_modern(struct http_face *f) {
     struct exchange *x = &f->x;
     const struct http_head *h = f->request->head;
-    bool capabilities = x->in.client_capabilities.p && x->in.client_capabilities.p[0] == '{';
-    if (!x->in.protocol_version.p || (x->in.kind == ENVELOPE_REQUEST && !capabilities)) {
-        answer_error(x, 400, RPC_INVALID_PARAMS, (struct str){ 0 }, "Invalid params: _meta needs "
-                     "io.modelcontextprotocol/protocolVersion (a string) and io.modelcontextprotocol/clientCapabilities (an object)");
+    if (!era_check_meta(x))
         return false;
-    }
     struct str header = h->known[HTTP_MCP_PROTOCOL_VERSION];
     if (!str_eq(header, x->in.protocol_version)) {
         answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: MCP-Protocol-Version %s",
                      header.p ? "differs from the body" : "is missing");
         return false;
     }
-    x->revision = revision_parse(x->in.protocol_version);
-    if (x->revision == REV_NONE || revision_era(x->revision) != ERA_MODERN) {
-        SCOPED(buf_done) struct buf data = { 0 };
-        struct jw w = jw_init(&data);
-        jw_object(&w);
-        jw_put_raw(&w, "supported", S("[\"2026-07-28\"]"));
-        jw_put_raw(&w, "requested", arena_fmt(x->arena, "\"%.*s\"", STR(x->in.protocol_version)));
-        jw_object_end(&w);
-        answer_error(x, 400, RPC_UNSUPPORTED_VERSION, buf_view(&data), "Unsupported protocol version");
+    if (!era_check_version(x))
         return false;
-    }
     struct str method = h->known[HTTP_MCP_METHOD];
     if (x->in.kind == ENVELOPE_REQUEST && !str_eq(method, x->in.method)) {
         answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: Mcp-Method %s",
@@ -189,13 +177,8 @@ static void detached_from_client(struct http_request *r) {
 
 static void serve_initialize(struct http_face *f) {
     struct exchange *x = &f->x;
-    struct str raw = x->in.params.p ? json_raw_get(x->in.params, S("protocolVersion")) : (struct str){ 0 };
-    if (!raw.p || raw.p[0] != '"') {
-        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "initialize needs params.protocolVersion");
+    if (!era_negotiate(x))
         return;
-    }
-    enum revision wanted = revision_parse(json_unquote(x->arena, raw));
-    x->revision = wanted != REV_NONE && revision_era(wanted) == ERA_LEGACY ? wanted : LATEST_LEGACY; /* P-031 */
     err_t e = session_open(x->gw->gateway->sessions, x->revision, x->who->digest, profile_hash(f), client_name(x),
                            task_now(x->task), &x->session);
     if (e) {

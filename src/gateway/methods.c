@@ -91,6 +91,7 @@ void method_set_level(struct exchange *x) {
                      "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
         return;
     }
+    x->session.log_level = level; /* the face's copy, where no table holds the session */
     session_set_level(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID), level);
     method_ping(x);
 }

@@ -20,12 +20,13 @@ static const struct {
 struct push_stream {
     struct push_stream *next, **back;
     struct gateway_worker *gw;
-    struct http_request *request;
+    const struct push_ops *ops;
+    void *self;                    /* the carrier: a request, a face */
     struct timer keep_alive;
     uint64_t number;               /* of this worker, for its session */
     uint64_t principal;
     char session[SESSION_ID];      /* legacy; all zero for a listen */
-    struct str listen_id;          /* raw id of the listen request, in the request's arena */
+    struct str listen_id;          /* raw id of the listen request; ours to free */
     bool wants[CHANGES];
     uint64_t seen[CHANGES];
 };
@@ -42,33 +43,30 @@ static void unlink_stream(struct push_stream *p) {
     timer_unset(gw->worker, &p->keep_alive);
     if (!p->listen_id.p)
         session_clear_stream(gw->gateway->sessions, str_from(p->session, SESSION_ID), p->number);
+    free((char *)p->listen_id.p);
     free(p);
 }
 
-static struct push_stream *of_request(const struct http_request *r, struct gateway_worker *gw) {
-    for (struct push_stream *p = gw->streams; p; p = p->next)
-        if (p->request == r)
-            return p;
-    return NULL;
-}
-
-static void on_gone(struct http_request *r) {
-    struct push_stream *p = of_request(r, gateway_here(r->worker));
-    if (p)
-        unlink_stream(p);
+void stream_gone(struct gateway_worker *gw, const void *self) {
+    for (struct push_stream *p = gw->streams, *next; p; p = next) {
+        next = p->next;
+        if (p->self == self)
+            unlink_stream(p);
+    }
 }
 
 static void on_keep_alive(struct worker *w, struct timer *t) {
     struct push_stream *p = (struct push_stream *)((char *)t - offsetof(struct push_stream, keep_alive));
-    struct str comment = S(": keep-alive\n\n");
     timer_set(w, t, w->now + KEEP_ALIVE);
-    http_stream_push(p->request, &comment, 1); /* may end the stream */
+    p->ops->keep_alive(p->self); /* may end the stream */
     worker_run_ready(w);
 }
 
-struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_request *r) {
+struct push_stream *stream_new(struct gateway_worker *gw, const struct push_ops *ops, void *self) {
     struct push_stream *p = NEW(struct push_stream);
-    *p = (struct push_stream){ .gw = gw, .request = r, .number = ++gw->next_stream, .keep_alive.fire = on_keep_alive };
+    *p = (struct push_stream){
+        .gw = gw, .ops = ops, .self = self, .number = ++gw->next_stream, .keep_alive.fire = on_keep_alive,
+    };
     p->next = gw->streams;
     p->back = &gw->streams;
     if (p->next)
@@ -76,7 +74,37 @@ struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_requ
     gw->streams = p;
     gw->stream_count++;
     metric_add(METRIC_SERIES(&metric_streams_open), 1);
-    timer_set(gw->worker, &p->keep_alive, gw->worker->now + KEEP_ALIVE);
+    if (ops->keep_alive)
+        timer_set(gw->worker, &p->keep_alive, gw->worker->now + KEEP_ALIVE);
+    return p;
+}
+
+/* ---- over HTTP ------------------------------------------------------------------------------ */
+
+static void on_gone(struct http_request *r) {
+    stream_gone(gateway_here(r->worker), r);
+}
+
+static bool http_message(void *request, struct str text) {
+    struct str event[] = { S(SSE_BEFORE), text, S(SSE_AFTER) };
+    return http_stream_push(request, event, ARRAY_SIZE(event));
+}
+
+static void http_keep_alive(void *request) {
+    struct str comment = S(": keep-alive\n\n");
+    http_stream_push(request, &comment, 1);
+}
+
+static void http_close(void *request) {
+    http_stream_close(request);
+}
+
+static const struct push_ops http_push = {
+    .message = http_message, .keep_alive = http_keep_alive, .close = http_close,
+};
+
+struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_request *r) {
+    struct push_stream *p = stream_new(gw, &http_push, r);
     http_stream_detach(r, on_gone);
     return p;
 }
@@ -89,9 +117,8 @@ static void digests(const struct catalogue *c, uint64_t out[CHANGES]) {
     out[CHANGE_RESOURCES] = c->kind_digest[ITEM_RESOURCE] ^ (c->kind_digest[ITEM_TEMPLATE] * 31);
 }
 
-static void push_message(struct push_stream *p, const struct buf *message) {
-    struct str event[] = { S(SSE_BEFORE), buf_view(message), S(SSE_AFTER) };
-    http_stream_push(p->request, event, ARRAY_SIZE(event));
+static bool push_message(struct push_stream *p, const struct buf *message) {
+    return p->ops->message(p->self, buf_view(message));
 }
 
 static void write_change(struct push_stream *p, enum change what, struct buf *b) {
@@ -102,17 +129,15 @@ static void write_change(struct push_stream *p, enum change what, struct buf *b)
 }
 
 static void tell(struct push_stream *p, const uint64_t now[CHANGES]) {
-    SCOPED(buf_done) struct buf all = { 0 };
     for (int i = 0; i < CHANGES; i++) {
         if (!p->wants[i] || p->seen[i] == now[i])
             continue;
         p->seen[i] = now[i];
-        if (all.n)
-            buf_str(&all, S(SSE_AFTER SSE_BEFORE));
-        write_change(p, (enum change)i, &all);
+        SCOPED(buf_done) struct buf b = { 0 };
+        write_change(p, (enum change)i, &b);
+        if (!push_message(p, &b))
+            return;
     }
-    if (all.n)
-        push_message(p, &all);
 }
 
 void streams_tell_changes(struct gateway_worker *gw) {
@@ -131,16 +156,20 @@ void streams_tell_changes(struct gateway_worker *gw) {
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
+void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who) {
+    p->principal = who->digest;
+    for (int i = 0; i < CHANGES; i++)
+        p->wants[i] = true;
+    digests(s->catalogue, p->seen);
+}
+
 void stream_open_get(struct push_stream *p, struct exchange *x) {
     stream_end_session(x->gw->gateway, &x->session); /* the newest wins */
     memcpy(p->session, x->session.id, SESSION_ID);
-    p->principal = x->who->digest;
-    for (int i = 0; i < CHANGES; i++)
-        p->wants[i] = true;
-    digests(x->snapshot->catalogue, p->seen);
+    stream_open_all(p, x->snapshot, x->who);
     session_set_stream(x->gw->gateway->sessions, str_from(p->session, SESSION_ID), (int)x->gw->worker->index, p->number);
     struct str hello = S(": stream open\n\n");
-    http_stream_push(p->request, &hello, 1);
+    http_stream_push(p->self, &hello, 1);
 }
 
 static bool read_filter(struct exchange *x, bool wants[CHANGES]) {
@@ -192,7 +221,7 @@ void method_listen(struct exchange *x) {
         return;
     memcpy(p->wants, wants, sizeof wants);
     p->principal = x->who->digest;
-    p->listen_id = x->in.id;
+    p->listen_id = str_from(mem_copy(x->in.id.p, x->in.id.n), x->in.id.n);
     digests(x->snapshot->catalogue, p->seen);
     x->answered = true;
     x->outcome = "ok";
@@ -201,20 +230,41 @@ void method_listen(struct exchange *x) {
 
 /* ---- ending --------------------------------------------------------------------------------------- */
 
+bool stream_cancel(struct gateway_worker *gw, const void *self, struct str listen_id) {
+    for (struct push_stream *p = gw->streams; p; p = p->next)
+        if (p->self == self && p->listen_id.p && str_eq(p->listen_id, listen_id)) {
+            unlink_stream(p);
+            return true;
+        }
+    return false;
+}
+
+static void write_cancelled(struct buf *b, struct str listen_id) {
+    buf_fmt(b, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":%.*s,"
+               "\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}", STR(listen_id), STR(listen_id));
+}
+
+static void write_end(struct buf *b, struct str listen_id) {
+    buf_fmt(b, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"resultType\":\"complete\",\"_meta\":"
+               "{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}", STR(listen_id), STR(listen_id));
+}
+
+/* Unlinked first: no failing push may find it again. */
 static void end_stream(struct push_stream *p) {
-    struct http_request *r = p->request;
-    if (p->listen_id.p) {
-        SCOPED(buf_done) struct buf b = { 0 };
-        buf_fmt(&b, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"resultType\":\"complete\",\"_meta\":"
-                    "{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}", STR(p->listen_id), STR(p->listen_id));
-        struct str event[] = { S(SSE_BEFORE), buf_view(&b), S(SSE_AFTER) };
-        unlink_stream(p);
-        if (!http_stream_push(r, event, ARRAY_SIZE(event)))
-            return;
-    } else {
-        unlink_stream(p);
-    }
-    http_stream_close(r);
+    const struct push_ops *ops = p->ops;
+    void *self = p->self;
+    SCOPED(buf_done) struct buf cancelled = { 0 };
+    SCOPED(buf_done) struct buf end = { 0 };
+    if (p->listen_id.p && ops->says_cancelled)
+        write_cancelled(&cancelled, p->listen_id);
+    if (p->listen_id.p)
+        write_end(&end, p->listen_id);
+    unlink_stream(p);
+    if (cancelled.n && !ops->message(self, buf_view(&cancelled)))
+        return;
+    if (end.n && !ops->message(self, buf_view(&end)))
+        return;
+    ops->close(self);
 }
 
 void streams_end(struct gateway_worker *gw) {

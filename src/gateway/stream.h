@@ -9,10 +9,28 @@
 
 struct push_stream;
 
+/* What carries a stream. Called on the loop or in a task; none waits. */
+struct push_ops {
+    /* One JSON-RPC message. False: the stream is gone, and stream_gone was called. */
+    bool (*message)(void *self, struct str text);
+    /* Shows that the line is alive; may end the stream. NULL: nothing to show. */
+    void (*keep_alive)(void *self);
+    /* Ends it properly, after its last message; stream_gone is not called. */
+    void (*close)(void *self);
+    bool says_cancelled; /* an ended listen is cancelled before its result (P-114, stdio) */
+};
+struct push_stream *stream_new(struct gateway_worker *gw, const struct push_ops *ops, void *self);
+/* The carrier is gone: forgets all its streams. */
+void stream_gone(struct gateway_worker *gw, const void *self);
+/* The client cancelled its listen: forgets it, without a word (P-123). False: no such. */
+bool stream_cancel(struct gateway_worker *gw, const void *self, struct str listen_id);
+
 /* A stream on an HTTP answer that was begun; the request is detached from its task. */
 struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_request *r);
 /* Makes it the GET stream of x's session; an older one of the same session is ended. */
 void stream_open_get(struct push_stream *p, struct exchange *x);
+/* Makes it the way to a legacy client that has no other stream (stdio). */
+void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who);
 /* Modern: the listen request x; acknowledges, then stays (P-110..P-117). */
 void method_listen(struct exchange *x);
 /* After a new snapshot: sends what changed since each stream last heard. */

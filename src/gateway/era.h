@@ -1,0 +1,11 @@
+/* era.h - what both faces check alike before an exchange runs (PROTOCOL §3). Each function
+ * answers what is wrong and then returns false. */
+#pragma once
+#include "gateway/exchange.h"
+
+/* Modern: what params._meta must hold (P-040, P-041). */
+bool era_check_meta(struct exchange *x);
+/* Modern: the version is one of ours; sets x->revision (P-042). */
+bool era_check_version(struct exchange *x);
+/* initialize: sets x->revision to what this session speaks (P-031). */
+bool era_negotiate(struct exchange *x);
