@@ -1,7 +1,9 @@
-/* conf_check.c - what rows cannot say about a configuration (conf.h). */
+/* conf_check.c - what rows cannot say about a configuration (conf.h). Like those of rows,
+ * messages never quote a value: it may be an expanded secret. */
 #include "gateway/conf.h"
 #include "gateway/http_url.h"
 #include "mcp/names.h"
+#include "net/http1.h"
 #include "net/listener.h"
 #include "servers/server.h"
 
@@ -43,6 +45,34 @@ static struct str known_builtins(struct arena *a) {
     return list;
 }
 
+/* What the gateway writes itself, or what would change how the message is framed. */
+static const char *const own_headers[] = {
+    "host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive", "upgrade", "te",
+    "trailer", "expect", "accept", "user-agent", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name",
+};
+
+static const char *wrong_header(struct str name, struct str value) {
+    if (!http_is_token(name))
+        return "is no header name";
+    for (size_t i = 0; i < value.n; i++)
+        if (((unsigned char)value.p[i] < ' ' && value.p[i] != '\t') || value.p[i] == 127)
+            return "has a line break or another control byte in its value";
+    for (size_t i = 0; i < ARRAY_SIZE(own_headers); i++)
+        if (str_eq_nocase(name, str_of(own_headers[i])))
+            return "is written by the gateway itself";
+    return NULL;
+}
+
+static void check_headers(struct check *c, const struct upstream_conf *u, struct str path, json at) {
+    for (size_t i = 0; i < u->headers.n; i++) {
+        struct str name = u->headers.items[i].name;
+        const char *wrong = wrong_header(name, u->headers.items[i].value);
+        if (wrong)
+            complain(c, arena_fmt(c->arena, "%.*s.headers.%.*s", STR(path), STR(name)),
+                     json_get(json_get(at, S("headers")), name), str_of(wrong));
+    }
+}
+
 static void check_upstream(struct check *c, struct upstream_conf *u) {
     struct str path = arena_fmt(c->arena, "upstreams.%.*s", STR(u->name));
     json at = find(c, "upstreams", u->name);
@@ -63,8 +93,9 @@ static void check_upstream(struct check *c, struct upstream_conf *u) {
     if (e)
         complain(c, arena_fmt(c->arena, "%.*s.url", STR(path)), json_get(at, S("url")), arena_fmt(c->arena, "%s", e->text));
     if (u->builtin.n && !builtin_find(u->builtin))
-        complain(c, path, at, arena_fmt(c->arena, "there is no built-in server \"%.*s\"; there are: %.*s",
-                                        STR(u->builtin), STR(known_builtins(c->arena))));
+        complain(c, path, at, arena_fmt(c->arena, "there is no such built-in server; there are: %.*s",
+                                        STR(known_builtins(c->arena))));
+    check_headers(c, u, path, at);
     if (!u->tls.cert_file.n != !u->tls.key_file.n)
         complain(c, path, at, S("tls: cert_file and key_file go together"));
 }
@@ -99,6 +130,26 @@ static bool has_upstream(const struct gateway_conf *g, struct str name) {
     return false;
 }
 
+static void complain_item(struct check *c, struct str path, json at, const char *list, size_t i, const char *message) {
+    complain(c, arena_fmt(c->arena, "%.*s.%s[%zu]", STR(path), list, i), json_at(json_get(at, str_of(list)), i),
+             str_of(message));
+}
+
+/* New names reach clients as they are, so they must be what any client takes (P-601). */
+static void check_renames(struct check *c, const struct profile_conf *p, struct str path, json at) {
+    for (size_t i = 0; i < p->rename.n; i++) {
+        struct str old = p->rename.items[i].name, now = p->rename.items[i].value;
+        const char *wrong = now.n && str_eq(name_show(c->arena, S(""), now), now) ? NULL
+                                : "a new name is 1 to 64 of A-Z a-z 0-9 _ . -";
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(p->rename.items[k].value, now))
+                wrong = "two names become the same";
+        if (wrong)
+            complain(c, arena_fmt(c->arena, "%.*s.rename.%.*s", STR(path), STR(old)),
+                     json_get(json_get(at, S("rename")), old), str_of(wrong));
+    }
+}
+
 static void check_profile(struct check *c, const struct profile_conf *p) {
     struct str path = arena_fmt(c->arena, "profiles.%.*s", STR(p->name));
     json at = find(c, "profiles", p->name);
@@ -106,7 +157,8 @@ static void check_profile(struct check *c, const struct profile_conf *p) {
         complain(c, path, at, S("a profile's name is 1 to 32 of A-Z a-z 0-9 _ -, and not v1"));
     for (size_t i = 0; i < p->upstreams.n; i++)
         if (!has_upstream(c->conf, p->upstreams.items[i]))
-            complain(c, path, at, arena_fmt(c->arena, "there is no upstream \"%.*s\"", STR(p->upstreams.items[i])));
+            complain_item(c, path, at, "upstreams", i, "there is no such upstream");
+    check_renames(c, p, path, at);
 }
 
 static bool has_profile(const struct gateway_conf *g, struct str name) {
@@ -119,8 +171,8 @@ static bool has_profile(const struct gateway_conf *g, struct str name) {
 static void check_key(struct check *c, const struct key_conf *k) {
     for (size_t i = 0; i < k->profiles.n; i++)
         if (!has_profile(c->conf, k->profiles.items[i]))
-            complain(c, arena_fmt(c->arena, "keys.%.*s", STR(k->name)), find(c, "keys", k->name),
-                     arena_fmt(c->arena, "there is no profile \"%.*s\"", STR(k->profiles.items[i])));
+            complain_item(c, arena_fmt(c->arena, "keys.%.*s", STR(k->name)), find(c, "keys", k->name), "profiles", i,
+                          "there is no such profile");
 }
 
 static void check_listen(struct check *c) {

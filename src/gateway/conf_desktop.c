@@ -80,8 +80,7 @@ static void take_type(struct reading *r, json v) {
     bool known = str_eq(type, S("stdio")) || str_eq(type, S("http")) || str_eq(type, S("streamable-http")) ||
                  str_eq(type, S("streamableHttp"));
     if (!known)
-        note(r->problems, r->path, v, arena_fmt(r->arena, "transport \"%.*s\" is not spoken yet; it is tried as "
-                                                          "Streamable HTTP", STR(type)), true);
+        note(r->problems, r->path, v, S("this transport is not spoken; it is tried as Streamable HTTP"), true);
 }
 
 static void take_nothing(struct reading *r, json v) { }

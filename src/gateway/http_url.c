@@ -1,5 +1,5 @@
 /* http_url.c - see http_url.h. User information and fragments are refused: credentials do
- * not belong in URLs (P-172). */
+ * not belong in URLs (P-172). Messages never quote the URL: it may hold an expanded secret. */
 #include "gateway/http_url.h"
 
 static bool plain(struct str s) {
@@ -35,18 +35,14 @@ static err_t parse_authority(struct str authority, struct http_url *out) {
 }
 
 err_t http_url_parse(struct str url, struct http_url *out) {
-    struct str rest = url;
-    if (str_starts(url, S("https://")))
-        rest = str_skip(url, 8);
-    else if (str_starts(url, S("http://")))
-        rest = str_skip(url, 7);
-    else
-        return ERR(INVALID, "\"%.*s\" is not an http:// or https:// URL", STR(url));
+    out->secure = str_eq_nocase(str_head(url, 8), S("https://"));
+    if (!out->secure && !str_eq_nocase(str_head(url, 7), S("http://")))
+        return ERR(INVALID, "this is not an http:// or https:// URL");
+    struct str rest = str_skip(url, out->secure ? 8 : 7);
     if (!plain(url))
         return ERR(INVALID, "a URL has no spaces, control or non-ASCII bytes");
     if (str_find_char(rest, '#') >= 0)
         return ERR(INVALID, "the URL of a server has no fragment (#…)");
-    out->secure = str_starts(url, S("https://"));
     size_t n = 0;
     while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?')
         n++;
@@ -54,6 +50,6 @@ err_t http_url_parse(struct str url, struct http_url *out) {
         return ERR(INVALID, "credentials do not belong in a URL; put them under `headers`");
     out->target = n < rest.n && rest.p[n] == '/' ? str_skip(rest, n) : S("/");
     if (n < rest.n && rest.p[n] == '?')
-        return ERR(INVALID, "write a path before the query, such as /?%.*s", STR(str_skip(rest, n + 1)));
+        return ERR(INVALID, "write a path before the query: /?…");
     return parse_authority(str_head(rest, n), out);
 }

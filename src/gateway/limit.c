@@ -4,10 +4,17 @@
 #include "base/mem.h"
 #include <pthread.h>
 
+/* Sums of an instant and two of these cannot overflow. */
+#define LONGEST ((double)((nanos)1 << 60))
+
+static nanos clamped(double ns) {
+    return ns < 1 ? 1 : ns > LONGEST ? (nanos)LONGEST : (nanos)ns;
+}
+
 void limit_configure(struct limit *l, double per_second, double burst) {
-    nanos gap = per_second > 0 ? (nanos)(NANOS_SEC / per_second) : 0;
+    nanos gap = per_second > 0 ? clamped((double)NANOS_SEC / per_second) : 0;
     atomic_store(&l->gap, gap);
-    atomic_store(&l->burst, (nanos)((double)gap * (burst >= 1 ? burst : 1)));
+    atomic_store(&l->burst, clamped((double)gap * (burst >= 1 ? burst : 1)));
 }
 
 bool limit_take(struct limit *l, nanos now, nanos *retry) {

@@ -34,9 +34,17 @@ struct str param_headers_write(struct arena *a, json header_params, struct str a
     return lines.n ? arena_dup(a, buf_view(&lines)) : (struct str){ 0 };
 }
 
+/* strtod also takes spaces, hexadecimal and words. */
+static bool decimal(struct str s) {
+    for (size_t i = 0; i < s.n; i++)
+        if (!memchr("0123456789+-.eE", s.p[i], 15))
+            return false;
+    return s.n > 0;
+}
+
 static bool same_number(struct str a, struct str b) {
     char x[40], y[40], *end_x, *end_y;
-    if (a.n >= sizeof x || b.n >= sizeof y || !a.n || !b.n)
+    if (a.n >= sizeof x || b.n >= sizeof y || !decimal(a) || !decimal(b))
         return false;
     memcpy(x, a.p, a.n);
     memcpy(y, b.p, b.n);

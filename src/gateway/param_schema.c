@@ -2,6 +2,7 @@
  * argument or a default called "x-mcp-header" is not taken for an annotation. */
 #include "gateway/param_schema.h"
 #include "base/mem.h"
+#include "net/http1.h"
 
 #define ANNOTATION S("x-mcp-header")
 enum { DEPTH_MAX = 64 };
@@ -43,18 +44,8 @@ static const struct keyword {
     { S_INIT("contentSchema"), ONE },
 };
 
-static bool token(struct str s) {
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!word && (!c || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return s.n > 0 && s.n <= PARAM_HEADER_NAME_MAX;
-}
-
 static err_t check_header(struct walk *walk, json annotation, struct str type, struct str *out) {
-    if (!json_is_string(annotation, out) || !token(*out))
+    if (!json_is_string(annotation, out) || !http_is_token(*out) || out->n > PARAM_HEADER_NAME_MAX)
         return ERR(INVALID, "x-mcp-header is no header name");
     if (!str_eq(type, S("string")) && !str_eq(type, S("integer")) && !str_eq(type, S("boolean")))
         return ERR(INVALID, "x-mcp-header \"%.*s\" is not on a string, integer or boolean", STR(*out));

@@ -115,7 +115,8 @@ err_t session_open(struct sessions *s, enum revision revision, uint64_t principa
     n->view.profile = profile;
     n->view.stream_worker = -1;
     n->used = now;
-    memcpy(n->client, client.p, client.n < CLIENT_TEXT ? client.n : CLIENT_TEXT);
+    if (client.n)
+        memcpy(n->client, client.p, client.n < CLIENT_TEXT ? client.n : CLIENT_TEXT);
     struct str key = str_from(n->view.id, SESSION_ID);
     *out = n->view;
     struct shard *shard = lock_shard(s, key);

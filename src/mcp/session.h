@@ -2,8 +2,8 @@
  *
  * Sharded by id; a shard's lock is held for a look-up and a copy, never across a wait. An
  * ordinary call needs only the small view, so it runs where it arrives (DESIGN decision 2).
- * Ids are 160 random bits plus the node, base64url; they are names, not credentials: every
- * look-up compares the principal.
+ * Ids are 192 random bits, base64url; they are names, not credentials: every look-up
+ * compares the principal.
  *
  * Threads  any
  * Limits   in all and per principal; an idle session ends after a while
