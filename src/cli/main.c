@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 const struct command *const commands[] = {
-    &command_serve, &command_check, &command_tools, &command_call, &command_version, &command_describe,
+    &command_serve, &command_check, &command_version,
 };
 const size_t command_count = ARRAY_SIZE(commands);
 
