@@ -110,16 +110,30 @@ bool net_may_buffer(struct worker *w, size_t more) {
     return net->buffered + more <= net->limit;
 }
 
-/* Every change of a connection's own buffers is counted against the worker's bound. */
-static void buffer_put(struct conn *c, struct buf *b, const void *p, size_t n) {
+/* ---- counted buffers ---------------------------------------------------------------- */
+
+void net_buf_reserve(struct worker *w, struct buf *b, size_t n) {
     size_t before = b->cap;
-    buf_put(b, p, n);
-    net_of(c->worker)->buffered += b->cap - before;
+    buf_reserve(b, n);
+    net_of(w)->buffered += b->cap - before;
 }
 
-static void buffer_done(struct conn *c, struct buf *b) {
-    net_of(c->worker)->buffered -= b->cap;
+void net_buf_put(struct worker *w, struct buf *b, struct str bytes) {
+    size_t before = b->cap;
+    buf_str(b, bytes);
+    net_of(w)->buffered += b->cap - before;
+}
+
+void net_buf_done(struct worker *w, struct buf *b) {
+    net_of(w)->buffered -= b->cap;
     buf_done(b);
+}
+
+struct net_block *net_buf_hold(struct buf *b) {
+    struct net_block *block = NEW(struct net_block);
+    *block = (struct net_block){ .p = b->p, .cap = b->cap };
+    *b = (struct buf){ 0 };
+    return block;
 }
 
 /* ---- life ------------------------------------------------------------------------ */
@@ -127,7 +141,10 @@ static void buffer_done(struct conn *c, struct buf *b) {
 static void on_poll(uv_poll_t *handle, int status, int events);
 
 static void poll_update(struct conn *c) {
-    int events = (c->paused ? 0 : UV_READABLE) | (c->writing || c->connecting ? UV_WRITABLE : 0);
+    if (c->closed || c->ended)
+        return;
+    bool write = c->writing || c->again || (c->connecting && !c->greeting);
+    int events = (c->paused ? 0 : UV_READABLE) | (write ? UV_WRITABLE : 0);
     if (events)
         uv_poll_start(c->poll, events, on_poll);
     else
@@ -136,13 +153,17 @@ static void poll_update(struct conn *c) {
 
 struct conn *conn_new(struct worker *w, int fd, struct tls_context *tls, struct str host,
                       bool connecting, const struct conn_ops *ops, void *owner) {
+    uv_poll_t *poll = NEW(uv_poll_t);
+    if (uv_poll_init(&w->loop, poll, fd)) {
+        close(fd);
+        free(poll);
+        return NULL;
+    }
     struct conn *c = NEW(struct conn);
     *c = (struct conn){
-        .worker = w, .ops = ops, .owner = owner, .fd = fd, .connecting = connecting,
-        .poll = NEW(uv_poll_t),
+        .worker = w, .ops = ops, .owner = owner, .fd = fd, .connecting = connecting, .poll = poll,
     };
-    c->poll->data = c;
-    uv_poll_init(&w->loop, c->poll, fd);
+    poll->data = c;
     if (tls)
         c->tls = tls_open(tls, fd, host);
     net_of(w)->conns++;
@@ -166,8 +187,8 @@ void conn_close(struct conn *c) {
     }
     uv_poll_stop(c->poll);
     close(c->fd);
-    buffer_done(c, &c->in);
-    buffer_done(c, &c->out);
+    net_buf_done(c->worker, &c->in);
+    net_buf_done(c->worker, &c->out);
     net_of(c->worker)->conns--;
     event_set(&c->drained);
     uv_close((uv_handle_t *)c->poll, on_closed);
@@ -196,11 +217,20 @@ static const char *write_problem(const struct conn *c) {
     return c->tls ? tls_error(c->tls) : strerror(errno);
 }
 
-static void want_write(struct conn *c, bool on) {
-    if (c->writing == on)
+static void set_flag(struct conn *c, bool *flag, bool on) {
+    if (*flag == on)
         return;
-    c->writing = on;
+    *flag = on;
     poll_update(c);
+}
+
+static void say_finished(struct conn *c) {
+    if (c->finished)
+        return;
+    c->finished = true;
+    if (c->tls)
+        tls_shutdown(c->tls);
+    shutdown(c->fd, SHUT_WR);
 }
 
 /* Sends what is queued. False: the connection failed. */
@@ -210,25 +240,44 @@ static bool flush_queue(struct conn *c) {
         if (sent == TLS_FAILED || sent == 0)
             return false;
         if (sent < 0) {
-            want_write(c, sent == TLS_WANT_WRITE);
+            set_flag(c, &c->writing, sent == TLS_WANT_WRITE);
             return true;
         }
         c->out_at += (size_t)sent;
     }
-    buffer_done(c, &c->out);
+    net_buf_done(c->worker, &c->out);
     c->out_at = 0;
-    want_write(c, false);
+    set_flag(c, &c->writing, false);
+    if (c->finishing)
+        say_finished(c);
     return true;
 }
 
-static err_t queue_from(struct conn *c, const struct str *pieces, size_t n, size_t skip) {
+/* Sends what is queued and tells those who wait for it. */
+static void flush(struct conn *c) {
+    bool had = conn_queued(c) > 0;
+    if (!flush_queue(c)) {
+        end(c, ERR(CLOSED, "sending: %s", write_problem(c)));
+        return;
+    }
+    event_set(&c->drained);
+    if (had && !conn_queued(c) && c->ops->on_drained)
+        c->ops->on_drained(c);
+}
+
+/* The part that was sent is dropped when it is the larger one, so a queue that never runs
+ * empty stays in bounds. */
+static void queue_from(struct conn *c, const struct str *pieces, size_t n, size_t total, size_t skip) {
+    if (c->out_at > c->out.n / 2) {
+        buf_consume(&c->out, c->out_at);
+        c->out_at = 0;
+    }
+    net_buf_reserve(c->worker, &c->out, total - skip);
     for (size_t i = 0; i < n; i++) {
         struct str rest = str_skip(pieces[i], skip);
         skip = skip > pieces[i].n ? skip - pieces[i].n : 0;
-        if (rest.n)
-            buffer_put(c, &c->out, rest.p, rest.n);
+        buf_str(&c->out, rest);
     }
-    return OK;
 }
 
 static size_t total_of(const struct str *pieces, size_t n) {
@@ -262,11 +311,13 @@ static ssize_t send_flat(struct conn *c, const struct str *pieces, size_t n) {
 }
 
 err_t conn_send(struct conn *c, const struct str *pieces, size_t n) {
-    if (c->closed || c->ended)
+    if (c->closed || c->ended || c->finishing)
         return ERR(CLOSED, "the connection is closed");
     size_t total = total_of(pieces, n);
+    if (total == 0)
+        return OK;
     if (conn_queued(c) || c->connecting) {
-        queue_from(c, pieces, n, 0);
+        queue_from(c, pieces, n, total, 0);
         return OK;
     }
     ssize_t sent = total <= FLAT ? send_flat(c, pieces, n) : c->tls ? 0 : send_vector(c, pieces, n);
@@ -274,14 +325,18 @@ err_t conn_send(struct conn *c, const struct str *pieces, size_t n) {
         return ERR(CLOSED, "sending: %s", write_problem(c));
     if (sent >= 0 && (size_t)sent == total)
         return OK;
-    queue_from(c, pieces, n, sent > 0 ? (size_t)sent : 0);
-    if (sent == TLS_WANT_READ) /* a handshake that waits for its peer: on_readable goes on */
+    queue_from(c, pieces, n, total, sent > 0 ? (size_t)sent : 0);
+    if (sent == TLS_WANT_READ) /* a handshake that waits for its peer: reading goes on with it */
         return OK;
     return flush_queue(c) ? OK : ERR(CLOSED, "sending: %s", write_problem(c));
 }
 
-size_t conn_queued(const struct conn *c) {
-    return c->out.n - c->out_at;
+void conn_finish(struct conn *c) {
+    if (c->closed || c->ended || c->finishing)
+        return;
+    c->finishing = true;
+    if (!conn_queued(c))
+        say_finished(c);
 }
 
 err_t conn_drain(struct task *t, struct conn *c, size_t left) {
@@ -296,44 +351,37 @@ struct net_block *conn_hold(struct conn *c) {
     struct net_worker *net = net_of(c->worker);
     if (c->lent)
         return NULL;
-    if (c->in.p) {
-        struct net_block *b = NEW(struct net_block);
-        *b = (struct net_block){ .p = c->in.p, .cap = c->in.cap };
-        c->lent = b;
-        return b;
-    }
+    if (conn_keeps(c))
+        return c->lent = net_buf_hold(&c->in);
     c->lent = net->read;
     net->buffered += net->read->cap;
     net->read = block_new(net);
     return c->lent;
 }
 
-/* Hands `data` to the owner and keeps what it did not use. `own`: data is c->in. */
-static void deliver(struct conn *c, struct str data, bool own) {
+/* Keeps what the owner did not use; `data` lies in c->in, unless that was lent or was
+ * empty before. */
+static void keep_rest(struct conn *c, struct str data, size_t used) {
+    struct str rest = str_skip(data, used);
+    if (conn_keeps(c))
+        buf_consume(&c->in, used);
+    else if (rest.n)
+        net_buf_put(c->worker, &c->in, rest);
+    if (c->expect > c->in.n)
+        net_buf_reserve(c->worker, &c->in, c->expect - c->in.n);
+    else if (c->in.p && c->in.n == 0)
+        net_buf_done(c->worker, &c->in);
+}
+
+static void deliver(struct conn *c, struct str data) {
     c->lent = NULL;
     c->expect = 0;
     c->delivering = true;
     size_t used = c->ops->on_data(c, data);
     c->delivering = false;
-    if (c->closed)
-        return;
-    struct str rest = str_skip(data, used);
-    if (c->lent && own)
-        c->in = (struct buf){ 0 }; /* its memory went with the message */
-    if (own && !c->lent) {
-        if (rest.n == 0)
-            buffer_done(c, &c->in);
-        else
-            buf_consume(&c->in, used);
-    } else if (rest.n) {
-        buffer_put(c, &c->in, rest.p, rest.n);
-    }
+    if (!c->closed)
+        keep_rest(c, data, used);
     c->lent = NULL;
-    if (c->expect > c->in.n) {
-        size_t before = c->in.cap;
-        buf_reserve(&c->in, c->expect - c->in.n);
-        net_of(c->worker)->buffered += c->in.cap - before;
-    }
 }
 
 static ssize_t read_some(struct conn *c, void *p, size_t n) {
@@ -343,23 +391,30 @@ static ssize_t read_some(struct conn *c, void *p, size_t n) {
     return got >= 0 ? got : (errno == EAGAIN || errno == EINTR) ? TLS_WANT_READ : TLS_FAILED;
 }
 
+/* Where the next read goes: behind what is kept, else into the buffer of all. */
+static char *read_room(struct conn *c, size_t *out_size) {
+    struct net_worker *net = net_of(c->worker);
+    if (!c->in.p) {
+        ASAN_UNPOISON_MEMORY_REGION(net->read->p, READ_SIZE + READ_SPARE);
+        *out_size = READ_SIZE;
+        return net->read->p;
+    }
+    if (c->in.n && c->in.cap - c->in.n < GROW_STEP)
+        net_buf_reserve(c->worker, &c->in, c->in.n < GROW_STEP ? GROW_STEP : c->in.n);
+    *out_size = c->in.cap - c->in.n - 1;
+    return c->in.p + c->in.n;
+}
+
 /* One read and its delivery: true when there may be more to read now. */
 static bool read_once(struct conn *c) {
-    struct net_worker *net = net_of(c->worker);
-    bool own = c->in.n > 0;
-    if (own && c->in.cap - c->in.n < GROW_STEP) {
-        size_t before = c->in.cap;
-        buf_reserve(&c->in, c->in.n < GROW_STEP ? GROW_STEP : c->in.n);
-        net->buffered += c->in.cap - before;
-    }
-    ASAN_UNPOISON_MEMORY_REGION(net->read->p, READ_SIZE + READ_SPARE);
-    char *into = own ? c->in.p + c->in.n : net->read->p;
-    size_t room = own ? c->in.cap - c->in.n - 1 : READ_SIZE;
+    size_t room;
+    bool own = c->in.p != NULL;
+    char *into = read_room(c, &room);
     ssize_t got = read_some(c, into, room);
     if (got == TLS_WANT_READ)
         return false;
     if (got == TLS_WANT_WRITE) {
-        want_write(c, true);
+        set_flag(c, &c->again, true);
         return false;
     }
     if (got <= 0) {
@@ -368,75 +423,91 @@ static bool read_once(struct conn *c) {
     }
     if (own)
         c->in.n += (size_t)got;
-    deliver(c, own ? buf_view(&c->in) : str_from(into, (size_t)got), own);
-    return !c->closed && !c->ended && !c->paused &&
-           ((size_t)got == room || (c->tls && tls_pending(c->tls)));
+    deliver(c, own ? buf_view(&c->in) : str_from(into, (size_t)got));
+    return !c->closed && !c->ended && !c->paused && ((size_t)got == room || (c->tls && tls_pending(c->tls)));
 }
 
 static void readable(struct conn *c) {
-    for (int i = 0; i < READS_PER_TURN && read_once(c); i++)
+    bool more = true;
+    set_flag(c, &c->again, false);
+    for (int i = 0; i < READS_PER_TURN && more; i++) {
+        more = read_once(c);
         worker_run_ready(c->worker); /* the shared buffer is reused by the next read */
-    if (!c->closed && c->tls && conn_queued(c) && !flush_queue(c))
-        end(c, ERR(CLOSED, "sending: %s", write_problem(c)));
+    }
+    if (c->closed || c->ended || !c->tls)
+        return;
+    if (more) /* of which no event would tell */
+        set_flag(c, &c->again, true);
+    if (conn_queued(c) && !c->writing) /* the handshake is done, perhaps */
+        flush(c);
+}
+
+/* One step towards a connection: TCP, then the handshake of a TLS client. */
+static err_t connect_step(struct conn *c) {
+    int problem = 0;
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &(socklen_t){ sizeof problem });
+    if (problem)
+        return ERR(UNAVAILABLE, "connect: %s", strerror(problem));
+    ssize_t shaken = c->tls ? tls_handshake(c->tls) : 0;
+    if (shaken == TLS_FAILED)
+        return ERR(UNAVAILABLE, "TLS: %s", tls_error(c->tls));
+    c->greeting = c->tls != NULL;
+    c->connecting = shaken != 0;
+    c->writing = shaken == TLS_WANT_WRITE;
+    poll_update(c);
+    return OK;
 }
 
 static void connected(struct conn *c) {
-    int problem = 0;
-    socklen_t n = sizeof problem;
-    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &n);
-    if (problem) {
-        end(c, ERR(UNAVAILABLE, "connect: %s", strerror(problem)));
-        return;
-    }
-    c->connecting = false;
-    poll_update(c);
-}
-
-static void writable(struct conn *c) {
-    if (c->connecting)
-        connected(c);
-    if (c->closed || c->ended)
-        return;
-    bool had = conn_queued(c) > 0;
-    if (!flush_queue(c)) {
-        end(c, ERR(CLOSED, "sending: %s", write_problem(c)));
-        return;
-    }
-    event_set(&c->drained);
-    if (had && !conn_queued(c) && c->ops->on_drained)
-        c->ops->on_drained(c);
+    err_t e = connect_step(c);
+    if (e)
+        end(c, e);
+    else if (!c->connecting)
+        flush(c);
 }
 
 static err_t socket_problem(struct conn *c) {
     int problem = 0;
-    socklen_t n = sizeof problem;
-    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &n);
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &(socklen_t){ sizeof problem });
     const char *why = problem ? strerror(problem) : "closed by its peer";
     return c->connecting ? ERR(UNAVAILABLE, "connect: %s", why) : ERR(CLOSED, "socket: %s", why);
+}
+
+/* The socket failed. What came before it did, such as the reason of a server that does
+ * not read on, is there to be read. */
+static void broken(struct conn *c) {
+    if (!c->connecting && !c->paused)
+        readable(c);
+    if (!c->closed && !c->ended)
+        end(c, socket_problem(c));
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events) {
     struct conn *c = handle->data;
     struct worker *w = c->worker;
-    worker_tick(w);
+    worker_now(w);
     if (status < 0)
-        end(c, socket_problem(c));
-    if (!c->closed && !c->ended && (events & UV_WRITABLE))
-        writable(c);
-    if (!c->closed && !c->ended && (events & UV_READABLE))
+        broken(c);
+    else if (c->connecting)
+        connected(c);
+    else if ((events & UV_WRITABLE) && c->writing)
+        flush(c);
+    if (!c->closed && !c->ended && !c->connecting && !c->paused && ((events & UV_READABLE) || c->again))
         readable(c);
     worker_run_ready(w);
     ASAN_POISON_MEMORY_REGION(net_of(w)->read->p, READ_SIZE);
 }
 
 void conn_resume(struct conn *c) {
-    if (c->closed)
+    if (c->closed || c->delivering)
         return;
-    if (c->in.n && !c->delivering)
-        deliver(c, buf_view(&c->in), true);
-    if (c->closed || c->ended || !c->paused)
-        return;
+    bool was = c->paused;
     c->paused = false;
+    if (c->in.n)
+        deliver(c, buf_view(&c->in));
+    if (!was || c->paused || c->closed || c->ended)
+        return;
+    c->again |= c->tls && tls_pending(c->tls);
     poll_update(c);
 }
 

@@ -44,11 +44,18 @@ struct conn {
     struct buf out;         /* what the peer did not take yet */
     size_t out_at;
     struct event drained;
-    bool connecting, ended, closed, paused, writing, delivering;
+    bool connecting;        /* until TCP, and of a client TLS, is there */
+    bool greeting;          /* connecting, and in the TLS handshake */
+    bool ended, closed, paused, delivering;
+    bool writing;           /* bytes wait for the socket to take them */
+    bool again;             /* TLS holds bytes, or wants to write first: read at the next turn */
+    bool finishing, finished;
     struct net_block *lent; /* memory behind the slice being delivered, once held */
 };
 
-/* Takes the descriptor over. `connecting`: the socket's connect is under way. */
+/* Takes the descriptor over. `connecting`: the socket's connect is under way; a TLS
+ * handshake is part of it, so that its failure is UNAVAILABLE too. NULL, with the
+ * descriptor closed, when the kernel cannot watch one more. */
 struct conn *conn_new(struct worker *w, int fd, struct tls_context *tls, struct str host,
                       bool connecting, const struct conn_ops *ops, void *owner);
 /* No callback comes after this. Sends close_notify on TLS. Queued bytes are dropped. */
@@ -57,7 +64,11 @@ void conn_close(struct conn *c);
 /* Sends the pieces in order, queueing what the socket does not take; never waits.
  * CLOSED when the connection is dead. Pieces are free for reuse when it returns. */
 err_t conn_send(struct conn *c, const struct str *pieces, size_t n);
-size_t conn_queued(const struct conn *c);
+static inline size_t conn_queued(const struct conn *c) {
+    return c->out.n - c->out_at;
+}
+/* Nothing will be sent any more: says so to the peer once the queue is empty. Reading goes on. */
+void conn_finish(struct conn *c);
 /* Waits until at most `left` bytes are queued; CLOSED when the connection dies. */
 err_t conn_drain(struct task *t, struct conn *c, size_t left);
 
@@ -75,6 +86,13 @@ static inline bool conn_keeps(const struct conn *c) {
 struct net_block;
 struct net_block *conn_hold(struct conn *c);
 void net_block_free(struct worker *w, struct net_block *b); /* NULL is fine */
+
+/* A buffer that holds (a part of) a message outside of a connection, counted like one. */
+void net_buf_reserve(struct worker *w, struct buf *b, size_t n);
+void net_buf_put(struct worker *w, struct buf *b, struct str bytes);
+void net_buf_done(struct worker *w, struct buf *b);
+/* Moves the buffer's memory into a block: slices of it stay valid. */
+struct net_block *net_buf_hold(struct buf *b);
 
 /* Buffer memory of a worker. Beyond the limit new bodies are refused with 503. */
 struct net_stats {

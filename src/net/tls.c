@@ -527,7 +527,7 @@ ssize_t tls_handshake(struct tls *t) {
 }
 
 void tls_shutdown(struct tls *t) {
-    if (t->failed || !SSL_is_init_finished(t->ssl))
+    if (t->failed || !SSL_is_init_finished(t->ssl) || (SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN))
         return;
     ERR_clear_error();
     SSL_shutdown(t->ssl);
