@@ -73,9 +73,9 @@ struct http_head {
                                           * HOST of an HTTP/1.0 request may be the target's */
     uint32_t repeated_low;     /* bit per header id 0..31 that came more than once */
     uint32_t repeated_high;
-    unsigned field_count;
-    struct http_field fields[HTTP_MAX_FIELDS];
     size_t bytes;              /* of the whole head, blank line included */
+    unsigned field_count;
+    struct http_field fields[HTTP_MAX_FIELDS]; /* last: a copy takes only what is filled */
 };
 
 enum http_verdict {
