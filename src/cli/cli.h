@@ -49,6 +49,8 @@ void cli_all(struct cli *c, const char *option, struct str_list *out);
 int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The data directory: --data, GATESPAN_DATA, $XDG_DATA_HOME/gatespan, ~/.local/share/gatespan. */
 struct str cli_data_dir(struct cli *c);
+/* serve_stdio.c: one built-in server on standard input and output. */
+int cli_serve_stdio(struct cli *c, struct str builtin);
 
 extern const struct command command_serve, command_check, command_tools, command_call, command_version,
     command_describe;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 const struct command *const commands[] = {
-    &command_serve, &command_check, &command_version,
+    &command_serve, &command_check, &command_tools, &command_call, &command_version, &command_describe,
 };
 const size_t command_count = ARRAY_SIZE(commands);
 

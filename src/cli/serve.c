@@ -89,6 +89,8 @@ static int run(struct cli *c) {
     int code = read_overrides(c, &o.overrides);
     if (code)
         return code;
+    if (cli_has(c, "stdio"))
+        return cli_serve_stdio(c, o.overrides.role_builtin);
     o.admin_key = admin ? str_of(admin) : S("");
     signal(SIGPIPE, SIG_IGN);
     struct warden *warden = NULL;

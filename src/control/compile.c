@@ -68,6 +68,8 @@ static void on_change(struct upstream *u, void *arg) {
 }
 
 static void load_last_known(struct control *c, struct upstream *u) {
+    if (!c->data.n)
+        return;
     struct arena a;
     arena_init(&a, NULL, 0);
     SCOPED(buf_done) struct buf text = { 0 };
@@ -180,6 +182,7 @@ void snapshot_publish(struct control *c) {
               F("resources", (int64_t)s->catalogue->counts[ITEM_RESOURCE]));
     gateway_publish(c->gateway, s);
     atomic_store(&c->gateway->ready, required_are_up(c));
+    stdio_published(c);
 }
 
 void snapshot_publish_soon(struct control *c) {

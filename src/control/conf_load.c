@@ -85,6 +85,7 @@ static void apply(struct gateway_conf *c, const struct conf_overrides *o, struct
     field_defaults(upstream_fields, upstream_field_count, only, a);
     only->name = only->builtin = o->role_builtin;
     only->prefix = only->rewrite_uris = false;
+    only->required = true;
     c->builtins = (struct str_list){ 0 };
     c->upstreams = (struct item_list){ .items = only, .n = 1 };
     c->profiles = (struct item_list){ 0 };

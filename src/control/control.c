@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "control/private.h"
 #include "control/routes.h"
+#include "gateway/face_stdio.h"
 #include "gateway/stream.h"
 #include <stdio.h>
 #include <sys/resource.h>
@@ -97,6 +98,8 @@ static err_t probe_addresses(struct control *c) {
     for (size_t i = 0; i < listen->n; i++) {
         TRY(listen_parse(listen->items[i], &c->listen[i]));
         TRY(listen_probe(&c->listen[i]));
+        char text[LISTEN_TEXT]; /* with the port that the kernel chose for 0 */
+        c->listen[i].text = arena_dup(&c->arena, listen_text(&c->listen[i], text));
     }
     c->listen_count = listen->n;
     return OK;
@@ -112,6 +115,10 @@ static void copy_options(struct control *c, const struct control_options *o) {
 static err_t open_parts(struct control *c) {
     TRY(read_conf(c));
     log_setup(log_conf_of(c->held->conf));
+    if (c->options.stdio) {
+        data_none(c);
+        return OK;
+    }
     TRY(check_descriptors(c->held->conf));
     TRY(probe_addresses(c));
     TRY(data_open(c));
@@ -167,6 +174,7 @@ static void stop_worker(struct worker *w, void *arg) {
         timer_unset(w, &c->rebuild);
         timer_unset(w, &c->housekeeping);
         timer_unset(w, &c->drain_end);
+        timer_unset(w, &c->face_wait);
         reload_stop(c);
         return;
     }
@@ -175,6 +183,7 @@ static void stop_worker(struct worker *w, void *arg) {
             c->upstreams[i]->ops->side_close(w, c->upstreams[i]);
     if (c->servers[w->index])
         http_server_close(c->servers[w->index]);
+    face_stdio_close(w->index == 0 ? TAKE(c->face) : NULL);
     gateway_worker_stop(c->gateway, w);
 }
 
@@ -224,10 +233,16 @@ static void on_drained(struct worker *control, struct mail *m) {
         workers_stop(c->all);
 }
 
+static bool is_busy(const struct control *c, const struct worker *w) {
+    if (c->options.stdio)
+        return c->face && face_stdio_busy(c->face);
+    return http_server_busy(c->servers[w->index]);
+}
+
 static void check_drained(struct worker *w, struct timer *t) {
     struct drain_state *d = (struct drain_state *)((char *)t - offsetof(struct drain_state, timer));
     struct control *c = d->control;
-    if (http_server_busy(c->servers[w->index])) {
+    if (is_busy(c, w)) {
         timer_set(w, t, worker_now(w) + 20 * NANOS_MS);
         return;
     }
@@ -239,7 +254,8 @@ static void check_drained(struct worker *w, struct timer *t) {
 static void on_drain_order(struct worker *w, struct mail *m) {
     struct drain_state *d = (struct drain_state *)m;
     streams_end(gateway_here(w));
-    http_server_drain(d->control->servers[w->index]);
+    if (d->control->servers[w->index])
+        http_server_drain(d->control->servers[w->index]);
     d->timer.fire = check_drained;
     timer_set(w, &d->timer, worker_now(w) + 20 * NANOS_MS);
     worker_run_ready(w);
@@ -300,11 +316,13 @@ static err_t serve(struct control *c) {
     c->gateway = gateway_new(c->all, c->seal, session_limits_of(c->held->conf));
     c->servers = NEW_ARRAY(struct http_server *, workers_count(c->all) + 1);
     c->service = routes_service(c);
-    TRY(warden_attach(c->warden, c->all));
+    if (c->warden)
+        TRY(warden_attach(c->warden, c->all));
     begin_timers(c);
     reload_watch(c);
     TRY(publish_first(c));
-    open_listeners(c);
+    if (!c->options.stdio)
+        open_listeners(c);
     for (size_t i = 0; i < c->listen_count; i++)
         log_info("listening", F("address", c->listen[i].text), F("tls", c->tls != NULL));
     workers_run(c->all);
@@ -313,7 +331,8 @@ static err_t serve(struct control *c) {
 
 static void close_all(struct control *c) {
     for (unsigned i = 0; c->servers && i < workers_count(c->all); i++)
-        http_server_free(c->servers[i]);
+        if (c->servers[i])
+            http_server_free(c->servers[i]);
     for (size_t i = 0; i < c->upstream_count; i++)
         upstream_unref(c->upstreams[i]);
     c->upstream_count = 0;

@@ -16,6 +16,8 @@ struct control_options {
     struct conf_overrides overrides;
     struct str admin_key; /* first admin key; empty: one is made at the first start */
     bool quiet;           /* no start-up text on stdout */
+    bool stdio;           /* one client on standard input and output: no listeners, no keys, no
+                           * data directory, no warden */
 };
 
 /* Reads the configuration, takes the lock of the data directory, loads or makes its keys,

@@ -19,14 +19,23 @@ static err_t lock_data(struct control *c) {
     return OK;
 }
 
-static err_t load_master(struct control *c) {
-    bool made;
-    TRY(master_key_load(arena_fmt(&c->arena, "%.*s/master.key", STR(c->data)), c->master, &made));
+static void derive_keys(struct control *c) {
     crypto_derive(c->master, "key-hmac", c->hmac_key);
     c->seal.count = c->tickets.count = 1;
     crypto_derive(c->master, "cursor", c->seal.keys[0].key);
     crypto_derive(c->master, "tls-tickets", c->tickets.keys[0].key);
+}
+
+static err_t load_master(struct control *c) {
+    bool made;
+    TRY(master_key_load(arena_fmt(&c->arena, "%.*s/master.key", STR(c->data)), c->master, &made));
+    derive_keys(c);
     return OK;
+}
+
+void data_none(struct control *c) {
+    crypto_random(c->master, sizeof c->master);
+    derive_keys(c);
 }
 
 err_t data_open(struct control *c) {

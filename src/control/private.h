@@ -34,11 +34,15 @@ struct control {
     uv_fs_event_t *watch;         /* the configuration file's folder */
     struct timer reload;          /* debounces its events */
     struct worker *worker;        /* the control worker */
+    struct stdio_face *face;      /* options.stdio; worker 0's */
+    struct timer face_wait;
+    bool face_ordered;
 };
 
 
 /* data.c: the data directory, its lock and master key. */
 err_t data_open(struct control *c);
+void data_none(struct control *c); /* keys of this process alone */
 /* keys.c: keys of the data directory (made at the first start) and of the file. */
 err_t keys_load(struct control *c);
 err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_index **out);
@@ -46,6 +50,8 @@ err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_
 void upstreams_apply(struct control *c, const struct gateway_conf *conf); /* starts, keeps, stops */
 void snapshot_publish(struct control *c);
 void snapshot_publish_soon(struct control *c); /* after the dust has settled */
+/* stdio.c: after each snapshot: serves the client as soon as it makes sense. */
+void stdio_published(struct control *c);
 /* reload.c: signals and file changes. */
 void reload_watch(struct control *c);
 void reload_stop(struct control *c);

@@ -45,7 +45,7 @@ static void on_server_order(struct worker *w, struct mail *m) {
 }
 
 static void configure_servers(struct control *c, const struct gateway_conf *conf) {
-    for (unsigned i = 0; i < workers_count(c->all); i++) {
+    for (unsigned i = 0; i < workers_count(c->all) && c->servers[i]; i++) {
         struct server_order *o = NEW(struct server_order);
         o->mail.deliver = on_server_order;
         o->server = c->servers[i];

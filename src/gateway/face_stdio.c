@@ -8,6 +8,7 @@
 #include "gateway/line_pipe.h"
 #include "gateway/stream.h"
 
+#define LAST_WORDS (500 * NANOS_MS)
 #define WIND_UP (2 * NANOS_SEC)
 
 struct stdio_call { /* one message and what becomes of it */
@@ -257,14 +258,22 @@ static size_t longest_line(struct stdio_face *f) {
     return (size_t)s->conf->limits.body;
 }
 
-/* P-124. What was answered already still goes out, as long as somebody takes it. */
-static void wind_up(struct task *t, struct stdio_face *f) {
-    SCOPED(shield_scope) struct shield grace = task_shield(t, WIND_UP);
-    stream_gone(f->gw, f);
-    for (struct stdio_call *c = f->calls; c; c = c->next)
-        cancel_call(c);
+static void wait_idle(struct task *t, struct stdio_face *f, nanos most) {
+    SCOPED(deadline_scope) struct deadline d = deadline_push(t, most);
     while (f->calls && !event_wait(t, &f->idle))
         ;
+}
+
+/* P-124. A short while for what a script piped in just before its end; then what is left is
+ * cancelled. Answers still go out, as long as somebody takes them. */
+static void wind_up(struct task *t, struct stdio_face *f) {
+    stream_gone(f->gw, f);
+    if (!f->pipe.broken)
+        wait_idle(t, f, LAST_WORDS);
+    SCOPED(shield_scope) struct shield grace = task_shield(t, WIND_UP);
+    for (struct stdio_call *c = f->calls; c; c = c->next)
+        cancel_call(c);
+    wait_idle(t, f, WIND_UP);
     err_t e = line_flush(t, &f->pipe);
     if (e)
         log_debug("output not delivered", F("error", e->text));

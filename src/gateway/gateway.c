@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/limit.h"
+#include "gateway/metrics.h"
 #include "gateway/stream.h"
 
 /* ---- snapshots ------------------------------------------------------------------------ */
@@ -36,6 +37,7 @@ static void keys_free(void *index) {
 
 struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct session_limits limits) {
     struct gateway *g = NEW(struct gateway);
+    gateway_metrics_register();
     g->all = all;
     g->ring = ring;
     g->snapshots = publication_new(all, snapshot_free);

@@ -7,3 +7,9 @@
     };
 GATEWAY_METRICS(X)
 #undef X
+
+void gateway_metrics_register(void) {
+#define X(variable, ...) metric_register(&metric_##variable, 1);
+    GATEWAY_METRICS(X)
+#undef X
+}

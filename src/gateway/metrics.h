@@ -24,3 +24,6 @@
 #define X(variable, kind, name, help, ...) extern struct metric_def metric_##variable;
 GATEWAY_METRICS(X)
 #undef X
+
+/* Makes all of them known: they are listed before anything was counted. */
+void gateway_metrics_register(void);

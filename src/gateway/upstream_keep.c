@@ -128,7 +128,7 @@ static void keep(struct task *t, void *arg) {
         err_t e = serve_until_lost(t, u, &streak);
         struct err why = *e;
         stop_kind(t, u);
-        if (u->stopping)
+        if (u->stopping || why.kind == ERR_CANCELLED)
             break;
         streak++;
         report_loss(u, &why, streak, gives_up(u, streak));

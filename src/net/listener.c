@@ -96,6 +96,15 @@ err_t listen_probe(struct listen_addr *addr) {
     return OK;
 }
 
+struct str listen_text(const struct listen_addr *addr, char out[LISTEN_TEXT]) {
+    char host[48], port[8];
+    if (getnameinfo((const struct sockaddr *)&addr->addr, addr->len, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV))
+        return addr->text;
+    bool v6 = addr->addr.ss_family == AF_INET6;
+    return str_from(out, (size_t)snprintf(out, LISTEN_TEXT, v6 ? "[%s]:%s" : "%s:%s", host, port));
+}
+
 /* ---- accepting -------------------------------------------------------------------- */
 
 static int reserve_fd(void) {

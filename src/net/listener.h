@@ -18,6 +18,10 @@ err_t listen_parse(struct str text, struct listen_addr *out);
  * chosen by the kernel is written back into *addr. */
 err_t listen_probe(struct listen_addr *addr);
 
+/* "127.0.0.1:8000", "[::1]:8000": what is or will be bound. */
+#define LISTEN_TEXT 64
+struct str listen_text(const struct listen_addr *addr, char out[LISTEN_TEXT]);
+
 struct listener;
 /* A new connection; fd is non-blocking and close-on-exec, the callee owns it. */
 typedef void accept_fn(struct worker *w, int fd, const struct sockaddr_storage *peer, void *arg);

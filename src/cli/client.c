@@ -1,0 +1,264 @@
+/* client.c - see client.h. An answer is one JSON document or an event stream that ends with
+ * it (P-141). */
+#include "cli/client.h"
+#include "base/mem.h"
+#include "mcp/header_value.h"
+#include "net/sse.h"
+#include <curl/curl.h>
+#include <stdio.h>
+
+enum { MAX_ANSWER = 64 * 1024 * 1024, MAX_PAGES = 1000 };
+
+struct reply {
+    struct mcp_client *client;
+    CURL *curl;
+    struct buf body;       /* of a document */
+    struct sse_parser sse; /* of a stream */
+    json answer;           /* the response message; NULL: none came */
+    bool too_large;
+    char error[CURL_ERROR_SIZE];
+};
+
+static void reply_done(struct reply *r) {
+    buf_done(&r->body);
+    sse_done(&r->sse);
+}
+
+/* ---- opening -------------------- */
+
+static bool has_line_end(struct str s) {
+    return str_find_char(s, '\r') >= 0 || str_find_char(s, '\n') >= 0;
+}
+
+int client_open(struct cli *c, struct mcp_client *out) {
+    struct str url = cli_get(c, "url");
+    *out = (struct mcp_client){
+        .arena = &c->arena, .key = cli_get(c, "key"), .profile = cli_get(c, "profile"),
+    };
+    if (!url.n)
+        url = S("http://127.0.0.1:8000/mcp");
+    if (!str_starts(url, S("http://")) && !str_starts(url, S("https://")))
+        return cli_fail(EXIT_USAGE, "--url %.*s: an http:// or https:// address is needed",
+                        STR(url));
+    if (has_line_end(out->key))
+        return cli_fail(EXIT_USAGE, "the key has a line end in it");
+    while (url.p[url.n - 1] == '/')
+        url.n--;
+    const char *slash = out->profile.n ? "/" : "";
+    struct str whole = arena_fmt(&c->arena, "%.*s%s%.*s", STR(url), slash, STR(out->profile));
+    out->url = arena_text(&c->arena, whole);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    return 0;
+}
+
+/* ---- the request -------------------- */
+
+static void write_meta(struct jw *w, const struct mcp_client *m, const struct mcp_request *r) {
+    jw_key(w, S("_meta"));
+    jw_object(w);
+    jw_put_string(w, "io.modelcontextprotocol/protocolVersion", S("2026-07-28"));
+    jw_put_raw(w, "io.modelcontextprotocol/clientInfo",
+               S("{\"name\":\"gatespan-cli\",\"version\":\"" GATESPAN_VERSION "\"}"));
+    jw_put_raw(w, "io.modelcontextprotocol/clientCapabilities", S("{}"));
+    if (r->progress)
+        jw_put_int(w, "progressToken", (int64_t)m->last_id);
+    jw_object_end(w);
+}
+
+static void write_body(struct buf *b, const struct mcp_client *m, const struct mcp_request *r) {
+    struct jw w = jw_init(b);
+    jw_object(&w);
+    jw_put_string(&w, "jsonrpc", S("2.0"));
+    jw_put_int(&w, "id", (int64_t)m->last_id);
+    jw_put_string(&w, "method", str_of(r->method));
+    jw_key(&w, S("params"));
+    jw_object(&w);
+    buf_str(b, r->params);
+    w.comma = r->params.n > 0;
+    write_meta(&w, m, r);
+    jw_object_end(&w);
+    jw_object_end(&w);
+}
+
+static void add_header(struct arena *a, struct curl_slist **list, const char *name,
+                       struct str value) {
+    /* curl sends "Name;" as a header with an empty value, and drops "Name:" */
+    struct str line = value.n ? arena_fmt(a, "%s: %.*s", name, STR(value))
+                              : arena_fmt(a, "%s;", name);
+    *list = curl_slist_append(*list, arena_text(a, line));
+}
+
+static void add_lines(struct arena *a, struct curl_slist **list, struct str lines) {
+    while (lines.n) {
+        struct str line = str_cut(&lines, '\n'), name = str_cut(&line, ':');
+        if (name.n && line.n)
+            add_header(a, list, arena_text(a, name), str_trim(str_head(line, line.n - 1)));
+    }
+}
+
+static struct curl_slist *headers_of(const struct mcp_client *m, const struct mcp_request *r) {
+    struct curl_slist *list = NULL;
+    add_header(m->arena, &list, "Content-Type", S("application/json"));
+    add_header(m->arena, &list, "Accept", S("application/json, text/event-stream"));
+    add_header(m->arena, &list, "MCP-Protocol-Version", S("2026-07-28"));
+    add_header(m->arena, &list, "Mcp-Method", str_of(r->method));
+    if (r->name.n) {
+        char *value = arena_alloc(m->arena, 2 * r->name.n + 32);
+        add_header(m->arena, &list, "Mcp-Name",
+                   str_from(value, header_value_write(value, r->name)));
+    }
+    if (m->key.n)
+        add_header(m->arena, &list, "Authorization",
+                   arena_fmt(m->arena, "Bearer %.*s", STR(m->key)));
+    add_lines(m->arena, &list, r->headers);
+    return list;
+}
+
+/* ---- the answer -------------------- */
+
+static void show_progress(json params) {
+    struct str done = json_get_text(params, S("progress")), all = json_get_text(params, S("total"));
+    struct str text = json_get_text(params, S("message"));
+    fprintf(stderr, "progress %.*s%s%.*s%s%.*s\n", STR(done), all.n ? "/" : "", STR(all),
+            text.n ? ": " : "", STR(text));
+}
+
+static void take_message(struct reply *r, struct str text) {
+    json message = NULL;
+    if (json_parse(r->client->arena, arena_dup(r->client->arena, text), (struct json_limits){ 0 },
+                   &message))
+        return;
+    if (str_eq(json_get_text(message, S("method")), S("notifications/progress")))
+        show_progress(json_get(message, S("params")));
+    else if (json_get(message, S("result")) || json_get(message, S("error")))
+        r->answer = message;
+}
+
+static bool is_stream(struct reply *r) {
+    const char *type = NULL;
+    curl_easy_getinfo(r->curl, CURLINFO_CONTENT_TYPE, &type);
+    return type && strncmp(type, "text/event-stream", 17) == 0;
+}
+
+static bool take_events(struct reply *r, struct str in) {
+    struct sse_event event;
+    err_t e = OK;
+    while (sse_next(&r->sse, &in, &event, &e))
+        take_message(r, event.data);
+    return !e;
+}
+
+static size_t on_bytes(char *p, size_t size, size_t n, void *arg) {
+    struct reply *r = arg;
+    bool stream = is_stream(r);
+    bool ok = stream ? take_events(r, str_from(p, n)) : r->body.n + n <= MAX_ANSWER;
+    r->too_large = !ok;
+    if (ok && !stream)
+        buf_put(&r->body, p, n);
+    return ok ? n : 0;
+}
+
+/* ---- what went wrong -------------------- */
+
+static int fail_transport(const struct reply *r, CURLcode code) {
+    if (r->too_large)
+        return cli_fail(EXIT_UPSTREAM, "the answer of %s is larger than 64 MiB", r->client->url);
+    return cli_fail(EXIT_UPSTREAM, "cannot reach %s: %s; is the gateway running (gatespan serve)?",
+                    r->client->url, r->error[0] ? r->error : curl_easy_strerror(code));
+}
+
+/* The text of a JSON-RPC error, or of the REST shape. */
+static struct str message_of(json answer) {
+    struct str text = json_get_text(json_get(answer, S("error")), S("message"));
+    return text.n ? text : json_get_text(answer, S("message"));
+}
+
+static int fail_status(const struct reply *r, long status) {
+    struct str why = message_of(r->answer);
+    if (status == 401)
+        return cli_fail(EXIT_CREDENTIALS, "%s the key: %.*s%sgive one with GATESPAN_KEY or --key",
+                        r->client->key.n ? "the gateway does not accept" : "the gateway wants",
+                        STR(why), why.n ? "; " : "");
+    if (status == 403)
+        return cli_fail(EXIT_CREDENTIALS, "refused: %.*s", STR(why));
+    if (status == 404 && r->client->profile.n)
+        return cli_fail(EXIT_USAGE, "--profile %.*s: %.*s", STR(r->client->profile), STR(why));
+    if (!why.n)
+        return cli_fail(EXIT_UPSTREAM, "%s answered with status %ld and no MCP message",
+                        r->client->url, status);
+    return cli_fail(EXIT_UPSTREAM, "%.*s", STR(why));
+}
+
+static int finish(struct reply *r, CURLcode code, json *out_result) {
+    long status = 0;
+    if (code != CURLE_OK)
+        return fail_transport(r, code);
+    if (r->body.n && json_parse(r->client->arena, arena_dup(r->client->arena, buf_view(&r->body)),
+                                (struct json_limits){ 0 }, &r->answer))
+        r->answer = NULL;
+    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    *out_result = json_get(r->answer, S("result"));
+    return *out_result && status == 200 ? 0 : fail_status(r, status);
+}
+
+int client_ask(struct mcp_client *m, const struct mcp_request *request, json *out_result) {
+    SCOPED(reply_done) struct reply r = { .client = m, .sse.limit = MAX_ANSWER };
+    SCOPED(buf_done) struct buf body = { 0 };
+    m->last_id++;
+    write_body(&body, m, request);
+    struct curl_slist *headers = headers_of(m, request);
+    CURL *curl = r.curl = curl_easy_init();
+    curl_easy_setopt(curl, CURLOPT_URL, m->url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.p);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &r);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, r.error);
+    int code = finish(&r, curl_easy_perform(curl), out_result);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    return code;
+}
+
+/* ---- lists -------------------- */
+
+static void add_tools(struct arena *a, struct tool_list *list, json page) {
+    json *all = ARENA_ARRAY(a, json, list->n + json_count(page) + 1);
+    if (list->n)
+        memcpy(all, list->items, list->n * sizeof *all);
+    list->items = all;
+    for (struct json_iter it = json_iter(page); json_next(&it);)
+        all[list->n++] = it.value;
+}
+
+static void name_missing(json result) {
+    json missing = json_get(json_get(result, S("_meta")), S("gatespan/missingUpstreams"));
+    for (struct json_iter it = json_iter(missing); json_next(&it);)
+        fprintf(stderr, "gatespan: upstream %.*s does not answer now\n", STR(json_text(it.value)));
+}
+
+int client_tools(struct mcp_client *m, struct tool_list *out) {
+    *out = (struct tool_list){ 0 };
+    struct str params = S("");
+    for (int page = 0; page < MAX_PAGES; page++) {
+        json result = NULL;
+        int code = client_ask(m, &(struct mcp_request){ .method = "tools/list", .params = params },
+                              &result);
+        if (code)
+            return code;
+        add_tools(m->arena, out, json_get(result, S("tools")));
+        json cursor = json_get(result, S("nextCursor"));
+        if (page == 0)
+            name_missing(result);
+        if (json_type(cursor) != JSON_STRING)
+            return 0;
+        SCOPED(buf_done) struct buf b = { 0 };
+        buf_str(&b, S("\"cursor\":"));
+        json_write(&b, cursor);
+        params = arena_dup(m->arena, buf_view(&b));
+    }
+    return 0;
+}

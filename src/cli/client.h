@@ -1,0 +1,41 @@
+/* client.h - asks a running gateway: requests of revision 2026-07-28 over HTTP (libcurl),
+ * one at a time. What goes wrong is said on stderr, with the exit code as result.
+ *
+ * Memory  results live in the command's arena
+ * Waits   blocks the thread until the answer is there
+ */
+#pragma once
+#include "base/json.h"
+#include "cli/cli.h"
+
+/* The first rows of a command that asks a gateway. */
+#define CLIENT_OPTIONS                                                                             \
+    { "url", "URL", "GATESPAN_URL", false, "the gateway; default http://127.0.0.1:8000/mcp" },     \
+    { "key", "KEY", "GATESPAN_KEY", false, "key of the gateway; better given in the environment" }, \
+    { "profile", "NAME", NULL, false, "ask /mcp/NAME instead of the whole catalogue" }
+
+struct mcp_client {
+    struct arena *arena;
+    const char *url; /* profile included */
+    struct str key, profile;
+    uint64_t last_id;
+};
+
+struct mcp_request {
+    const char *method;
+    struct str name;    /* for the Mcp-Name header; empty where the method has none */
+    struct str params;  /* members of params beside _meta: raw, without braces */
+    struct str headers; /* more "Name: value\r\n" lines */
+    bool progress;      /* asked for, and shown on stderr */
+};
+
+/* 0 or an exit code. */
+int client_open(struct cli *c, struct mcp_client *out);
+int client_ask(struct mcp_client *m, const struct mcp_request *r, json *out_result);
+
+struct tool_list {
+    json *items;
+    size_t n;
+};
+/* All pages. Upstreams that are missing in it are named on stderr. */
+int client_tools(struct mcp_client *m, struct tool_list *out);

@@ -1,0 +1,376 @@
+/* describe_pages.c - see describe.h: one function for each page. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/describe.h"
+#include "control/routes.h"
+#include "gateway/metrics.h"
+#include "mcp/envelope.h"
+#include "servers/server.h"
+#include <assert.h>
+
+/* ---- rows -------------------- */
+
+static bool is_nested(const struct field *row) {
+    return row->type == FIELD_OBJECT || row->type == FIELD_MAP || row->type == FIELD_LIST;
+}
+
+static struct str default_of(const struct field *row, struct arena *a) {
+    if (row->flags & FIELD_REQUIRED)
+        return S("required");
+    return row->fallback ? arena_fmt(a, "`%s`", row->fallback) : S("");
+}
+
+static struct str notes_of(const struct field *row, struct arena *a) {
+    const char *later = row->flags & FIELD_LATER ? " Not built yet: accepted with a warning." : "";
+    const char *restart = row->flags & FIELD_RESTART ? " A change needs a restart." : "";
+    return arena_fmt(a, "%s%s%s", row->help, later, restart);
+}
+
+enum depth { ONE_LEVEL, ALL_LEVELS };
+
+static const char *step_of(const struct field *row) {
+    return row->type == FIELD_MAP ? ".NAME." : row->type == FIELD_LIST ? "[]." : ".";
+}
+
+static void write_row(struct buf *b, struct arena *a, const char *path, const struct field *row) {
+    PAGE_ROW(b, arena_fmt(a, "`%s%s`", path, row->name), field_allowed(row, a), default_of(row, a),
+             notes_of(row, a));
+}
+
+static void write_rows(struct buf *b, struct arena *a, const char *path, const struct field *rows,
+                       size_t n, enum depth depth) {
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].flags & FIELD_HIDDEN)
+            continue;
+        write_row(b, a, path, &rows[i]);
+        if (depth == ONE_LEVEL || !is_nested(&rows[i]))
+            continue;
+        struct str below = arena_fmt(a, "%s%s%s", path, rows[i].name, step_of(&rows[i]));
+        write_rows(b, a, arena_text(a, below), rows[i].fields, rows[i].count, depth);
+    }
+}
+
+static void write_table(struct buf *b, struct arena *a, const char *path, const struct field *rows,
+                        size_t n, enum depth depth) {
+    page_table(b, "Name|Value|Default|Meaning");
+    write_rows(b, a, path, rows, n, depth);
+    buf_char(b, '\n');
+}
+
+/* ---- options -------------------- */
+
+static void write_level(struct buf *b, struct arena *a, const char *path, const struct field *rows,
+                        size_t n) {
+    write_table(b, a, path, rows, n, ONE_LEVEL);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_nested(&rows[i]) || (rows[i].flags & FIELD_HIDDEN))
+            continue;
+        buf_fmt(b, "## %s%s\n\n%s\n\n", path, rows[i].name, rows[i].help);
+        struct str below = arena_fmt(a, "%s%s%s", path, rows[i].name, step_of(&rows[i]));
+        write_level(b, a, arena_text(a, below), rows[i].fields, rows[i].count);
+    }
+}
+
+static void write_options(struct buf *b) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    buf_str(
+        b,
+        S("What a configuration file may say, in YAML or JSON. A change of the file is taken over "
+          "while "
+          "the gateway runs, unless its row says that it needs a restart. The same as JSON Schema: "
+          "[gatespan.schema.json](gatespan.schema.json).\n\n"));
+    write_level(b, &a, "", gateway_fields, gateway_field_count);
+}
+
+/* Indented by two, for people and for diffs. */
+static void write_indented(struct buf *b, struct str text) {
+    bool quoted = false, escaped = false;
+    int depth = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        bool closes = !quoted && (c == '}' || c == ']'), opens = !quoted && (c == '{' || c == '[');
+        bool empty = opens && i + 1 < text.n && (text.p[i + 1] == '}' || text.p[i + 1] == ']');
+        bool was_empty = closes && i && (text.p[i - 1] == '{' || text.p[i - 1] == '[');
+        if (closes && !was_empty)
+            buf_fmt(b, "\n%*s", 2 * --depth, "");
+        buf_char(b, c);
+        if (opens && !empty)
+            buf_fmt(b, "\n%*s", 2 * ++depth, "");
+        if (!quoted && c == ',')
+            buf_fmt(b, "\n%*s", 2 * depth, "");
+        if (!quoted && c == ':')
+            buf_char(b, ' ');
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+    }
+    buf_char(b, '\n');
+}
+
+static void write_schema(struct buf *b) {
+    SCOPED(buf_done) struct buf rows = { 0 };
+    SCOPED(buf_done) struct buf whole = { 0 };
+    struct jw w = jw_init(&rows);
+    field_schema(gateway_fields, gateway_field_count, &w);
+    buf_str(&whole, S("{\"$schema\":\"https://json-schema.org/draft/2020-12/"
+                      "schema\",\"title\":\"Gatespan configuration\","));
+    buf_str(&whole, str_skip(buf_view(&rows), 1));
+    write_indented(b, buf_view(&whole));
+}
+
+/* ---- metrics -------------------- */
+
+static const char *const metric_kinds[] = {
+    [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram",
+};
+
+static int by_name(const void *x, const void *y) {
+    return strcmp((*(const struct metric_def *const *)x)->name,
+                  (*(const struct metric_def *const *)y)->name);
+}
+
+static void write_metric(struct buf *b, const struct metric_def *def) {
+    SCOPED(buf_done) struct buf name = { 0 };
+    SCOPED(buf_done) struct buf labels = { 0 };
+    for (size_t i = 0; i < METRIC_LABELS && def->labels[i]; i++)
+        buf_fmt(&labels, "%s`%s`", i ? ", " : "", def->labels[i]);
+    buf_fmt(&name, "`%s`", def->name);
+    PAGE_ROW(b, buf_view(&name), str_of(metric_kinds[def->kind]), buf_view(&labels),
+             str_of(def->help));
+}
+
+static void write_metrics(struct buf *b) {
+    enum { MOST = 1024 };
+    SCOPED(mem_scope) const struct metric_def **all = NEW_ARRAY(const struct metric_def *, MOST);
+    const struct metric_def *def;
+    size_t n = 0;
+    gateway_metrics_register();
+    for (size_t at = 0; n < MOST && metric_next(&at, &def);)
+        all[n++] = def;
+    qsort(all, n, sizeof *all, by_name);
+    buf_str(b, S("Served at `/metrics` in the text format of Prometheus. Durations are histograms "
+                 "in seconds.\n\n"));
+    page_table(b, "Name|Kind|Labels|Meaning");
+    for (size_t i = 0; i < n; i++)
+        write_metric(b, all[i]);
+}
+
+/* ---- routes -------------------- */
+
+static const char *const needs[] = {
+    [NEED_NOBODY] = "anybody", [NEED_KEY] = "any key", [NEED_ADMIN] = "an admin key",
+};
+static const char *const styles[] = {
+    [REFUSE_API] = "`{\"error\", \"message\", \"details\", \"timestamp\"}`", [REFUSE_RPC] = "JSON-RPC error",
+};
+
+static void write_routes(struct buf *b) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    buf_str(
+        b,
+        S("`OPTIONS` is answered everywhere (CORS). A slash at the end makes no difference.\n\n"));
+    page_table(b, "Path|Methods|Who may|Refusals|Meaning");
+    for (size_t i = 0; i < route_count; i++) {
+        const struct route *r = &routes[i];
+        PAGE_ROW(b, arena_fmt(&a, "`%s`%s", r->path, r->prefix ? " and below" : ""),
+                 str_of(r->methods), str_of(needs[r->need]), str_of(styles[r->style]),
+                 str_of(r->help));
+    }
+}
+
+/* ---- commands -------------------- */
+
+static const struct {
+    int code;
+    const char *meaning;
+} exit_codes[] = {
+    { 0, "success" },
+    { EXIT_FAILURE_, "failure; of `call`: the tool says that it failed" },
+    { EXIT_USAGE, "wrong usage" },
+    { EXIT_CONFIG, "the configuration is not usable" },
+    { EXIT_CREDENTIALS, "no key, or one that may not" },
+    { EXIT_UPSTREAM, "the gateway or an upstream does not answer" },
+    { 130, "interrupted" },
+};
+
+static void write_command(struct buf *b, struct arena *a, const struct command *c) {
+    buf_fmt(b, "## gatespan %s\n\n    gatespan %s%s%s\n\n%s.\n\n", c->name, c->name,
+            *c->words ? " " : "", c->words, c->summary);
+    if (!c->option_count)
+        return;
+    page_table(b, "Option|Environment|Meaning");
+    for (size_t i = 0; i < c->option_count; i++) {
+        const struct cli_option *o = &c->options[i];
+        PAGE_ROW(b,
+                 arena_fmt(a, "`--%s%s%s`%s", o->name, o->value ? " " : "",
+                           o->value ? o->value : "", o->many ? " (repeatable)" : ""),
+                 o->env ? arena_fmt(a, "`%s`", o->env) : S(""), str_of(o->help));
+    }
+    buf_char(b, '\n');
+}
+
+static void write_commands(struct buf *b) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    for (size_t i = 0; i < command_count; i++)
+        write_command(b, &a, commands[i]);
+    buf_str(b, S("## Exit codes\n\n"));
+    page_table(b, "Code|Meaning");
+    for (size_t i = 0; i < ARRAY_SIZE(exit_codes); i++)
+        PAGE_ROW(b, arena_fmt(&a, "%d", exit_codes[i].code), str_of(exit_codes[i].meaning));
+}
+
+/* ---- errors -------------------- */
+
+static const char *const error_meanings[] = {
+    [ERR_INVALID] = "What was sent or configured is not understood or out of range.",
+    [ERR_UNAUTHENTICATED] = "Nobody, or nobody we know, is asking: a key is missing or wrong.",
+    [ERR_DENIED] = "Whoever asks may not do this.",
+    [ERR_NOT_FOUND] = "There is nothing of that name, or nothing that the caller may see.",
+    [ERR_CONFLICT] = "It does not go with what is there: a port in use, a change that needs a restart.",
+    [ERR_TOO_LARGE] = "A message, line or answer is larger than its limit.",
+    [ERR_LIMITED] = "A rate or count of the caller is used up; later it goes again.",
+    [ERR_INTERNAL] = "A mistake of the program; the log has more.",
+    [ERR_UPSTREAM] = "An upstream answered with something that is no valid answer.",
+    [ERR_UNAVAILABLE] = "What is needed is not up, or has no room now.",
+    [ERR_TIMEOUT] = "No answer came within the time allowed.",
+    [ERR_CANCELLED] = "The caller gave up, or the program is ending.",
+    [ERR_CLOSED] = "The other side closed the connection in the middle.",
+};
+
+static const struct {
+    enum rpc_code code;
+    const char *meaning;
+} rpc_codes[] = {
+    { RPC_PARSE, "The message is no valid JSON, or beyond a limit." },
+    { RPC_INVALID_REQUEST,
+      "The message is no valid JSON-RPC message, or not possible in this state." },
+    { RPC_METHOD_NOT_FOUND,
+      "There is no such method in this revision, or nothing behind the gateway offers it." },
+    { RPC_INVALID_PARAMS,
+      "Parameters are missing or wrong; the tool, prompt or cursor is unknown." },
+    { RPC_INTERNAL,
+      "A failure of the gateway or an upstream; `data.gatespan` has `kind`, one of the above, "
+      "`upstream` and `retryable`." },
+    { RPC_RESOURCE_NOT_FOUND, "There is no such resource (revisions before 2026-07-28)." },
+    { RPC_HEADER_MISMATCH, "A header is missing or differs from the body (2026-07-28)." },
+    { RPC_MISSING_CAPABILITY,
+      "The request needs a capability that the client did not declare (2026-07-28)." },
+    { RPC_UNSUPPORTED_VERSION, "The version is none of `data.supported` (2026-07-28)." },
+};
+
+static void write_error_kinds(struct buf *b, struct arena *a) {
+    static_assert(ARRAY_SIZE(error_meanings) == ERR_CLOSED + 1, "a meaning for each kind");
+    buf_str(b, S("## Kinds\n\nIn logs, metrics, REST bodies (`error`) and JSON-RPC errors "
+                 "(`data.gatespan.kind`).\n\n"));
+    page_table(b, "Kind|HTTP status|May be tried again|Meaning");
+    for (size_t i = 0; i < ARRAY_SIZE(error_meanings); i++) {
+        enum err_kind kind = (enum err_kind)i;
+        PAGE_ROW(b, arena_fmt(a, "`%s`", err_word(kind)), arena_fmt(a, "%d", err_status(kind)),
+                 err_retryable(kind) ? S("yes") : S("no"), str_of(error_meanings[i]));
+    }
+}
+
+static void write_errors(struct buf *b) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    write_error_kinds(b, &a);
+    buf_str(b, S("\n## JSON-RPC codes\n\n"));
+    page_table(b, "Code|Meaning");
+    for (size_t i = 0; i < ARRAY_SIZE(rpc_codes); i++)
+        PAGE_ROW(b, arena_fmt(&a, "%d", rpc_codes[i].code), str_of(rpc_codes[i].meaning));
+    buf_str(b, S("\n## Messages that are refused\n\n"));
+    page_table(b, "Code|Text");
+    for (int f = ENVELOPE_NONE + 1; f <= ENVELOPE_MEMBER; f++)
+        PAGE_ROW(b, arena_fmt(&a, "%d", envelope_fault_code((enum envelope_fault)f)),
+                 str_of(envelope_fault_text((enum envelope_fault)f)));
+}
+
+/* ---- built-in servers -------------------- */
+
+static const struct {
+    unsigned bit;
+    const char *word;
+} hints[] = {
+    { TOOL_READ_ONLY, "read-only" },
+    { TOOL_DESTRUCTIVE, "destructive" },
+    { TOOL_IDEMPOTENT, "idempotent" },
+    { TOOL_OPEN_WORLD, "open world" },
+};
+
+static void write_titled(struct buf *b, struct arena *a, const char *title,
+                         const struct field *rows, size_t n) {
+    if (!n)
+        return;
+    buf_fmt(b, "%s:\n\n", title);
+    write_table(b, a, "", rows, n, ALL_LEVELS);
+}
+
+static void write_tool(struct buf *b, struct arena *a, const struct tool *t) {
+    buf_fmt(b, "### %s\n\n%s\n\n", t->name, t->description);
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(hints); i++)
+        if (t->hints & hints[i].bit)
+            buf_fmt(b, "%s%s", n++ ? ", " : "Hints: ", hints[i].word);
+    buf_str(b, n ? S(".\n\n") : S(""));
+    write_titled(b, a, "Arguments", t->args, t->arg_count);
+    write_titled(b, a, "Result", t->result, t->result_count);
+}
+
+static void write_servers(struct buf *b) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    buf_str(
+        b,
+        S("Inside the gateway their tools are called `NAME__tool`; alone (`gatespan serve --role "
+          "server:NAME`) as they stand here.\n\n"));
+    for (size_t i = 0; i < builtin_count; i++) {
+        const struct server_ops *s = builtin_servers[i];
+        buf_fmt(b, "## %s\n\n%s: %s\n\n", s->name, s->title, s->summary);
+        write_titled(b, &a, "Options", s->options, s->option_count);
+        for (size_t k = 0; k < s->tool_count; k++)
+            write_tool(b, &a, &s->tools[k]);
+    }
+}
+
+/* ---- methods -------------------- */
+
+static void write_methods(struct buf *b) {
+    SCOPED(arena_scope) struct arena a;
+    SCOPED(buf_done) struct buf heads = { 0 };
+    arena_init(&a, NULL, 0);
+    buf_str(&heads, S("Method"));
+    for (int r = 0; r < REVISIONS; r++)
+        buf_fmt(&heads, "|%.*s", STR(revision_text((enum revision)r)));
+    buf_str(b, S("Which message exists in which revision of the protocol.\n\n"));
+    page_table(b, buf_text(&heads));
+    for (int m = METHOD_UNKNOWN + 1; m < METHOD_COUNT; m++) {
+        struct str cells[1 + REVISIONS] = { arena_fmt(&a, "`%.*s`",
+                                                      STR(method_name((enum method)m))) };
+        for (int r = 0; r < REVISIONS; r++)
+            cells[1 + r] = method_exists((enum method)m, (enum revision)r) ? S("yes") : S("");
+        page_row(b, cells, 1 + REVISIONS);
+    }
+}
+
+/* ---- all pages -------------------- */
+
+static void write_index(struct buf *b) {
+    for (size_t i = 1; i < reference_page_count; i++)
+        buf_fmt(b, "- [%s](%s)\n", reference_pages[i].title, reference_pages[i].file);
+}
+
+const struct reference_page reference_pages[] = {
+    { "README.md", "Reference", write_index },
+    { "options.md", "Configuration options", write_options },
+    { "commands.md", "Commands", write_commands },
+    { "routes.md", "HTTP routes", write_routes },
+    { "methods.md", "MCP methods by revision", write_methods },
+    { "servers.md", "Built-in servers", write_servers },
+    { "errors.md", "Errors", write_errors },
+    { "metrics.md", "Metrics", write_metrics },
+    { "gatespan.schema.json", "JSON Schema of the configuration", write_schema },
+};
+const size_t reference_page_count = ARRAY_SIZE(reference_pages);
