@@ -163,14 +163,15 @@ static bool reaches(const struct zone *z, struct instant from, int64_t months, i
 }
 
 /* Whole months, then whole days, each guessed from the dates: at most one or two too many,
- * as the time of day says, and where a gap moves it. */
+ * as the time of day says, and where a gap moves it. A month that is too short for the day
+ * is not whole: 31 January to 29 February is 29 days, as Temporal and Java count. */
 static err_t calendar_part(const struct zone *z, struct instant from, struct instant to,
                            struct span *out) {
     struct civil a, b;
     bool clamped;
     TRY(local_civil(z, from, &a, NULL));
     TRY(local_civil(z, to, &b, NULL));
-    int64_t months = (b.year - a.year) * 12 + b.month - a.month;
+    int64_t months = (b.year - a.year) * 12 + b.month - a.month - (b.day < a.day);
     while (months > 0 && !reaches(z, from, months, 0, to))
         months--;
     months = months > 0 ? months : 0; /* clocks that went back may show an earlier date */
