@@ -161,6 +161,8 @@ static size_t on_bytes(char *p, size_t size, size_t n, void *arg) {
 /* ---- what went wrong -------------------- */
 
 static int fail_transport(const struct reply *r, CURLcode code) {
+    if (code == CURLE_URL_MALFORMAT)
+        return cli_fail(EXIT_USAGE, "--url %s is no address", r->client->url);
     if (r->too_large)
         return cli_fail(EXIT_UPSTREAM, "the answer of %s is larger than 64 MiB", r->client->url);
     return cli_fail(EXIT_UPSTREAM, "cannot reach %s: %s; is the gateway running (gatespan serve)?",
@@ -176,9 +178,9 @@ static struct str message_of(json answer) {
 static int fail_status(const struct reply *r, long status) {
     struct str why = message_of(r->answer);
     if (status == 401)
-        return cli_fail(EXIT_CREDENTIALS, "%s the key: %.*s%sgive one with GATESPAN_KEY or --key",
-                        r->client->key.n ? "the gateway does not accept" : "the gateway wants",
-                        STR(why), why.n ? "; " : "");
+        return cli_fail(EXIT_CREDENTIALS, "%s; give one with GATESPAN_KEY or --key",
+                        r->client->key.n ? "the gateway does not accept this key"
+                                         : "the gateway wants a key");
     if (status == 403)
         return cli_fail(EXIT_CREDENTIALS, "refused: %.*s", STR(why));
     if (status == 404 && r->client->profile.n)

@@ -176,6 +176,7 @@ static void stop_worker(struct worker *w, void *arg) {
         timer_unset(w, &c->drain_end);
         timer_unset(w, &c->face_wait);
         reload_stop(c);
+        warden_stop(c->warden, 3 * NANOS_SEC); /* its polls are on this loop, which stops last */
         return;
     }
     for (size_t i = 0; i < c->upstream_count; i++)
