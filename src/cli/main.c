@@ -1,8 +1,10 @@
 /* main.c - picks a command and reads its options (cli.h). */
 #include "base/field.h"
 #include "cli/cli.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 const struct command *const commands[] = {
     &command_serve, &command_check, &command_tools, &command_call, &command_version, &command_describe,
@@ -45,11 +47,19 @@ void cli_all(struct cli *c, const char *option, struct str_list *out) {
             out->items[out->n++] = c->values[i].value;
 }
 
+/* Children start in the data directory: its name must not depend on where one stands. */
+static struct str absolute(struct cli *c, struct str path) {
+    char here[PATH_MAX];
+    if (str_starts(path, S("/")) || !getcwd(here, sizeof here))
+        return path;
+    return arena_fmt(&c->arena, "%s/%.*s", here, STR(path));
+}
+
 struct str cli_data_dir(struct cli *c) {
     struct str given = cli_get(c, "data");
     const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     if (given.n)
-        return given;
+        return absolute(c, given);
     if (xdg && *xdg)
         return arena_fmt(&c->arena, "%s/gatespan", xdg);
     return arena_fmt(&c->arena, "%s/.local/share/gatespan", home && *home ? home : "/var/lib");
