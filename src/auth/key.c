@@ -142,7 +142,8 @@ const struct principal *key_verify(struct key_cache *c, const struct key_index *
 }
 
 struct str key_bearer(struct str authorization) {
-    if (authorization.n < 8 || !str_eq_nocase(str_head(authorization, 7), S("bearer ")))
+    bool usual = str_starts(authorization, S("Bearer "));
+    if (authorization.n < 8 || (!usual && !str_eq_nocase(str_head(authorization, 7), S("bearer "))))
         return (struct str){ 0 };
     return str_trim(str_skip(authorization, 7));
 }

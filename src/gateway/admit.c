@@ -79,7 +79,7 @@ static struct str without_port(struct str authority) {
 }
 
 static bool is_loopback_name(struct str host) {
-    return str_eq_nocase(host, S("localhost")) || str_starts(host, S("127.")) || str_eq(host, S("[::1]"));
+    return str_starts(host, S("127.")) || str_eq(host, S("[::1]")) || str_eq_nocase(host, S("localhost"));
 }
 
 static bool listed(const struct str_list *list, struct str s) {

@@ -88,12 +88,18 @@ static bool has(struct str haystack, struct str needle) {
 /* What Accept allows us to send (P-141); no header means everything. */
 static void read_accept(struct http_face *f) {
     struct str accept = f->request->head->known[HTTP_ACCEPT];
+    if (str_eq(accept, S("application/json, text/event-stream"))) { /* what official clients send */
+        f->json_ok = f->stream_ok = true;
+        return;
+    }
     bool any = !accept.p || has(accept, S("*/*"));
     f->json_ok = any || has(accept, S("application/json")) || has(accept, S("application/*"));
     f->stream_ok = any || has(accept, S("text/event-stream")) || has(accept, S("text/*"));
 }
 
 static bool is_json(struct str type) {
+    if (str_eq(type, S("application/json")))
+        return true;
     struct str kind = str_trim(str_cut(&type, ';'));
     return str_eq_nocase(kind, S("application/json"));
 }

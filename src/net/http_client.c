@@ -291,6 +291,9 @@ static void on_end(struct conn *c, err_t e) {
 }
 
 static void read_type(struct http_reply *r, struct str type) {
+    r->json = str_eq(type, S("application/json"));
+    if (r->json)
+        return;
     type = str_trim(str_head(type, (size_t)(str_find_char(type, ';') >= 0 ? str_find_char(type, ';') : (ptrdiff_t)type.n)));
     r->event_stream = str_eq_nocase(type, S("text/event-stream"));
     r->json = str_eq_nocase(type, S("application/json"));
