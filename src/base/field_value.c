@@ -47,6 +47,8 @@ bool field_same_member(const struct field *a, const struct field *b) {
 }
 
 bool field_is_alias(const struct field *rows, size_t i) {
+    if (!(rows[i].flags & FIELD_HIDDEN))
+        return false;
     for (size_t k = 0; k < i; k++)
         if (field_same_member(&rows[k], &rows[i]))
             return true;

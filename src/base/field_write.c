@@ -56,6 +56,10 @@ static void write_value(const struct field *row, const void *value, struct jw *w
     case FIELD_DOUBLE:
         jw_double(w, *(const double *)value);
         return;
+    case FIELD_STR:
+    case FIELD_TIME:
+        jw_string(w, *(const struct str *)value);
+        return;
     case FIELD_SECRET:
         jw_string(w, ((const struct str *)value)->n ? HIDDEN_VALUE : S(""));
         return;
@@ -94,12 +98,24 @@ static bool is_absent(const struct field *row, const void *value) {
     return row->type == FIELD_JSON || row->type == FIELD_TIME || !field_in_range(row, value);
 }
 
+/* Names of rows need no escapes. */
+static void put_name(struct jw *w, struct str name) {
+    buf_reserve(w->out, name.n + 4);
+    if (w->comma)
+        buf_char(w->out, ',');
+    buf_char(w->out, '"');
+    buf_str(w->out, name);
+    buf_char(w->out, '"');
+    buf_char(w->out, ':');
+    w->comma = false;
+}
+
 void field_write(const struct field *rows, size_t n, const void *in, struct jw *w) {
     jw_object(w);
     for (size_t i = 0; i < n; i++) {
         if (field_is_alias(rows, i) || is_absent(&rows[i], member(in, &rows[i])))
             continue;
-        jw_key(w, str_of(rows[i].name));
+        put_name(w, str_of(rows[i].name));
         write_value(&rows[i], member(in, &rows[i]), w);
     }
     jw_object_end(w);

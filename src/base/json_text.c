@@ -3,6 +3,7 @@
  * The cursor trusts that its text was validated, but is safe on any bytes: it stops at
  * what it cannot read. */
 #include "base/json.h"
+#include <endian.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,10 +48,6 @@ bool json_is_utf8(struct str s) {
     return true;
 }
 
-static bool is_plain(unsigned char c) {
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
-}
-
 static void put_escaped(struct buf *out, unsigned char c) {
     static const char letters[0x20] = {
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r',
@@ -64,21 +61,83 @@ static void put_escaped(struct buf *out, unsigned char c) {
         buf_fmt(out, "\\u%04x", c);
 }
 
-void json_escape(struct buf *out, struct str s) {
-    const unsigned char *p = (const unsigned char *)s.p;
-    size_t copied = 0;
-    for (size_t i = 0; i < s.n;) {
-        size_t n = is_plain(p[i]) ? 1 : p[i] < 0x80 ? 0 : utf8_length(p + i, s.n - i);
-        if (n) {
-            i += n;
-            continue;
-        }
-        buf_put(out, s.p + copied, i - copied);
-        put_escaped(out, p[i++]);
-        copied = i;
+#define BLOCK sizeof(uint64_t)
+#define EACH_BYTE(c) ((c) * UINT64_C(0x0101010101010101))
+
+/* Less than a block, zeros behind it: two reads that overlap, none beyond the end. */
+static uint64_t load_tail(const unsigned char *p, size_t n) {
+    uint32_t low, high;
+    if (n >= sizeof low) {
+        memcpy(&low, p, sizeof low);
+        memcpy(&high, p + n - sizeof high, sizeof high);
+        return le32toh(low) | (uint64_t)le32toh(high) << (8 * (n - sizeof high));
     }
-    if (copied < s.n)
-        buf_put(out, s.p + copied, s.n - copied);
+    return p[0] | (uint64_t)p[n / 2] << (8 * (n / 2)) | (uint64_t)p[n - 1] << (8 * (n - 1));
+}
+
+static uint64_t load_block(const unsigned char *p, size_t n) {
+    uint64_t block;
+    if (n < BLOCK)
+        return load_tail(p, n);
+    memcpy(&block, p, BLOCK);
+    return le64toh(block);
+}
+
+/* Bytes before the first that needs an escape or a check: control characters, quotes,
+ * backslashes, all that is not ASCII. A subtraction borrows into the top bit of the first such
+ * byte (Mycroft's test for a zero byte); what it says of later ones is not used. */
+static size_t plain_in_block(uint64_t x) {
+    uint64_t quote = x ^ EACH_BYTE('"'), backslash = x ^ EACH_BYTE('\\');
+    uint64_t borrow = (x - EACH_BYTE(0x20)) | (quote - EACH_BYTE(1)) | (backslash - EACH_BYTE(1));
+    uint64_t odd = (borrow | x) & EACH_BYTE(0x80);
+    return odd ? (size_t)__builtin_ctzll(odd) / 8 : BLOCK;
+}
+
+/* One byte escaped, or one sequence of UTF-8; returns how many bytes of p it was. */
+static size_t put_odd(struct buf *out, const unsigned char *p, size_t left) {
+    size_t n = *p < 0x80 ? 0 : utf8_length(p, left);
+    if (n)
+        buf_put(out, p, n);
+    else
+        put_escaped(out, *p);
+    return n ? n : 1;
+}
+
+/* As far as the next byte that is neither plain nor a quote or backslash. Whole blocks are
+ * written and only their plain part is counted, so a round needs room for a block, an escaped
+ * quote and the spare byte. Returns how far it came. */
+static size_t put_plain(struct buf *out, const unsigned char *p, size_t left) {
+    buf_reserve(out, 2 * left + 2 * BLOCK);
+    char *to = out->p + out->n;
+    size_t i = 0;
+    while (i < left) {
+        uint64_t block = load_block(p + i, left - i);
+        size_t n = plain_in_block(block);
+        block = htole64(block);
+        memcpy(to, &block, BLOCK);
+        to += n;
+        i += n;
+        if (n == BLOCK || i == left)
+            continue;
+        if (p[i] != '"' && p[i] != '\\')
+            break;
+        *to++ = '\\';
+        *to++ = (char)p[i++];
+    }
+    out->n = (size_t)(to - out->p);
+    return i;
+}
+
+void json_escape(struct buf *out, struct str s) {
+    enum { PIECE = 4096 }; /* bounds the room asked for at once */
+    const unsigned char *p = (const unsigned char *)s.p;
+    for (size_t i = 0; i < s.n;) {
+        size_t piece = s.n - i < PIECE ? s.n - i : PIECE;
+        size_t n = put_plain(out, p + i, piece);
+        i += n;
+        if (n < piece)
+            i += put_odd(out, p + i, s.n - i);
+    }
 }
 
 static void put_comma(struct jw *w) {
@@ -122,7 +181,6 @@ void jw_key(struct jw *w, struct str key) {
 
 void jw_string(struct jw *w, struct str s) {
     put_comma(w);
-    buf_reserve(w->out, s.n + 2);
     buf_char(w->out, '"');
     json_escape(w->out, s);
     buf_char(w->out, '"');

@@ -156,8 +156,10 @@ static const struct tool *find_tool(const struct server_ops *ops, struct str nam
 static bool read_arguments(const struct tool *tool, struct str text, struct arena *a, void *out,
                            struct tool_result *result) {
     json object = NULL;
-    struct field_problems problems = { 0 };
+    struct field_problems problems; /* its items are written before they are read */
     problems.arena = a;
+    problems.lenient = false;
+    problems.n = problems.errors = 0;
     field_defaults(tool->args, tool->arg_count, out, a);
     err_t e = text.n ? json_parse(a, text, argument_limits, &object) : OK;
     if (e) {
@@ -193,6 +195,7 @@ void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, s
     }
     SCOPED(result_done) struct tool_result result = { 0 };
     void *args = arena_zero(c->arena, tool->args_size);
+    buf_reserve(&result.structured, 512); /* most results fit: one allocation */
     if (!read_arguments(tool, arguments, c->arena, args, &result)) {
         result.is_error = true;
     } else {
