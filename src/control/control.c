@@ -174,6 +174,7 @@ static void stop_worker(struct worker *w, void *arg) {
         timer_unset(w, &c->rebuild);
         timer_unset(w, &c->housekeeping);
         timer_unset(w, &c->drain_end);
+        timer_unset(w, &c->opening);
         timer_unset(w, &c->face_wait);
         reload_stop(c);
         warden_stop(c->warden, 3 * NANOS_SEC); /* its polls are on this loop, which stops last */
@@ -187,6 +188,8 @@ static void stop_worker(struct worker *w, void *arg) {
     face_stdio_close(w->index == 0 ? TAKE(c->face) : NULL);
     gateway_worker_stop(c->gateway, w);
 }
+
+/* ---- listening ----------------------------------------------------------------------------------------- */
 
 /* A listener per worker and address; on its own thread. */
 struct listen_order {
@@ -211,11 +214,42 @@ static void on_listen_order(struct worker *w, struct mail *m) {
 }
 
 static void open_listeners(struct control *c) {
+    for (size_t i = 0; i < c->listen_count; i++)
+        log_info("listening", F("address", c->listen[i].text), F("tls", c->tls != NULL));
     for (unsigned i = 0; i < workers_count(c->all); i++) {
         struct listen_order *o = NEW(struct listen_order);
         *o = (struct listen_order){ .mail.deliver = on_listen_order, .control = c };
         worker_post(workers_at(c->all, i), &o->mail);
     }
+}
+
+/* The first start knows no lists yet: it waits a moment for them, so that the first client
+ * does not find an empty house. Later starts have the last known ones. */
+static bool lists_are_known(const struct control *c) {
+    for (size_t i = 0; i < c->upstream_count; i++) {
+        struct part *p = upstream_part(c->upstreams[i]);
+        bool known = p || atomic_load(&c->upstreams[i]->state) != UP_STARTING;
+        part_unref(p);
+        if (!known)
+            return false;
+    }
+    return true;
+}
+
+static void on_opening(struct worker *w, struct timer *t) {
+    struct control *c = (struct control *)((char *)t - offsetof(struct control, opening));
+    if (!lists_are_known(c) && worker_now(w) < c->open_at) {
+        timer_set(w, t, worker_now(w) + 5 * NANOS_MS);
+        return;
+    }
+    snapshot_publish(c);
+    open_listeners(c);
+}
+
+static void wait_for_lists(struct control *c) {
+    c->opening.fire = on_opening;
+    c->open_at = worker_now(c->worker) + c->held->conf->limits.list_wait;
+    timer_set(c->worker, &c->opening, worker_now(c->worker) + 2 * NANOS_MS);
 }
 
 /* ---- drain ---------------------------------------------------------------------------------------------- */
@@ -323,9 +357,7 @@ static err_t serve(struct control *c) {
     reload_watch(c);
     TRY(publish_first(c));
     if (!c->options.stdio)
-        open_listeners(c);
-    for (size_t i = 0; i < c->listen_count; i++)
-        log_info("listening", F("address", c->listen[i].text), F("tls", c->tls != NULL));
+        wait_for_lists(c);
     workers_run(c->all);
     return OK;
 }
@@ -338,6 +370,8 @@ static void close_all(struct control *c) {
         upstream_unref(c->upstreams[i]);
     c->upstream_count = 0;
     gateway_free(c->gateway);
+    for (unsigned i = 0; i < workers_count(c->all); i++)
+        net_stop(workers_at(c->all, i)); /* the last handles gave their buffers back as the loops ended */
     workers_free(c->all);
 }
 
