@@ -351,26 +351,44 @@ struct net_block *conn_hold(struct conn *c) {
     struct net_worker *net = net_of(c->worker);
     if (c->lent)
         return NULL;
-    if (conn_keeps(c))
+    if (conn_kept(c)) {
+        c->in_at = 0;
         return c->lent = net_buf_hold(&c->in);
+    }
     c->lent = net->read;
     net->buffered += net->read->cap;
     net->read = block_new(net);
     return c->lent;
 }
 
+/* The part that was used goes when its room is wanted, not with each message: a client
+ * that pipelines small ones would have the rest moved for each. */
+static void compact(struct conn *c) {
+    if (!c->in_at)
+        return;
+    buf_consume(&c->in, c->in_at);
+    c->in_at = 0;
+}
+
 /* Keeps what the owner did not use; `data` lies in c->in, unless that was lent or was
  * empty before. */
 static void keep_rest(struct conn *c, struct str data, size_t used) {
     struct str rest = str_skip(data, used);
-    if (conn_keeps(c))
-        buf_consume(&c->in, used);
+    if (conn_kept(c))
+        c->in_at += used;
     else if (rest.n)
         net_buf_put(c->worker, &c->in, rest);
-    if (c->expect > c->in.n)
+    if (c->expect > conn_kept(c)) {
+        compact(c);
         net_buf_reserve(c->worker, &c->in, c->expect - c->in.n);
-    else if (c->in.p && c->in.n == 0)
+    } else if (c->in.p && !conn_kept(c)) {
         net_buf_done(c->worker, &c->in);
+        c->in_at = 0;
+    }
+}
+
+static struct str kept(const struct conn *c) {
+    return str_skip(buf_view(&c->in), c->in_at);
 }
 
 static void deliver(struct conn *c, struct str data) {
@@ -399,7 +417,8 @@ static char *read_room(struct conn *c, size_t *out_size) {
         *out_size = READ_SIZE;
         return net->read->p;
     }
-    if (c->in.n && c->in.cap - c->in.n < GROW_STEP)
+    compact(c);
+    if (c->in.n >= c->expect && c->in.cap - c->in.n < GROW_STEP)
         net_buf_reserve(c->worker, &c->in, c->in.n < GROW_STEP ? GROW_STEP : c->in.n);
     *out_size = c->in.cap - c->in.n - 1;
     return c->in.p + c->in.n;
@@ -423,7 +442,7 @@ static bool read_once(struct conn *c) {
     }
     if (own)
         c->in.n += (size_t)got;
-    deliver(c, own ? buf_view(&c->in) : str_from(into, (size_t)got));
+    deliver(c, own ? kept(c) : str_from(into, (size_t)got));
     return !c->closed && !c->ended && !c->paused && ((size_t)got == room || (c->tls && tls_pending(c->tls)));
 }
 
@@ -503,8 +522,8 @@ void conn_resume(struct conn *c) {
         return;
     bool was = c->paused;
     c->paused = false;
-    if (c->in.n)
-        deliver(c, buf_view(&c->in));
+    if (conn_kept(c))
+        deliver(c, kept(c));
     if (!was || c->paused || c->closed || c->ended)
         return;
     c->again |= c->tls && tls_pending(c->tls);

@@ -21,8 +21,8 @@ struct conn;
 
 struct conn_ops {
     /* Bytes have come. Returns how many were used; the rest is kept and comes again, in
-     * front of what follows, at the next read or conn_resume. Of fresh bytes (not
-     * conn_keeps) the slice is valid until the tasks that this call made ready have
+     * front of what follows, at the next read or conn_resume. Of fresh bytes (none
+     * conn_kept) the slice is valid until the tasks that this call made ready have
      * waited or ended; of kept ones only until this call returns. What must live longer
      * is copied, or its memory is taken with conn_hold. */
     size_t (*on_data)(struct conn *c, struct str data);
@@ -39,7 +39,8 @@ struct conn {
     uv_poll_t *poll; /* outlives conn until its close callback */
     int fd;
     struct tls *tls;
-    struct buf in;          /* the beginning of a message */
+    struct buf in;          /* the beginning of a message, from in_at on */
+    size_t in_at;
     size_t expect;          /* bytes that `in` will need; set by the owner before it returns from on_data */
     struct buf out;         /* what the peer did not take yet */
     size_t out_at;
@@ -77,9 +78,9 @@ void conn_resume(struct conn *c);
 /* Stops reading until conn_resume: for a peer that floods while nobody can take it. */
 void conn_pause(struct conn *c);
 
-/* Inside on_data: the slice lies in the connection's own memory, behind earlier bytes. */
-static inline bool conn_keeps(const struct conn *c) {
-    return c->in.n > 0;
+/* Bytes kept. Inside on_data they are the slice itself, or none when it is fresh. */
+static inline size_t conn_kept(const struct conn *c) {
+    return c->in.n - c->in_at;
 }
 
 /* Memory behind the slice of on_data, so that a large message is used where it lies. */

@@ -392,7 +392,7 @@ static size_t on_data(struct conn *c, struct str data) {
         used += take_body(r, str_skip(data, used));
     if (r->ended && used < data.n)
         r->reusable = false;
-    if (conn_keeps(c))
+    if (conn_kept(c))
         r->block = conn_hold(c);
     r->taken = false;
     event_set(&r->ready);

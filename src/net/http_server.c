@@ -1,63 +1,22 @@
-/* http_server.c - see http_server.h. */
-#include "net/http_server.h"
+/* http_server.c - see http_server.h: connections, from accept to close. Answers are in
+ * http_answer.c. */
 #include "base/log.h"
 #include "base/mem.h"
-#include <errno.h>
-#include <stdio.h>
-#include <time.h>
+#include "net/http_conn.h"
 #include <unistd.h>
 
 enum {
-    SMALL = 8 * 1024,          /* a body up to this is copied into the request */
-    LAG = 256 * 1024,          /* a stream's unsent bytes before the writer waits */
-    REST = 64 * 1024,          /* a whole answer's unsent bytes that may outlive its task */
-    LINGER_BYTES = 1024 * 1024,
-    HEAD_ROOM = 1536,          /* status line and headers of a common answer */
+    SMALL = 8 * 1024,               /* a body up to this is copied into the request */
+    LINGER_BYTES = 16 * 1024 * 1024,
     SPARE_REQUESTS = 64,
+    REFUSALS = 64,                  /* connections beyond the limit that are being told so */
 };
-#define LINGER_TIME (2 * NANOS_SEC)
-
-enum conn_state {
-    AT_HEAD,   /* waiting for a head; `partial` when some of it is there */
-    AT_BODY,   /* head admitted, body incomplete */
-    AT_BUSY,   /* a request is in flight */
-    AT_LINGER, /* answered and closing: what still comes is dropped */
-};
-
-struct http_conn {
-    struct http_conn *next, **back;
-    struct http_server *server;
-    struct conn *conn; /* NULL once the peer is gone */
-    struct http_request *request;
-    struct timer timer;
-    enum conn_state state;
-    bool partial, close_after;
-    unsigned requests;
-    size_t lingered;
-    struct http_chunks chunks;
-    struct buf body; /* decoded chunks */
-    struct sockaddr_storage peer;
-};
-
-struct http_server {
-    struct worker *worker;
-    struct http_server_conf conf;
-    struct http_service *service;
-    struct listener *listeners[8];
-    size_t listener_count;
-    struct http_conn *conns;
-    size_t count, busy;
-    bool draining;
-    struct http_request *spare;
-    size_t spares;
-    nanos date_at;
-    char date[48]; /* "date: Sat, 21 Nov 2026 02:00:00 GMT\r\n" */
-    struct http_head scratch;
-};
+#define LINGER_TIME (5 * NANOS_SEC)
 
 static size_t on_data(struct conn *c, struct str data);
 static void on_end(struct conn *c, err_t e);
-static const struct conn_ops server_ops = { .on_data = on_data, .on_end = on_end };
+static void on_drained(struct conn *c);
+static const struct conn_ops server_ops = { .on_data = on_data, .on_end = on_end, .on_drained = on_drained };
 
 /* ---- requests -------------------------------------------------------------------- */
 
@@ -75,8 +34,11 @@ static struct http_request *request_alloc(struct http_server *s) {
     return r;
 }
 
-static void request_release(struct http_request *r) {
-    struct http_server *s = r->conn->server;
+static void request_release(struct http_conn *hc) {
+    struct http_server *s = hc->server;
+    struct http_request *r = TAKE(hc->request);
+    if (!r)
+        return;
     if (r->user && r->service->release)
         r->service->release(r);
     arena_done(&r->arena);
@@ -90,12 +52,17 @@ static void request_release(struct http_request *r) {
     s->spares++;
 }
 
+/* Eight digits at once, of the low halves of the bytes. */
+static uint64_t hex_digits(uint64_t n) {
+    const uint64_t ones = UINT64_C(0x0101010101010101), low = n & ones * 0x0f;
+    const uint64_t letters = (low + ones * 6) >> 4 & ones;
+    return low + ones * '0' + letters * ('a' - '9' - 1);
+}
+
 static void name_request(struct http_request *r) {
-    static const char digits[] = "0123456789abcdef";
-    uint64_t n = worker_random(r->worker);
-    for (int i = 0; i < 16; i++, n >>= 4)
-        r->id_text[i] = digits[n & 15];
-    r->id = str_from(r->id_text, 16);
+    uint64_t n = worker_random(r->worker), digits[2] = { hex_digits(n), hex_digits(n >> 4) };
+    memcpy(r->id_text, digits, sizeof digits);
+    r->id = str_from(r->id_text, sizeof digits);
 }
 
 static struct str moved(struct str s, const char *from, const char *to) {
@@ -131,21 +98,24 @@ static struct http_request *request_new(struct http_conn *hc, const struct http_
     r->peer = &hc->peer;
     r->began = s->worker->now;
     r->on_gone = gone_cancels;
-    r->secure = s->conf.tls != NULL;
+    r->secure = hc->conn->tls != NULL;
     arena_init(&r->arena, r->storage, sizeof r->storage);
     name_request(r);
     r->head = keep_head(r, h, from);
     hc->request = r;
+    hc->used = true;
     return r;
 }
 
 /* ---- life of a connection ---------------------------------------------------------- */
 
-static void on_timer(struct worker *w, struct timer *t);
-
+/* The timer stays set from one wait to the next and only moves when it would be late, so
+ * that a request in the usual course does not touch the wheel. */
 static void wait_at_most(struct http_conn *hc, nanos duration) {
     struct worker *w = hc->server->worker;
-    timer_set(w, &hc->timer, w->now + duration);
+    hc->until = w->now + duration;
+    if (!timer_is_set(&hc->timer) || hc->timer.at > hc->until)
+        timer_set(w, &hc->timer, hc->until);
 }
 
 static void conn_gone(struct http_conn *hc) {
@@ -153,7 +123,7 @@ static void conn_gone(struct http_conn *hc) {
     timer_unset(s->worker, &hc->timer);
     if (hc->conn)
         conn_close(hc->conn);
-    buf_done(&hc->body);
+    net_buf_done(s->worker, &hc->body);
     *hc->back = hc->next;
     if (hc->next)
         hc->next->back = hc->back;
@@ -165,401 +135,183 @@ static void conn_gone(struct http_conn *hc) {
  * input would reset the connection (RFC 9112 §9.6). */
 static void linger(struct http_conn *hc) {
     hc->state = AT_LINGER;
-    if (!hc->conn->tls && conn_queued(hc->conn) == 0)
-        shutdown(hc->conn->fd, SHUT_WR);
+    conn_finish(hc->conn);
     wait_at_most(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout : LINGER_TIME);
-    if (hc->conn->in.n)
+    if (conn_kept(hc->conn) || hc->conn->paused)
         conn_resume(hc->conn);
 }
 
-static void next_request(struct http_conn *hc) {
+static void refuse(struct http_conn *hc, int status, const char *why) {
+    http_conn_answer_error(hc, status, why);
+    request_release(hc);
+    linger(hc);
+}
+
+static void await_head(struct http_conn *hc) {
     hc->state = AT_HEAD;
     hc->partial = false;
-    nanos idle = conn_queued(hc->conn) ? hc->server->conf.send_timeout : hc->server->conf.idle_timeout;
-    wait_at_most(hc, idle);
-    if (hc->conn->in.n || hc->conn->paused)
+    wait_at_most(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout : hc->server->conf.idle_timeout);
+    if (conn_kept(hc->conn) || hc->conn->paused)
         conn_resume(hc->conn);
 }
 
-static void finish(struct http_request *r) {
-    struct http_conn *hc = r->conn;
-    hc->request = NULL;
-    hc->server->busy--;
-    request_release(r);
+/* After an answer. */
+static void go_on(struct http_conn *hc) {
+    request_release(hc);
     if (!hc->conn)
         conn_gone(hc);
     else if (hc->close_after || hc->server->draining)
         linger(hc);
     else
-        next_request(hc);
+        await_head(hc);
 }
 
-/* A connection on which no task works: whatever was begun is dropped. */
-static void abandon(struct http_conn *hc) {
-    if (hc->request)
-        request_release(hc->request);
-    hc->request = NULL;
+void http_request_finish(struct http_request *r) {
+    r->conn->server->busy--;
+    go_on(r->conn);
+}
+
+void http_conn_end(struct http_conn *hc) {
+    struct http_request *r = hc->request;
+    if (r && r->task) {
+        conn_close(TAKE(hc->conn));
+        r->gone = true;
+        if (!r->detached) /* else its task is about to return, and tells */
+            r->on_gone(r);
+        return;
+    }
+    if (r && r->detached) {
+        r->on_gone(r);
+        hc->server->busy--;
+    }
+    request_release(hc);
     conn_gone(hc);
 }
 
 static void on_end(struct conn *c, err_t e) {
-    struct http_conn *hc = c->owner;
-    struct http_request *r = hc->request;
-    if (r && r->detached && !r->task) {
-        r->on_gone(r);
-        hc->server->busy--;
-    }
-    if (!r || !r->task) {
-        abandon(hc);
-        return;
-    }
-    timer_unset(hc->server->worker, &hc->timer);
-    conn_close(c);
-    hc->conn = NULL;
-    r->gone = true;
-    if (!r->detached) /* else its task is about to return, and tells */
-        r->on_gone(r);
+    http_conn_end(c->owner);
 }
 
-static void refuse(struct http_conn *hc, int status, const char *why);
+static void on_drained(struct conn *c) {
+    struct http_conn *hc = c->owner;
+    if (hc->state == AT_LINGER)
+        wait_at_most(hc, LINGER_TIME);
+    else if (hc->state == AT_HEAD && !hc->partial)
+        wait_at_most(hc, hc->server->conf.idle_timeout);
+}
 
 static void on_timer(struct worker *w, struct timer *t) {
     struct http_conn *hc = (struct http_conn *)((char *)t - offsetof(struct http_conn, timer));
+    if (hc->state == AT_BUSY) /* the next wait sets it again */
+        return;
+    if (hc->until > w->now) {
+        timer_set(w, t, hc->until);
+        return;
+    }
     bool late = (hc->state == AT_HEAD && hc->partial) || hc->state == AT_BODY;
     if (late && !conn_queued(hc->conn))
         refuse(hc, 408, "the request took too long to arrive");
     else
-        abandon(hc);
+        http_conn_end(hc);
     worker_run_ready(w);
-}
-
-/* ---- answers --------------------------------------------------------------------- */
-
-const char *http_status_text(int status) {
-    switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 304: return "Not Modified";
-    case 307: return "Temporary Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 406: return "Not Acceptable";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 422: return "Unprocessable Content";
-    case 428: return "Precondition Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 499: return "Client Closed Request";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Status";
-    }
-}
-
-static struct str date_line(struct http_server *s) {
-    nanos now = s->worker->now;
-    if (s->date_at == 0 || now - s->date_at >= NANOS_SEC / 2) {
-        time_t wall = clock_wall() / NANOS_SEC;
-        struct tm tm;
-        gmtime_r(&wall, &tm);
-        strftime(s->date, sizeof s->date, "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
-        s->date_at = now;
-    }
-    return str_of(s->date);
-}
-
-struct head_writer {
-    char *p;
-    size_t n, cap;
-};
-
-static void add(struct head_writer *w, struct str s) {
-    memcpy(w->p + w->n, s.p, s.n);
-    w->n += s.n;
-}
-
-static void add_number(struct head_writer *w, uint64_t n) {
-    char digits[20];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    add(w, str_from(digits + at, sizeof digits - at));
-}
-
-static size_t head_size(const struct http_answer *a) {
-    size_t n = 256 + a->type.n;
-    for (size_t i = 0; i < a->field_count; i++)
-        n += a->fields[i].name.n + a->fields[i].value.n + 4;
-    return n;
-}
-
-/* `length` < 0: of unknown length. The room is at least head_size(a). */
-static struct str write_head(struct http_request *r, const struct http_answer *a, int64_t length,
-                             char *room, size_t size) {
-    struct http_conn *hc = r->conn;
-    struct head_writer w = { .p = room, .cap = size };
-    if (a->status == 200) {
-        add(&w, S("HTTP/1.1 200 OK\r\n"));
-    } else {
-        add(&w, S("HTTP/1.1 "));
-        add_number(&w, (uint64_t)a->status);
-        add(&w, S(" "));
-        add(&w, str_of(http_status_text(a->status)));
-        add(&w, S("\r\n"));
-    }
-    add(&w, date_line(hc->server));
-    if (a->type.n) {
-        add(&w, S("content-type: "));
-        add(&w, a->type);
-        add(&w, S("\r\n"));
-    }
-    if (length >= 0 && a->status != 204 && a->status != 304) {
-        add(&w, S("content-length: "));
-        add_number(&w, (uint64_t)length);
-        add(&w, S("\r\n"));
-    } else if (length < 0 && r->head->minor_1) {
-        add(&w, S("transfer-encoding: chunked\r\n"));
-    }
-    for (size_t i = 0; i < a->field_count; i++) {
-        add(&w, a->fields[i].name);
-        add(&w, S(": "));
-        add(&w, a->fields[i].value);
-        add(&w, S("\r\n"));
-    }
-    if (hc->close_after)
-        add(&w, S("connection: close\r\n"));
-    else if (!r->head->minor_1)
-        add(&w, S("connection: keep-alive\r\n"));
-    add(&w, S("\r\n"));
-    return str_from(w.p, w.n);
-}
-
-static void decide_close(struct http_request *r, bool wanted) {
-    struct http_conn *hc = r->conn;
-    hc->close_after |= wanted || !r->head->keep_alive || hc->server->draining;
-}
-
-static err_t send_whole(struct http_request *r, const struct http_answer *a) {
-    int64_t length = 0;
-    for (size_t i = 0; i < a->piece_count; i++)
-        length += (int64_t)a->pieces[i].n;
-    char room[HEAD_ROOM];
-    size_t size = head_size(a);
-    char *head = size <= sizeof room ? room : arena_alloc(&r->arena, size);
-    struct str pieces[12] = { write_head(r, a, length, head, size) };
-    bool bodyless = str_eq(r->head->method, S("HEAD")) || a->status == 204 || a->status == 304;
-    size_t n = 1;
-    for (size_t i = 0; !bodyless && i < a->piece_count && n < ARRAY_SIZE(pieces); i++)
-        pieces[n++] = a->pieces[i];
-    r->answered = true;
-    r->status = a->status;
-    r->sent = pieces[0].n + (bodyless ? 0 : (size_t)length);
-    return conn_send(r->conn->conn, pieces, n);
-}
-
-err_t http_respond(struct task *t, struct http_request *r, const struct http_answer *a) {
-    if (r->gone)
-        return ERR(CLOSED, "the client is gone");
-    decide_close(r, a->close);
-    TRY(send_whole(r, a));
-    if (conn_queued(r->conn->conn) <= REST)
-        return OK;
-    SCOPED(shield_scope) struct shield shield = task_shield(t, r->conn->server->conf.send_timeout);
-    return conn_drain(t, r->conn->conn, REST);
-}
-
-int http_refuse(struct http_request *r, const struct http_answer *a) {
-    bool body_follows = r->head->content_length > 0 || r->head->chunked;
-    decide_close(r, a->close || body_follows);
-    send_whole(r, a);
-    return a->status;
-}
-
-/* Broken or late requests, which have no head that could be trusted. */
-static void refuse(struct http_conn *hc, int status, const char *why) {
-    char text[512];
-    int body = snprintf(NULL, 0, "{\"error\":\"bad_request\",\"message\":\"%s\"}", why);
-    int n = snprintf(text, sizeof text,
-                     "HTTP/1.1 %d %s\r\n%scontent-type: application/json\r\ncontent-length: %d\r\n"
-                     "%sconnection: close\r\n\r\n{\"error\":\"bad_request\",\"message\":\"%s\"}",
-                     status, http_status_text(status), date_line(hc->server).p, body,
-                     status == 503 ? "retry-after: 1\r\n" : "", why);
-    log_debug("request refused", F("status", status), F("why", why));
-    if (hc->request)
-        request_release(hc->request);
-    hc->request = NULL;
-    hc->close_after = true;
-    struct str piece = str_from(text, (size_t)n);
-    conn_send(hc->conn, &piece, 1);
-    linger(hc);
-}
-
-err_t http_stream_begin(struct task *t, struct http_request *r, const struct http_answer *a) {
-    if (r->gone)
-        return ERR(CLOSED, "the client is gone");
-    decide_close(r, a->close || !r->head->minor_1);
-    size_t size = head_size(a);
-    struct str head = write_head(r, a, -1, arena_alloc(&r->arena, size), size);
-    r->answered = r->streaming = true;
-    r->status = a->status;
-    r->sent = head.n;
-    return conn_send(r->conn->conn, &head, 1);
-}
-
-/* One chunk (RFC 9112 §7.1). */
-static err_t send_chunk(struct http_request *r, const struct str *pieces, size_t n) {
-    char line[24];
-    struct str all[14];
-    size_t total = 0, used = 1;
-    for (size_t i = 0; i < n && used < ARRAY_SIZE(all) - 1; i++) {
-        total += pieces[i].n;
-        all[used++] = pieces[i];
-    }
-    if (total == 0)
-        return OK;
-    bool chunked = r->head->minor_1;
-    all[0] = str_from(line, chunked ? (size_t)snprintf(line, sizeof line, "%zx\r\n", total) : 0);
-    if (chunked)
-        all[used++] = S("\r\n");
-    r->sent += total;
-    return conn_send(r->conn->conn, all, used);
-}
-
-err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces, size_t n) {
-    if (r->gone)
-        return ERR(CLOSED, "the client is gone");
-    TRY(send_chunk(r, pieces, n));
-    if (conn_queued(r->conn->conn) <= LAG)
-        return OK;
-    SCOPED(deadline_scope) struct deadline d = deadline_push(t, r->conn->server->conf.send_timeout);
-    return conn_drain(t, r->conn->conn, LAG / 2);
-}
-
-err_t http_stream_end(struct task *t, struct http_request *r) {
-    if (r->gone)
-        return ERR(CLOSED, "the client is gone");
-    r->streaming = false;
-    struct str last = S("0\r\n\r\n");
-    return r->head->minor_1 ? conn_send(r->conn->conn, &last, 1) : OK;
-}
-
-void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_request *r)) {
-    r->detached = true;
-    r->on_gone = on_gone;
-}
-
-bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
-    struct http_conn *hc = r->conn;
-    if (r->gone)
-        return !r->task; /* its task is about to return and tells */
-    if (send_chunk(r, pieces, n) == OK && conn_queued(hc->conn) <= LAG)
-        return true;
-    on_end(hc->conn, OK);
-    return false;
-}
-
-void http_stream_close(struct http_request *r) {
-    if (!r->gone) {
-        struct str last = S("0\r\n\r\n");
-        r->streaming = false;
-        if (r->head->minor_1)
-            conn_send(r->conn->conn, &last, 1);
-    }
-    r->detached = false;
-    if (!r->task)
-        finish(r);
 }
 
 /* ---- serving --------------------------------------------------------------------- */
 
+static void answer_nothing(struct task *t, struct http_request *r) {
+    struct str body = S("{\"error\":\"internal\",\"message\":\"the request was not answered\"}");
+    http_respond(t, r, &(struct http_answer){ .status = 500, .type = S("application/json"),
+                                              .pieces = &body, .piece_count = 1 });
+}
+
+/* The task has returned, its stream goes on, unless nobody reads it any more. */
+static void leave_stream(struct http_request *r) {
+    r->task = NULL;
+    if (!r->gone)
+        return;
+    r->on_gone(r);
+    http_request_finish(r);
+}
+
 static void run_request(struct task *t, void *arg) {
     struct http_request *r = arg;
-    r->task = t;
     task_set_request(t, r->id);
-    if (r->gone)
-        task_cancel(t);
     r->service->serve(t, r);
-    if (!r->answered && !r->gone) {
-        struct str body = S("{\"error\":\"internal\",\"message\":\"the request was not answered\"}");
-        http_respond(t, r, &(struct http_answer){ .status = 500, .type = S("application/json"),
-                                                  .pieces = &body, .piece_count = 1 });
-    }
+    if (!r->answered && !r->gone)
+        answer_nothing(t, r);
+    task_set_request(t, S("")); /* the id goes with the request */
     if (r->detached) {
-        r->task = NULL;
-        if (r->gone) {
-            r->on_gone(r);
-            finish(r);
-        }
+        leave_stream(r);
         return;
     }
     if (r->streaming) /* ended in the middle: the client must not take it for whole */
         r->conn->close_after = true;
-    finish(r);
+    http_request_finish(r);
 }
 
 static void dispatch(struct http_conn *hc) {
     struct http_request *r = hc->request;
-    hc->state = AT_BUSY;
-    hc->requests++;
-    timer_unset(hc->server->worker, &hc->timer);
     r->task = task_spawn(hc->server->worker, run_request, r);
     if (!r->task) {
         refuse(hc, 503, "too many requests in flight");
         return;
     }
+    hc->state = AT_BUSY;
     hc->server->busy++;
 }
 
+/* ---- bodies ------------------------------------------------------------------------ */
+
 /* The whole body lies at the front of data: copied when small, else its memory is taken. */
-static void body_complete(struct http_conn *hc, struct str body) {
+static void take_whole_body(struct http_conn *hc, struct str body) {
     struct http_request *r = hc->request;
-    if (body.n <= SMALL) {
-        r->body = arena_dup(&r->arena, body);
-    } else {
+    if (body.n > SMALL)
         r->held = conn_hold(hc->conn);
+    r->body = body.n > SMALL ? body : arena_dup(&r->arena, body);
+    dispatch(hc);
+}
+
+static void take_joined_body(struct http_conn *hc) {
+    struct http_request *r = hc->request;
+    struct str body = buf_view(&hc->body);
+    if (body.n > SMALL) {
         r->body = body;
+        r->held = net_buf_hold(&hc->body);
+    } else {
+        r->body = arena_dup(&r->arena, body);
+        net_buf_done(r->worker, &hc->body);
     }
     dispatch(hc);
+}
+
+/* 0, or the status that refuses so many more bytes. */
+static int room_for(struct http_conn *hc, size_t more) {
+    if (more > hc->request->max_body - hc->body.n)
+        return 413;
+    return hc->body.n + more > SMALL && !net_may_buffer(hc->server->worker, more) ? 503 : 0;
+}
+
+static void refuse_body(struct http_conn *hc, int status) {
+    refuse(hc, status, status == 413 ? "the body is larger than the limit" : "no memory for another large body now");
 }
 
 static size_t take_chunks(struct http_conn *hc, struct str data) {
     struct str in = data, piece;
     enum http_verdict v = HTTP_MORE;
-    size_t max = (size_t)hc->request->user_bits[1];
     while (v == HTTP_MORE && in.n) {
         v = http_chunks_next(&hc->chunks, &in, &piece);
-        if (hc->body.n + piece.n > max) {
-            refuse(hc, 413, "the body is larger than the limit");
+        int status = v == HTTP_BAD ? 400 : room_for(hc, piece.n + hc->chunks.left);
+        if (status) {
+            if (status == 400)
+                refuse(hc, 400, "broken chunk framing");
+            else
+                refuse_body(hc, status);
             return data.n;
         }
-        buf_put(&hc->body, piece.p, piece.n);
-        if (v == HTTP_BAD) {
-            refuse(hc, 400, "broken chunk framing");
-            return data.n;
-        }
+        net_buf_put(hc->server->worker, &hc->body, piece);
     }
-    if (v == HTTP_OK) {
-        hc->request->body = arena_dup(&hc->request->arena, buf_view(&hc->body));
-        buf_done(&hc->body);
-        dispatch(hc);
-    }
+    if (v == HTTP_OK)
+        take_joined_body(hc);
     return data.n - in.n;
 }
 
@@ -568,119 +320,154 @@ static size_t take_body(struct http_conn *hc, struct str data) {
         return take_chunks(hc, data);
     size_t need = (size_t)hc->request->head->content_length;
     if (data.n < need) {
-        hc->conn->expect = need + 1;
+        hc->conn->expect = need + 1; /* one spare byte: a full read would be asked for more */
         return 0;
     }
-    body_complete(hc, str_head(data, need));
+    take_whole_body(hc, str_head(data, need));
     return need;
 }
 
 /* After the head: what may come now? `data` is what followed it. */
-static size_t begin_body(struct http_conn *hc, struct str data, size_t max_body) {
+static size_t begin_body(struct http_conn *hc, struct str data) {
     struct http_request *r = hc->request;
-    int64_t need = r->head->chunked ? 0 : r->head->content_length;
-    if (need > (int64_t)max_body) {
-        refuse(hc, 413, "the body is larger than the limit");
-        return data.n;
-    }
-    if (need > SMALL && !net_may_buffer(r->worker, (size_t)need)) {
-        refuse(hc, 503, "no memory for another large body now");
-        return data.n;
-    }
-    if (need <= 0 && !r->head->chunked) {
+    bool chunked = r->head->chunked;
+    size_t need = chunked || r->head->content_length < 0 ? 0 : (size_t)r->head->content_length;
+    if (need == 0 && !chunked) {
         r->body = S("");
         dispatch(hc);
         return 0;
     }
+    int status = room_for(hc, need);
+    if (status) {
+        refuse_body(hc, status);
+        return data.n;
+    }
     hc->state = AT_BODY;
     hc->chunks = (struct http_chunks){ 0 };
-    r->user_bits[1] = max_body;
     wait_at_most(hc, hc->server->conf.body_timeout);
     if (r->head->expect_continue && data.n == 0) {
-        struct str go_on = S("HTTP/1.1 100 Continue\r\n\r\n");
-        conn_send(hc->conn, &go_on, 1);
+        struct str go = S("HTTP/1.1 100 Continue\r\n\r\n");
+        conn_send(hc->conn, &go, 1);
     }
     return take_body(hc, data);
+}
+
+/* ---- heads -------------------------------------------------------------------------- */
+
+/* A partial head is parsed from its start: only when one more line of it is there. */
+static bool worth_parsing(struct http_conn *hc, struct str data) {
+    if (!hc->partial)
+        return true;
+    struct str fresh = str_skip(data, hc->looked);
+    hc->looked = data.n;
+    return data.n >= hc->server->conf.head.head || memchr(fresh.p, '\n', fresh.n);
+}
+
+static void await_rest_of_head(struct http_conn *hc, struct str data) {
+    if (!hc->partial)
+        wait_at_most(hc, hc->server->conf.head_timeout);
+    hc->partial = true;
+    hc->looked = data.n;
 }
 
 static size_t take_head(struct http_conn *hc, struct str data) {
     struct http_server *s = hc->server;
     const char *why = "";
+    if (!worth_parsing(hc, data))
+        return 0;
     enum http_verdict v = http_parse_request(data, &s->conf.head, &s->scratch, &why);
     if (v == HTTP_MORE) {
-        if (!hc->partial)
-            wait_at_most(hc, s->conf.head_timeout);
-        hc->partial = true;
+        await_rest_of_head(hc, data);
         return 0;
     }
     if (v != HTTP_OK) {
         refuse(hc, http_verdict_status(v), why);
         return data.n;
     }
+    hc->partial = false;
     struct http_request *r = request_new(hc, &s->scratch, data.p);
-    size_t used = r->head->bytes, max_body = s->conf.max_body;
-    if (s->service->admit(r, &max_body)) {
-        request_release(r);
-        hc->request = NULL;
-        if (hc->close_after)
-            linger(hc);
-        else
-            next_request(hc);
-        return used;
+    size_t used = r->head->bytes;
+    r->max_body = s->conf.max_body;
+    if (!s->service->admit(r, &r->max_body))
+        return used + begin_body(hc, str_skip(data, used));
+    go_on(hc);
+    return used;
+}
+
+/* Several requests may lie in one read; each refused one makes room for the next. */
+static size_t take_heads(struct http_conn *hc, struct str data) {
+    size_t used = 0, step = 1;
+    while (step && used < data.n && hc->state == AT_HEAD) {
+        step = take_head(hc, str_skip(data, used));
+        used += step;
     }
-    return used + begin_body(hc, str_skip(data, used), max_body);
+    return hc->state == AT_LINGER ? data.n : used;
+}
+
+static size_t drop(struct http_conn *hc, struct str data) {
+    hc->lingered += data.n;
+    if (hc->lingered > LINGER_BYTES)
+        conn_gone(hc);
+    return data.n;
 }
 
 static size_t on_data(struct conn *c, struct str data) {
     struct http_conn *hc = c->owner;
+    size_t used = 0;
     switch (hc->state) {
-    case AT_HEAD: {
-        size_t used = 0, step = 1;
-        /* several requests may lie in one read; each refused one makes room for the next */
-        while (step && used < data.n && hc->state == AT_HEAD && hc->conn == c && !c->closed) {
-            step = take_head(hc, str_skip(data, used));
-            used += step;
-        }
-        return used;
-    }
+    case AT_HEAD:
+        used = take_heads(hc, data);
+        break;
     case AT_BODY:
-        return take_body(hc, data);
+        used = take_body(hc, data);
+        break;
     case AT_BUSY:
-        if (data.n > hc->server->conf.max_pipelined)
-            conn_pause(c);
-        return 0;
+        break;
     case AT_LINGER:
-        hc->lingered += data.n;
-        if (hc->lingered > LINGER_BYTES)
-            conn_gone(hc);
-        return data.n;
+        return drop(hc, data);
     }
-    return data.n;
+    if (data.n - used > hc->server->conf.max_pipelined && hc->state == AT_BUSY)
+        conn_pause(c);
+    return used;
 }
 
 /* ---- the server ------------------------------------------------------------------ */
 
-static void on_accept(struct worker *w, int fd, const struct sockaddr_storage *peer, void *arg) {
-    struct http_server *s = arg;
-    if (s->count >= s->conf.max_conns) {
-        static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n"
-                                   "content-length: 0\r\nconnection: close\r\n\r\n";
-        (void)!send(fd, full, sizeof full - 1, MSG_NOSIGNAL);
-        close(fd);
-        return;
-    }
+static struct http_conn *http_conn_new(struct http_server *s, int fd, const struct sockaddr_storage *peer) {
     struct http_conn *hc = NEW(struct http_conn);
+    hc->conn = conn_new(s->worker, fd, s->conf.tls, S(""), false, &server_ops, hc);
+    if (!hc->conn) {
+        log_error("connection dropped", F("remedy", "raise fs.epoll.max_user_watches"));
+        free(hc);
+        return NULL;
+    }
     hc->server = s;
     hc->peer = *peer;
+    hc->timer.fire = on_timer;
     hc->next = s->conns;
     hc->back = &s->conns;
     if (s->conns)
         s->conns->back = &hc->next;
     s->conns = hc;
     s->count++;
-    hc->timer.fire = on_timer;
-    hc->conn = conn_new(w, fd, s->conf.tls, S(""), false, &server_ops, hc);
-    wait_at_most(hc, s->conf.head_timeout);
+    return hc;
+}
+
+/* Beyond the limit a few are told so; with TLS that would cost a handshake each. */
+static void on_accept(struct worker *w, int fd, const struct sockaddr_storage *peer, void *arg) {
+    struct http_server *s = arg;
+    bool full = s->count >= s->conf.max_conns;
+    if (full && (s->conf.tls || s->count >= (size_t)s->conf.max_conns + REFUSALS)) {
+        close(fd);
+        return;
+    }
+    struct http_conn *hc = http_conn_new(s, fd, peer);
+    if (!hc)
+        return;
+    if (full)
+        refuse(hc, 503, "too many connections");
+    else
+        wait_at_most(hc, s->conf.head_timeout);
 }
 
 struct http_server *http_server_new(struct worker *w, const struct http_server_conf *conf,
@@ -697,8 +484,7 @@ void http_server_configure(struct http_server *s, const struct http_server_conf 
     s->conf = *conf;
     if (conf->tls)
         tls_context_ref(conf->tls);
-    if (before)
-        tls_context_unref(before);
+    tls_context_unref(before);
 }
 
 err_t http_server_listen(struct http_server *s, const struct listen_addr *addr) {
@@ -714,12 +500,18 @@ static void close_listeners(struct http_server *s) {
         listener_close(s->listeners[--s->listener_count]);
 }
 
+static bool idle(const struct http_conn *hc) {
+    return hc->state == AT_HEAD && !hc->partial && hc->used;
+}
+
 void http_server_drain(struct http_server *s) {
     close_listeners(s);
     s->draining = true;
     for (struct http_conn *hc = s->conns, *next; hc; hc = next) {
         next = hc->next;
-        if (hc->state == AT_HEAD && !hc->partial && hc->requests)
+        if (idle(hc) && conn_queued(hc->conn))
+            linger(hc);
+        else if (idle(hc))
             conn_gone(hc);
     }
 }
@@ -736,10 +528,11 @@ void http_server_close(struct http_server *s) {
     close_listeners(s);
     for (struct http_conn *hc = s->conns, *next; hc; hc = next) {
         next = hc->next;
-        if (hc->state != AT_BUSY)
-            abandon(hc);
-        else if (hc->conn)
-            on_end(hc->conn, OK);
+        struct task *task = hc->request ? hc->request->task : NULL;
+        if (hc->conn)
+            http_conn_end(hc);
+        if (task)
+            task_cancel(task);
     }
 }
 
@@ -751,7 +544,6 @@ void http_server_free(struct http_server *s) {
         free(s->spare);
         s->spare = next;
     }
-    if (s->conf.tls)
-        tls_context_unref(s->conf.tls);
+    tls_context_unref(s->conf.tls);
     free(s);
 }

@@ -54,6 +54,7 @@ struct http_request {
     /* private */
     struct http_conn *conn;
     struct net_block *held;
+    size_t max_body;          /* as admit said */
     /* Called on the loop when the client went away; default cancels the task (P-165). A
      * legacy exchange replaces it with one that lets the task go on (P-144). */
     void (*on_gone)(struct http_request *r);
@@ -87,7 +88,7 @@ err_t http_stream_end(struct task *t, struct http_request *r);
 /* A stream that outlives its task: serve calls detach and returns; from then on any loop
  * callback or task of the worker pushes. `on_gone` runs once, when the client left or
  * lagged by more than 256 KiB; the request is gone when it returns. push returns false
- * when that happened. */
+ * when it ran; while serve has not returned, it waits for that. */
 void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_request *r));
 bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n);
 /* Ends a detached stream properly; on_gone is not called. */

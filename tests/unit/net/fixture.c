@@ -264,6 +264,8 @@ static bool take_chunked(struct peer *p, size_t from) {
 
 static bool take_message(struct peer *p, int *status) {
     peer_pull(p);
+    if (!p->in.n)
+        return false;
     static struct http_head head;
     const struct http_limits limits = { 64 * 1024, 8192, HTTP_MAX_FIELDS };
     struct str text = buf_view(&p->in);

@@ -1,0 +1,51 @@
+/* http_conn.h - what http_server.c and http_answer.c share and nobody else sees. */
+#pragma once
+#include "net/http_server.h"
+
+enum conn_state {
+    AT_HEAD,   /* waiting for a head; `partial` when some of it is there */
+    AT_BODY,   /* head admitted, body incomplete */
+    AT_BUSY,   /* a request is in flight */
+    AT_LINGER, /* answered and closing: what still comes is dropped */
+};
+
+struct http_conn {
+    struct http_conn *next, **back;
+    struct http_server *server;
+    struct conn *conn; /* NULL once the peer is gone */
+    struct http_request *request;
+    struct timer timer;
+    nanos until;       /* when patience ends. The timer may be set for earlier: it then looks again */
+    enum conn_state state;
+    bool used;         /* has carried a request */
+    bool partial, close_after;
+    size_t looked;     /* bytes of a partial head in which no more lines end */
+    size_t lingered;
+    struct http_chunks chunks;
+    struct buf body;   /* decoded chunks */
+    struct sockaddr_storage peer;
+};
+
+struct http_server {
+    struct worker *worker;
+    struct http_server_conf conf;
+    struct http_service *service;
+    struct listener *listeners[8];
+    size_t listener_count;
+    struct http_conn *conns;
+    size_t count, busy;
+    bool draining;
+    struct http_request *spare;
+    size_t spares;
+    nanos date_at;
+    char date[40]; /* "date: Sat, 21 Nov 2026 02:00:00 GMT\r\n" */
+    struct str date_line;
+    struct http_head scratch;
+};
+
+/* The client is gone or given up: what was begun is dropped, a task in flight is told. */
+void http_conn_end(struct http_conn *hc);
+/* The request was answered and nobody works on it: on to the next one. */
+void http_request_finish(struct http_request *r);
+/* For a request that has no head which could be trusted: an answer and its close. */
+void http_conn_answer_error(struct http_conn *hc, int status, const char *why);
