@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -229,13 +230,11 @@ def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, da
     return gw
 
 
-@pytest.fixture
-def gateway(tmp_path):
-    """Starts gateways; every one must end by itself on SIGTERM, with status 0."""
+def _gateways(folder):
     started = []
 
     def start(config=None, *arguments, **options):
-        started.append(start_gateway(tmp_path, config, *arguments, **options))
+        started.append(start_gateway(folder, config, *arguments, **options))
         return started[-1]
 
     yield start
@@ -255,6 +254,18 @@ def gateway(tmp_path):
     assert not problems, "\n".join(problems)
 
 
+@pytest.fixture
+def gateway(tmp_path):
+    """Starts gateways; every one must end by itself on SIGTERM, with status 0."""
+    yield from _gateways(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_gateway(tmp_path_factory):
+    """The same for a gateway that all tests of a file share."""
+    yield from _gateways(tmp_path_factory.mktemp("gateway"))
+
+
 @pytest.fixture(scope="session")
 def node():
     """The Node binary that the npm packages want (22 or newer)."""
@@ -264,9 +275,7 @@ def node():
     return str(path)
 
 
-@pytest.fixture
-def processes():
-    """Starts helpers (servers behind the gateway) and ends them."""
+def _processes():
     started = []
 
     def start(*command, **options):
@@ -284,3 +293,73 @@ def processes():
         if p.poll() is None:
             os.killpg(p.pid, signal.SIGKILL)
         p.wait(10)
+
+
+@pytest.fixture
+def processes():
+    """Starts helpers (servers behind the gateway) and ends them."""
+    yield from _processes()
+
+
+@pytest.fixture(scope="module")
+def module_processes():
+    """The same for helpers that all tests of a file share."""
+    yield from _processes()
+
+
+def upstream_config(name, **options):
+    """A configuration with one upstream and nothing else."""
+    return {"builtins": [], "upstreams": {name: options}}
+
+
+def fixture_server(mode, *arguments, **options):
+    """An upstream: tests/fixtures/stdio_server.py, which behaves as it is told."""
+    command = [str(FIXTURES / "stdio_server.py"), mode, *map(str, arguments)]
+    return {"command": sys.executable, "args": command, **options}
+
+
+def http_server(processes, *arguments):
+    """Starts tests/fixtures/http_server.py; its handle, see there."""
+    port = free_port()
+    p = processes(sys.executable, FIXTURES / "http_server.py", port, *arguments)
+    wait_for(lambda: "ready\n" in p.lines, what="the HTTP fixture")
+    return HttpFixture(port, p)
+
+
+class HttpFixture:
+    """An HTTP upstream that can be told how to behave and asked what it saw."""
+
+    def __init__(self, port, process):
+        self.port, self.process = port, process
+        self.url = f"http://127.0.0.1:{port}/mcp"
+
+    def _control(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/control/{path}", data=data, timeout=10) as r:
+            return json.loads(r.read())
+
+    def behave(self, **how):
+        """How answers look from now on: see http_server.py."""
+        self._control("behave", how)
+
+    def seen(self, method=None):
+        """The MCP requests that came: [{"method", "headers", "message"}, …]."""
+        return [s for s in self._control("seen") if method in (None, s["method"])]
+
+
+def run_client(kind, gateway, steps, *, node=None, path="/mcp", key="", seconds=90, **job):
+    """Runs one of tests/clients/*_client on the gateway; what it printed (see steps.mjs)."""
+    job = {"url": gateway.url + path, "key": gateway.key if key == "" else key, "steps": steps, **job}
+    return run_client_job(kind, job, node=node, seconds=seconds)
+
+
+def run_client_job(kind, job, *, node=None, seconds=90):
+    if kind == "python":
+        command = [sys.executable, str(CLIENTS / "python_client.py")]
+    else:
+        command = [node, str(CLIENTS / f"{kind}_client.mjs")]
+    done = subprocess.run([*command, json.dumps(job)], capture_output=True, text=True, timeout=seconds)
+    assert done.stdout, f"{kind} client said nothing:\n{done.stderr[-3000:]}"
+    out = json.loads(done.stdout.splitlines()[-1])
+    assert "failed" not in out, f"{kind} client: {out['failed']}\n{done.stderr[-3000:]}"
+    return out

@@ -1,0 +1,41 @@
+// The TypeScript SDK of the legacy era (@modelcontextprotocol/sdk 1.x) over Streamable HTTP.
+// What it is told and what it prints: steps.mjs.
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import {
+    LoggingMessageNotificationSchema,
+    PromptListChangedNotificationSchema,
+    ResourceListChangedNotificationSchema,
+    ToolListChangedNotificationSchema,
+} from '@modelcontextprotocol/sdk/types.js';
+import { failure, headers, job, print, run } from './steps.mjs';
+
+const logs = [];
+const changes = [];
+const client = new Client({ name: 'legacy-test', version: '1' });
+client.setNotificationHandler(LoggingMessageNotificationSchema, n => void logs.push(n.params));
+client.setNotificationHandler(ToolListChangedNotificationSchema, () => void changes.push('tools'));
+client.setNotificationHandler(PromptListChangedNotificationSchema, () => void changes.push('prompts'));
+client.setNotificationHandler(ResourceListChangedNotificationSchema, () => void changes.push('resources'));
+
+const transport = new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } });
+try {
+    await client.connect(transport);
+    const results = await run(client, {
+        logs,
+        changes,
+        extra: { call: (params, options) => client.callTool(params, undefined, options) },
+    });
+    const about = {
+        version: transport.protocolVersion,
+        session: transport.sessionId ?? null,
+        server: client.getServerVersion(),
+        capabilities: client.getServerCapabilities(),
+        instructions: client.getInstructions() ?? null,
+    };
+    await transport.terminateSession();
+    await client.close();
+    print({ ...about, results });
+} catch (e) {
+    print({ failed: failure(e) });
+}

@@ -1,0 +1,37 @@
+// The TypeScript client of the modern era (@modelcontextprotocol/client 2.x) over Streamable HTTP;
+// `mode` is "auto" (discover, else initialize), "legacy", or a revision to insist on.
+// What it is told and what it prints: steps.mjs.
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { failure, headers, job, print, run } from './steps.mjs';
+
+const logs = [];
+const changes = [];
+const words = ['auto', 'legacy'];
+const mode = words.includes(job.mode) ? job.mode : { pin: job.mode ?? '2026-07-28' };
+const client = new Client({ name: 'modern-test', version: '1' }, { versionNegotiation: { mode } });
+client.setNotificationHandler('notifications/message', n => void logs.push(n.params));
+client.setNotificationHandler('notifications/tools/list_changed', () => void changes.push('tools'));
+client.setNotificationHandler('notifications/prompts/list_changed', () => void changes.push('prompts'));
+client.setNotificationHandler('notifications/resources/list_changed', () => void changes.push('resources'));
+
+const extra = {
+    call: (params, options) => client.callTool(params, options),
+    discover: () => client.discover(),
+    listen: async s => (await client.listen(s.filter)).honoredFilter,
+};
+
+try {
+    await client.connect(new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } }));
+    const results = await run(client, { logs, changes, extra });
+    const about = {
+        version: client.getNegotiatedProtocolVersion(),
+        era: client.getProtocolEra(),
+        server: client.getServerVersion(),
+        capabilities: client.getServerCapabilities(),
+        instructions: client.getInstructions() ?? null,
+    };
+    await client.close();
+    print({ ...about, results });
+} catch (e) {
+    print({ failed: failure(e) });
+}

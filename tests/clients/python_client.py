@@ -1,0 +1,126 @@
+"""The Python SDK (mcp 2.x) over Streamable HTTP, or straight to a server over stdio.
+
+usage: python python_client.py '{"url": …, "key": …, "mode": "auto" | "legacy" | REVISION, "steps": […]}'
+
+With "command": [PROGRAM, ARGUMENT, …] instead of "url" it starts the server itself: so the tests
+learn what a server says to a client that has no gateway in between. The steps and what is printed
+are those of steps.mjs.
+"""
+import json
+import sys
+import warnings
+
+import anyio
+import httpx2
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import PromptReference, ResourceTemplateReference
+
+warnings.filterwarnings("ignore")
+job = json.loads(sys.argv[1])
+logs = []
+
+
+def plain(model):
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+async def pages(fetch, member):
+    found, cursor = [], None
+    while True:
+        page = plain(await fetch(cursor=cursor))
+        found += page[member]
+        cursor = page.get("nextCursor")
+        if cursor is None:
+            return found
+
+
+async def call(client, step):
+    progress, before = [], len(logs)
+    scope = anyio.CancelScope()
+
+    async def on_progress(done, total, message):
+        progress.append({"progress": done, "total": total, "message": message})
+        if step.get("cancelAfter") == len(progress):
+            scope.cancel()
+
+    result = None
+    with scope:
+        result = plain(await client.call_tool(step["name"], step.get("arguments") or {}, meta=step.get("meta"),
+                                              progress_callback=on_progress if step.get("progress") else None))
+    answer = {"ok": result} if result is not None else {"error": {"code": None, "message": "cancelled"}}
+    return {**answer, "progress": progress, "logs": logs[before:]}
+
+
+def reference(ref):
+    if ref["type"] == "ref/prompt":
+        return PromptReference(type="ref/prompt", name=ref["name"])
+    return ResourceTemplateReference(type="ref/resource", uri=ref["uri"])
+
+
+async def perform(client, step):
+    op = step["op"]
+    if op == "call":
+        return await call(client, step)
+    if op == "tools":
+        return {"ok": await pages(client.list_tools, "tools")}
+    if op == "prompts":
+        return {"ok": await pages(client.list_prompts, "prompts")}
+    if op == "resources":
+        return {"ok": await pages(client.list_resources, "resources")}
+    if op == "templates":
+        return {"ok": await pages(client.list_resource_templates, "resourceTemplates")}
+    if op == "prompt":
+        return {"ok": plain(await client.get_prompt(step["name"], step.get("arguments")))}
+    if op == "read":
+        return {"ok": plain(await client.read_resource(step["uri"]))}
+    if op == "complete":
+        context = (step.get("context") or {}).get("arguments")
+        return {"ok": plain(await client.complete(reference(step["ref"]), step["argument"], context))}
+    if op == "ping":
+        return {"ok": plain(await client.send_ping())}
+    if op == "level":
+        return {"ok": plain(await client.set_logging_level(step["level"]))}
+    raise ValueError(op)
+
+
+def failure(e):
+    return {"error": {"code": getattr(e, "code", None), "message": str(e)}}
+
+
+async def take_log(params):
+    logs.append(plain(params))
+
+
+async def session(server):
+    mode = job.get("mode", "auto")
+    level = job.get("logLevel", "debug") if mode != "legacy" else None
+    async with Client(server, mode=mode, logging_callback=take_log, log_level=level) as client:
+        results = []
+        for step in job["steps"]:
+            try:
+                results.append(await perform(client, step))
+            except Exception as e:
+                results.append(failure(e))
+        return {"version": client.protocol_version, "server": plain(client.server_info) if client.server_info else None,
+                "capabilities": plain(client.server_capabilities), "instructions": client.instructions,
+                "results": results}
+
+
+async def main():
+    if "command" in job:
+        program, *arguments = job["command"]
+        return await session(StdioServerParameters(command=program, args=arguments, env=job.get("env")))
+    headers = {"Authorization": f"Bearer {job['key']}"} if job.get("key") else {}
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        return await session(streamable_http_client(job["url"], http_client=http))
+
+
+try:
+    out = anyio.run(main)
+except BaseException as e:
+    while isinstance(e, BaseExceptionGroup):
+        e = e.exceptions[0]
+    out = {"failed": failure(e)}
+print(json.dumps(out))
