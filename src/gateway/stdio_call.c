@@ -3,8 +3,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-struct stdio_call *stdio_call_new(struct upstream *u, struct worker *caller, uint64_t id, uint64_t share,
-                                  struct stdio_out *message) {
+struct stdio_call *stdio_call_new(struct upstream *u, struct worker *caller, uint64_t id,
+                                  uint64_t share, struct stdio_out *message) {
     struct stdio_call *c = NEW(struct stdio_call);
     atomic_init(&c->refs, 1);
     c->upstream = upstream_ref(u);
@@ -29,7 +29,7 @@ void stdio_call_unref(struct stdio_call *c) {
     free(c);
 }
 
-/* ---- the caller's side ------------------------------------------------------------------ */
+/* ---- the caller's side ------------------------------------------------------------ */
 
 static void drop_news(struct stdio_call *c) {
     for (struct stdio_packet *p; (p = c->first);) {
@@ -82,7 +82,7 @@ static void accept_packet(struct stdio_call *c, struct stdio_packet *p) {
     event_set(&c->news);
 }
 
-/* ---- from the home worker ---------------------------------------------------------------- */
+/* ---- from the home worker --------------------------------------------------------- */
 
 struct stdio_packet *stdio_packet_new(struct str text) {
     struct stdio_packet *p = mem_alloc(sizeof *p + text.n);
@@ -116,7 +116,8 @@ void stdio_call_give(struct stdio_call *c, struct stdio_packet *p) {
     if (post_packet(c, p, p->n + sizeof *p))
         return;
     if (!is_droppable(p)) {
-        static const struct err full = { ERR_UNAVAILABLE, "its answer found too much in line for one worker" };
+        static const struct err full = { ERR_UNAVAILABLE,
+                                         "its answer found too much in line for one worker" };
         stdio_call_fail(c, &full);
     }
     free(p);

@@ -42,8 +42,8 @@ struct stdio_call {
     struct stdio_call *next;   /* in that line */
 };
 
-struct stdio_call *stdio_call_new(struct upstream *u, struct worker *caller, uint64_t id, uint64_t share,
-                                  struct stdio_out *message);
+struct stdio_call *stdio_call_new(struct upstream *u, struct worker *caller, uint64_t id,
+                                  uint64_t share, struct stdio_out *message);
 struct stdio_call *stdio_call_ref(struct stdio_call *c);
 void stdio_call_unref(struct stdio_call *c);
 

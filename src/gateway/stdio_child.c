@@ -65,7 +65,7 @@ bool stdio_flood_admits(struct stdio_flood *f, nanos now, nanos period, unsigned
     return true;
 }
 
-/* ---- messages ------------------------------------------------------------------------- */
+/* ---- messages --------------------------------------------------------------------- */
 
 static void spaces_for_breaks(char *p, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -89,7 +89,7 @@ struct stdio_out *stdio_out_new(const struct str *pieces, size_t n) {
     return o;
 }
 
-/* ---- pipes ---------------------------------------------------------------------------- */
+/* ---- pipes ------------------------------------------------------------------------ */
 
 static void free_when_gone(struct stdio_child *c) {
     if (!c->ended || c->handles)
@@ -144,7 +144,7 @@ void stdio_child_abandon(struct stdio_child *c) {
     pipe_close(&c->err);
 }
 
-/* ---- the end -------------------------------------------------------------------------- */
+/* ---- the end ---------------------------------------------------------------------- */
 
 static void lose(struct stdio_child *c, const struct err *why) {
     if (!c->told) {
@@ -212,12 +212,13 @@ static struct err end_reason(const struct stdio_child *c, const struct child_end
                   end->code == SIGKILL ? limit_hint(c->upstream->conf) : "", colon, said);
 }
 
-/* ---- reading -------------------------------------------------------------------------- */
+/* ---- reading ---------------------------------------------------------------------- */
 
 static bool is_too_long(struct stdio_child *c, size_t n) {
     if (n <= (size_t)c->upstream->conf->max_answer)
         return false;
-    struct err why = reason(ERR_TOO_LARGE, "sent a line of more than %lld bytes; max_answer is the limit",
+    struct err why = reason(ERR_TOO_LARGE,
+                            "sent a line of more than %lld bytes; max_answer is the limit",
                             (long long)c->upstream->conf->max_answer);
     lose(c, &why);
     return true;
@@ -287,11 +288,12 @@ static void on_output(uv_poll_t *poll, int status, int events) {
     worker_run_ready(w);
 }
 
-/* ---- stderr --------------------------------------------------------------------------- */
+/* ---- stderr ----------------------------------------------------------------------- */
 
 /* A stack trace ends with frames and versions; the line that names the error stands above. */
 static bool tells(struct str line) {
-    static const char *const words[] = { "rror:", "rror ", "xception", "fatal", "panic", "annot ", "not found" };
+    static const char *const words[] = { "rror:", "rror ",  "xception", "fatal",
+                                         "panic", "annot ", "not found" };
     if (line.p[0] == ' ' || line.p[0] == '\t')
         return false;
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
@@ -314,7 +316,8 @@ static void log_said(struct stdio_child *c, struct str line) {
     if (!stdio_flood_admits(&c->flood, worker_now(c->worker), NANOS_SEC, STDERR_PER_SECOND))
         return;
     if (before && c->flood.n == 1)
-        log_info("upstream stderr left out", F("upstream", c->upstream->conf->name), F("lines", before));
+        log_info("upstream stderr left out", F("upstream", c->upstream->conf->name),
+                 F("lines", before));
     log_info("upstream stderr", F("upstream", c->upstream->conf->name), F("line", line));
 }
 
@@ -387,12 +390,13 @@ static void on_end(struct worker *w, const struct child_end *end, void *arg) {
         timer_unset(w, &c->timer);
     drain(c);
     struct err why = end_reason(c, end);
-    log_info("child ended", F("name", c->upstream->conf->name), F("pid", c->process.pid), F("how", why.text));
+    log_info("child ended", F("name", c->upstream->conf->name), F("pid", c->process.pid),
+             F("how", why.text));
     lose(c, &why);
     free_when_gone(c);
 }
 
-/* ---- writing -------------------------------------------------------------------------- */
+/* ---- writing ---------------------------------------------------------------------- */
 
 static void on_input(uv_poll_t *poll, int status, int events);
 
@@ -464,7 +468,7 @@ bool stdio_child_write(struct stdio_child *c, struct stdio_out *o) {
     return true;
 }
 
-/* ---- starting ------------------------------------------------------------------------- */
+/* ---- starting --------------------------------------------------------------------- */
 
 struct environment {
     struct arena *arena;
@@ -490,7 +494,9 @@ static void inherit(struct environment *e, struct str name) {
 
 /* Ours is not theirs: it holds secrets (P-126). Only what programs need to run at all. */
 static struct environment environment_of(const struct upstream_conf *conf, struct arena *a) {
-    static const char *const always[] = { "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR" };
+    static const char *const always[] = {
+        "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"
+    };
     size_t most = ARRAY_SIZE(always) + conf->inherit_env.n + conf->env.n;
     struct environment e = { .arena = a, .items = ARENA_ARRAY(a, struct str, most) };
     set_variable(&e, S("PATH"), S("/usr/local/bin:/usr/bin:/bin"));
@@ -558,8 +564,8 @@ static void find_series(struct stdio_child *c) {
     metric_add(METRIC_SERIES(&metric_stdio_starts, c->upstream->conf->name), 1);
 }
 
-err_t stdio_child_start(struct task *t, struct upstream *u, const struct stdio_child_hooks *hooks, void *arg,
-                        struct stdio_child **out) {
+err_t stdio_child_start(struct task *t, struct upstream *u, const struct stdio_child_hooks *hooks,
+                        void *arg, struct stdio_child **out) {
     struct stdio_child *c = NEW(struct stdio_child);
     c->upstream = u;
     c->worker = task_worker(t);

@@ -29,12 +29,12 @@ struct stdio_child;
 struct stdio_child_hooks {
     void (*on_line)(void *arg, struct str line);           /* without its end; borrowed */
     void (*on_lost)(void *arg, const struct err *why);     /* it ended unasked; no line follows */
-    void (*on_gone)(void *arg);                            /* the last: process and pipes are gone */
+    void (*on_gone)(void *arg);                            /* the last: all is gone */
 };
 
 /* NOT_FOUND, DENIED, LIMITED and the rest as warden_spawn; then no hook is called. */
-err_t stdio_child_start(struct task *t, struct upstream *u, const struct stdio_child_hooks *hooks, void *arg,
-                        struct stdio_child **out);
+err_t stdio_child_start(struct task *t, struct upstream *u, const struct stdio_child_hooks *hooks,
+                        void *arg, struct stdio_child **out);
 /* False: it does not read its input and too much waits already; `message` stays the caller's. */
 bool stdio_child_write(struct stdio_child *c, struct stdio_out *message);
 /* Closes its input; SIGTERM after the upstream's stop_grace, SIGKILL a second later. What it

@@ -48,7 +48,7 @@
         }                                                                                          \
     } while (0)
 
-/* ---- the gateway --------------------------------------------------------------------------- */
+/* ---- the gateway ------------------------------------------------------------------ */
 
 typedef void body_fn(struct task *t);
 
@@ -159,7 +159,7 @@ static size_t starts(void) {
     return count_of(file_text(gateway.starts), "start");
 }
 
-/* ---- upstreams ------------------------------------------------------------------------------ */
+/* ---- upstreams -------------------------------------------------------------------- */
 
 static void on_changed(struct worker *w, struct mail *m) {
     free(m);
@@ -205,7 +205,8 @@ static struct upstream *start(struct server *s) {
     return u;
 }
 
-static void await_state(struct task *t, struct upstream *u, enum upstream_state wanted, char reason[256]) {
+static void await_state(struct task *t, struct upstream *u, enum upstream_state wanted,
+                        char reason[256]) {
     while (upstream_state(u, reason) != wanted)
         CHECK_OK(event_wait(t, &gateway.changed));
 }
@@ -228,7 +229,7 @@ static void finish(struct task *t, struct upstream *u) {
     upstream_unref(u);
 }
 
-/* ---- calls ---------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------ */
 
 struct said {
     struct upstream_request request;
@@ -244,12 +245,16 @@ static void said_done(struct said *s) {
     buf_done(&s->result);
 }
 
-static void prepare(struct task *t, struct upstream *u, struct said *s, const char *tool, const char *args) {
+static void prepare(struct task *t, struct upstream *u, struct said *s, const char *tool,
+                    const char *args) {
     s->request.method = METHOD_TOOLS_CALL;
     upstream_next_id(u, task_worker(t), &s->request);
     enum revision r = (enum revision)atomic_load(&u->revision);
-    buf_fmt(&s->text, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"tools/call\",\r\n\"params\":{\"name\":\"%s\",\n"
-                      "\"arguments\":%s,\"_meta\":", s->request.id_text, tool, args);
+    buf_fmt(&s->text,
+            "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"tools/"
+            "call\",\r\n\"params\":{\"name\":\"%s\",\n"
+            "\"arguments\":%s,\"_meta\":",
+            s->request.id_text, tool, args);
     if (r == R26) {
         modern_meta(&s->text, r);
         s->text.n--;
@@ -285,8 +290,10 @@ static err_t read_to_end(struct task *t, struct upstream_call *c, struct said *s
     }
 }
 
-static err_t call_into(struct task *t, struct upstream *u, struct said *s, const char *tool, const char *args) {
-    SCOPED(deadline_scope) struct deadline d = deadline_push(t, s->patience ? s->patience : 100 * NANOS_SEC);
+static err_t call_into(struct task *t, struct upstream *u, struct said *s, const char *tool,
+                       const char *args) {
+    SCOPED(deadline_scope)
+    struct deadline d = deadline_push(t, s->patience ? s->patience : 100 * NANOS_SEC);
     SCOPED(upstream_end) struct upstream_call c = { 0 };
     prepare(t, u, s, tool, args);
     TRY(upstream_begin(t, u, &s->request, &c));
@@ -294,7 +301,8 @@ static err_t call_into(struct task *t, struct upstream *u, struct said *s, const
 }
 
 /* The text of a tool's result, until the next call. */
-static const char *call(struct task *t, struct upstream *u, uint64_t share, const char *tool, const char *args) {
+static const char *call(struct task *t, struct upstream *u, uint64_t share, const char *tool,
+                        const char *args) {
     static char text[8192];
     SCOPED(said_done) struct said s = { .request.share = share };
     CHECK_OK(call_into(t, u, &s, tool, args));
@@ -309,7 +317,8 @@ static const char *call(struct task *t, struct upstream *u, uint64_t share, cons
     return text;
 }
 
-static void check_call(struct task *t, struct upstream *u, const char *tool, const char *args, const char *wanted) {
+static void check_call(struct task *t, struct upstream *u, const char *tool, const char *args,
+                       const char *wanted) {
     const char *got = call(t, u, 0, tool, args);
     if (strcmp(got, wanted) == 0)
         return;
@@ -317,7 +326,8 @@ static void check_call(struct task *t, struct upstream *u, const char *tool, con
     _exit(1);
 }
 
-static struct err failing_call(struct task *t, struct upstream *u, const char *tool, const char *args) {
+static struct err failing_call(struct task *t, struct upstream *u, const char *tool,
+                               const char *args) {
     SCOPED(said_done) struct said s = { 0 };
     err_t e = call_into(t, u, &s, tool, args);
     CHECK(e);
@@ -337,7 +347,7 @@ static bool offers(struct upstream *u, const char *tool) {
     return found;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------------------- */
 
 static void serve_legacy(struct task *t) {
     size_t files = open_files();
@@ -374,13 +384,17 @@ static void probe_each(struct task *t) {
         size_t starts;
         nanos silence; /* taken for an answer; 0: none is needed */
     } rows[] = {
-        { "silent", R11, 1, 50 * NANOS_MS }, { "exits", R11, 2, 0 },  { "wedges", R11, 2, 50 * NANOS_MS },
-        { "slow", R26, 1, 50 * NANOS_MS },   { "banner", R11, 1, 0 }, { "batches", R03, 1, 0 },
+        { "silent", R11, 1, 50 * NANOS_MS },
+        { "exits", R11, 2, 0 },
+        { "wedges", R11, 2, 50 * NANOS_MS },
+        { "slow", R26, 1, 50 * NANOS_MS },
+        { "banner", R11, 1, 0 },
+        { "batches", R03, 1, 0 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         unlink(gateway.starts);
         struct server s = server_of(rows[i].mode);
-        bool wedges = strcmp(rows[i].mode, "wedges") == 0; /* patience with initialize is waited out too */
+        bool wedges = strcmp(rows[i].mode, "wedges") == 0; /* initialize is waited for too */
         s.conf.stop_grace = 10 * NANOS_MS;
         s.conf.probe_timeout = rows[i].silence ? rows[i].silence : 60 * NANOS_SEC;
         s.conf.timeout = wedges ? 2 * NANOS_SEC : 60 * NANOS_SEC;
@@ -457,7 +471,8 @@ static void a_missing_command_is_named(void **state) {
 }
 
 static void look_around(struct task *t) {
-    static const struct pair env[] = { { S_INIT("GIVEN"), S_INIT("by conf") }, { S_INIT("LANG"), S_INIT("xx") } };
+    static const struct pair env[] = { { S_INIT("GIVEN"), S_INIT("by conf") },
+                                       { S_INIT("LANG"), S_INIT("xx") } };
     static const struct str inherit[] = { S_INIT("TAKEN"), S_INIT("NOT_THERE") };
     struct server s = server_of("legacy");
     s.conf.env = (struct pair_list){ (struct pair *)env, ARRAY_SIZE(env) };
@@ -482,7 +497,7 @@ static void a_child_sees_only_the_environment_that_is_meant_for_it(void **state)
     in_gateway_at(look_around, 0);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------ */
 
 struct many {
     struct upstream *upstream;
@@ -575,7 +590,8 @@ static void a_call_that_is_given_up_is_cancelled_by_our_id(void **state) {
 static void be_asked(struct task *t) {
     struct upstream *u = start_mode(t, "legacy");
     const char *answers = call(t, u, 0, "ask", "{}");
-    CHECK_HAS(answers, "{\"error\": {\"code\": -32601, \"message\": \"the client offers no sampling/createMessage\"}, "
+    CHECK_HAS(answers, "{\"error\": {\"code\": -32601, \"message\": \"the client offers no "
+                       "sampling/createMessage\"}, "
                        "\"id\": \"q-1\", \"jsonrpc\": \"2.0\"}");
     CHECK_HAS(answers, "{\"id\": 2, \"jsonrpc\": \"2.0\", \"result\": {}}");
     finish(t, u);
@@ -607,9 +623,10 @@ static void a_changed_list_is_read_again(void **state) {
     in_gateway_at(see_changes, 1);
 }
 
-/* ---- bad servers -------------------------------------------------------------------------------- */
+/* ---- bad servers ------------------------------------------------------------------ */
 
-static void lose(struct task *t, struct upstream *u, const char *tool, enum err_kind kind, const char *wanted) {
+static void lose(struct task *t, struct upstream *u, const char *tool, enum err_kind kind,
+                 const char *wanted) {
     char reason[256];
     struct err e = failing_call(t, u, tool, "{\"bytes\":1073741824}");
     CHECK_HAS(e.text, wanted);
@@ -670,9 +687,14 @@ static void survive(struct task *t) {
     e = failing_call(t, u, "raw", "{\"text\":\"{\\\"id\\\":ID,\\\"result\\\":{}}\"}");
     CHECK_HAS(e.text, "jsonrpc");
     /* what is no answer of ours is skipped: banners, other ids, objects of loggers */
-    check_call(t, u, "raw", "{\"text\":\"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":\\\"ID\\\",\\\"result\\\":{}}\","
-                            "\"then\":1}", "after");
-    check_call(t, u, "raw", "{\"text\":\"{\\\"level\\\":\\\"info\\\"}\\n[]\\n[[1]]\\n\\r\\nhello\",\"then\":1}", "after");
+    check_call(
+        t, u, "raw",
+        "{\"text\":\"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":\\\"ID\\\",\\\"result\\\":{}}\","
+        "\"then\":1}",
+        "after");
+    check_call(t, u, "raw",
+               "{\"text\":\"{\\\"level\\\":\\\"info\\\"}\\n[]\\n[[1]]\\n\\r\\nhello\",\"then\":1}",
+               "after");
     CHECK(pid_of(t, u, 0) == pid);
     const char *log = file_text(gateway.log);
     CHECK(count_of(log, "server printed what is no message") == 3); /* of more: once in a while */
@@ -782,7 +804,7 @@ static void notifications_that_nobody_reads_are_bounded(void **state) {
     in_gateway(listen_late);
 }
 
-/* ---- shares ---------------------------------------------------------------------------------------- */
+/* ---- shares ----------------------------------------------------------------------- */
 
 struct pid_ask {
     struct upstream *upstream;
@@ -885,7 +907,7 @@ static void the_child_idle_for_longest_makes_room(void **state) {
     in_gateway_at(crowd, 1);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------- */
 
 static void call_before_and_after(struct task *t) {
     struct server s = server_of("legacy");
@@ -940,7 +962,7 @@ static void a_gateway_that_stops_leaves_no_child(void **state) {
     in_gateway(walk_away);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------ */
 
 static void a_message_is_one_line_whatever_its_white_space(void **state) {
     const struct str pieces[] = { S("{\"a\":\r\n"), { NULL, 0 }, S("\"b\\n\"\n}") };
