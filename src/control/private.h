@@ -27,7 +27,8 @@ struct control {
     struct upstream **upstreams;  /* in the order of the file */
     size_t upstream_count;
     uint64_t generation;
-    struct timer rebuild, housekeeping, drain_end;
+    struct timer rebuild, housekeeping, drain_end, opening;
+    nanos open_at;                /* listeners open then at the latest */
     unsigned drained;             /* workers whose last connection is gone */
     bool draining;
     uv_signal_t signals[3];

@@ -197,6 +197,13 @@ static void account(struct exchange *x) {
               F("ms", (double)took / (double)NANOS_MS));
 }
 
+static metric_series in_flight(void) {
+    static _Thread_local metric_series series;
+    if (!series)
+        series = METRIC_SERIES(&metric_in_flight);
+    return series;
+}
+
 static void enter(struct exchange *x) {
     struct gateway_worker *gw = x->gw;
     x->next = gw->exchanges;
@@ -205,6 +212,7 @@ static void enter(struct exchange *x) {
         x->next->back = &x->next;
     gw->exchanges = x;
     gw->in_flight++;
+    metric_add(in_flight(), 1);
 }
 
 static void leave(struct exchange *x) {
@@ -212,6 +220,7 @@ static void leave(struct exchange *x) {
     if (x->next)
         x->next->back = x->back;
     x->gw->in_flight--;
+    metric_add(in_flight(), -1);
 }
 
 /* route → authorize → limit → the method's own way */

@@ -149,6 +149,17 @@ static bool check_modern(struct http_face *f) {
     return true;
 }
 
+/* Runs it; a call that its client cancelled has no answer, its POST still needs an end (P-243). */
+static void run(struct http_face *f) {
+    exchange_run(&f->x);
+    if (f->x.answered || f->request->gone)
+        return;
+    if (f->streaming)
+        http_stream_end(f->x.task, f->request);
+    else
+        accepted(f);
+}
+
 static void serve_modern(struct http_face *f) {
     struct exchange *x = &f->x;
     x->era = ERA_MODERN;
@@ -162,7 +173,7 @@ static void serve_modern(struct http_face *f) {
     if (x->in.kind == ENVELOPE_NOTIFICATION)
         accepted(f);
     else
-        exchange_run(x);
+        run(f);
 }
 
 /* ---- legacy (PROTOCOL §5.3) --------------------------------------------------------------------------- */
@@ -252,7 +263,7 @@ static void serve_legacy(struct http_face *f) {
     if (x->in.kind == ENVELOPE_NOTIFICATION)
         take_notification(f);
     else if (x->in.kind == ENVELOPE_REQUEST)
-        exchange_run(x);
+        run(f);
     else
         accepted(f); /* an answer to a question that nobody asked */
 }
@@ -308,7 +319,11 @@ static void serve_get(struct http_face *f) {
         refuse(f, 405, "method", "GET opens the stream of a session and needs Mcp-Session-Id");
         return;
     }
-    if (find_session(f) && !begin_stream(f, x->task))
+    if (!find_session(f))
+        return;
+    if (!stream_allowed(x))
+        refuse(f, 429, "limited", "Too many streams of this key are open");
+    else if (!begin_stream(f, x->task))
         stream_open_get(stream_over_http(x->gw, f->request), x);
 }
 

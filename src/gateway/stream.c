@@ -201,6 +201,12 @@ static size_t streams_of(const struct gateway_worker *gw, uint64_t principal) {
     return n;
 }
 
+/* The bound is shared out to the workers. */
+bool stream_allowed(const struct exchange *x) {
+    size_t share = (size_t)x->snapshot->conf->limits.streams_per_key / workers_count(x->gw->gateway->all) + 1;
+    return streams_of(x->gw, x->who->digest) < share;
+}
+
 void method_listen(struct exchange *x) {
     bool wants[CHANGES];
     if (!read_filter(x, wants)) {
@@ -211,8 +217,7 @@ void method_listen(struct exchange *x) {
         answer_error(x, 406, RPC_INVALID_REQUEST, (struct str){ 0 }, "Accept must allow text/event-stream");
         return;
     }
-    size_t share = (size_t)x->snapshot->conf->limits.streams_per_key / workers_count(x->gw->gateway->all) + 1;
-    if (streams_of(x->gw, x->who->digest) >= share) {
+    if (!stream_allowed(x)) {
         answer_error(x, 429, RPC_INTERNAL, (struct str){ 0 }, "Too many streams of this key are open");
         return;
     }

@@ -27,6 +27,8 @@ bool stream_cancel(struct gateway_worker *gw, const void *self, struct str liste
 
 /* A stream on an HTTP answer that was begun; the request is detached from its task. */
 struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_request *r);
+/* False when the caller has as many streams open as limits.streams_per_key allows. */
+bool stream_allowed(const struct exchange *x);
 /* Makes it the GET stream of x's session; an older one of the same session is ended. */
 void stream_open_get(struct push_stream *p, struct exchange *x);
 /* Makes it the way to a legacy client that has no other stream (stdio). */

@@ -128,7 +128,7 @@ void upstream_next_id(struct upstream *u, struct worker *w, struct upstream_requ
 
 err_t upstream_begin(struct task *t, struct upstream *u, const struct upstream_request *r,
                      struct upstream_call *out) {
-    memset(out, 0, sizeof *out);
+    memset(out, 0, offsetof(struct upstream_call, session_text));
     struct worker *w = task_worker(t);
     struct upstream_side *side = upstream_side(u, w);
     if (atomic_load_explicit(&u->state, memory_order_relaxed) == UP_STOPPED)

@@ -115,6 +115,9 @@ struct upstream {
     void *on_change_arg;
 };
 
+/* Longest session id of a server that we take. */
+enum { UPSTREAM_SESSION = 256 };
+
 struct upstream_call {
     struct upstream *upstream;
     const struct upstream_request *request;
@@ -126,10 +129,11 @@ struct upstream_call {
     struct http_reply reply;
     struct sse_parser sse;
     struct str rest;         /* bytes of a stream not parsed yet */
-    struct str session;      /* session id the call was sent with */
+    struct str session;      /* session id the call was sent with, in session_text */
     bool streaming, retried;
     struct stdio_call *stdio;
     struct buf local;        /* in process: the answer */
+    char session_text[UPSTREAM_SESSION]; /* last: not zeroed for each call */
 };
 
 struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *all, struct warden *warden,

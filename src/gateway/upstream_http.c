@@ -210,6 +210,8 @@ static err_t open_session(struct task *t, struct upstream *u, struct arena *a, s
     TRY(post_once(t, u, &first, buf_view(&message), &r));
     SCOPED(buf_done) struct buf session = { 0 };
     buf_str(&session, r.head->known[HTTP_MCP_SESSION_ID]);
+    if (session.n > UPSTREAM_SESSION)
+        return ERR(UPSTREAM, "its session id is longer than %d bytes", UPSTREAM_SESSION);
     if (r.status != 200)
         return refused(r.status);
     struct envelope answer;
@@ -356,11 +358,21 @@ static bool legacy(const struct upstream *u) {
     return revision_era((enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed)) == ERA_LEGACY;
 }
 
+/* The worker's own memory of it may go while the call waits. */
+static err_t copy_session(struct task *t, struct upstream_call *c, struct str stale) {
+    struct str id;
+    TRY(session_for(t, c->upstream, c->request->share, stale, &id));
+    if (id.n)
+        memcpy(c->session_text, id.p, id.n);
+    c->session = str_from(c->session_text, id.n);
+    return OK;
+}
+
 static err_t send_call(struct task *t, struct upstream_call *c, struct str stale) {
     struct upstream *u = c->upstream;
     enum revision revision = (enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed);
     if (legacy(u))
-        TRY(session_for(t, u, c->request->share, stale, &c->session));
+        TRY(copy_session(t, c, stale));
     struct post p = call_post(c, revision);
     return post(t, u, &p, c->request->message, c->request->pieces,
                 c->request->safe ? HTTP_SAFE : 0, &c->reply);
@@ -544,7 +556,7 @@ static err_t open_changes(struct task *t, struct upstream *u, struct http_reply 
         return post_once(t, u, &p, buf_view(&message), r);
     }
     struct str session;
-    TRY(session_for(t, u, 0, (struct str){ 0 }, &session));
+    TRY(session_for(t, u, 0, (struct str){ 0 }, &session)); /* used before anything waits */
     SCOPED(buf_done) struct buf head = { 0 };
     buf_str(&head, buf_view(&link_of(u)->get_prefix));
     if (u->info.revision >= R06)
