@@ -1,10 +1,10 @@
 /* envelope_bench.c - ns and MB/s of each engine of mcp/envelope.h.
  *
  * usage: bench-envelope            all engines, sizes and shapes of text
- *        bench-envelope count N    the small call and its answer N times, for callgrind:
- *                                  instructions per call = (count 2000 - count 1000) / 1000
+ *        bench-envelope ERA N      the small call of ERA (legacy, modern) and its answer N
+ *                                  times, for callgrind: (those of 2000 - of 1000) / 1000
  *
- * Each figure is the best of seven rounds of about 20 ms: noise only adds. */
+ * Each figure is the best of seven rounds of about 20 ms of CPU time: noise only adds. */
 
 #include "mcp/envelope.h"
 
@@ -12,14 +12,18 @@
 #include <stdlib.h>
 #include <time.h>
 
-static const char small_call[] =
-    "{\"jsonrpc\":\"2.0\",\"id\":17,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\","
-    "\"arguments\":{\"text\":\"hello\"},\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":"
-    "\"2026-07-28\",\"io.modelcontextprotocol/clientInfo\":{\"name\":\"bench\",\"version\":\"1.0\"},"
-    "\"io.modelcontextprotocol/clientCapabilities\":{},\"progressToken\":17}}}";
+/* What bench/driver sends and bench/upstream answers in either era. */
+#define CALL "{\"jsonrpc\":\"2.0\",\"id\":1000017,\"method\":\"tools/call\",\"params\":{"
+#define META "io.modelcontextprotocol/"
+#define NAME_AND_TEXT                                                                          \
+    "\"name\":\"echo\",\"arguments\":{\"text\":\"1000017xxxxxxxxxxxxxxxxxxxxxxxxx\"}}}"
+static const char legacy_call[] = CALL NAME_AND_TEXT;
+static const char modern_call[] = CALL
+    "\"_meta\":{\"" META "protocolVersion\":\"2026-07-28\",\"" META "clientInfo\":{\"name\":"
+    "\"bench\",\"version\":\"1.0.0\"},\"" META "clientCapabilities\":{}}," NAME_AND_TEXT;
 static const char small_answer[] =
-    "{\"jsonrpc\":\"2.0\",\"id\":17,\"result\":{\"content\":[{\"type\":\"text\",\"text\":"
-    "\"hello\"}],\"isError\":false,\"resultType\":\"complete\"}}";
+    "{\"jsonrpc\":\"2.0\",\"id\":1000017,\"result\":{\"content\":[{\"type\":\"text\",\"text\":"
+    "\"1000017xxxxxxxxxxxxxxxxxxxxxxxxx\"}]}}";
 
 static const struct envelope_limits limits;
 
@@ -78,8 +82,9 @@ static const struct shape {
 
 static struct text message(const struct shape *s, size_t size) {
     struct text t = { 0 };
-    put(&t, "{\"jsonrpc\":\"2.0\",\"id\":17,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\","
-            "\"arguments\":{\"text\":");
+    put(&t,
+        "{\"jsonrpc\":\"2.0\",\"id\":17,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\","
+        "\"arguments\":{\"text\":");
     s->put(&t, size);
     put(&t, "}}}");
     return t;
@@ -89,7 +94,7 @@ static struct text message(const struct shape *s, size_t size) {
 
 static double now_ns(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
@@ -133,18 +138,20 @@ static void measure(const char *engine) {
     }
 }
 
-static void count(unsigned times) {
+static void count(const char *era, unsigned times) {
+    struct str call = *era == 'l' ? S(legacy_call) : S(modern_call);
     struct envelope e;
     for (unsigned i = 0; i < times; i++) {
-        must_scan(S(small_call));
-        if (envelope_scan_answer(S(small_answer), S("17"), 16 << 10, limits, &e) != ENVELOPE_NONE)
+        must_scan(call);
+        if (envelope_scan_answer(S(small_answer), S("1000017"), 16 << 10, limits, &e) !=
+            ENVELOPE_NONE)
             abort();
     }
 }
 
 int main(int argc, char **argv) {
-    if (argc == 3 && strcmp(argv[1], "count") == 0) {
-        count((unsigned)atoi(argv[2]));
+    if (argc == 3) {
+        count(argv[1], (unsigned)atoi(argv[2]));
         return 0;
     }
     measure("avx2");

@@ -33,7 +33,7 @@ const char *envelope_fault_text(enum envelope_fault f) {
 
 /* ---- the known members ---------------------------------------------------------------- */
 
-enum object { IN_ENVELOPE, IN_PARAMS, IN_META };
+enum object { IN_TOP, IN_PARAMS, IN_META };
 
 /* What a value is, as bits: a row accepts a set of them. */
 enum {
@@ -43,38 +43,38 @@ enum {
     NIL = 1 << 3,    /* null; where it is accepted the member stays absent */
     OTHER = 1 << 4,  /* an array, a boolean, a number with fraction or exponent */
     INSIDE = 1 << 5, /* what is kept is between the quotes */
+    TEXT = STRING | INSIDE,
+    TOKEN = STRING | INTEGER,
     ANY = STRING | OBJECT | INTEGER | NIL | OTHER,
 };
 
 #define MCP "io.modelcontextprotocol/"
 
-/* Length and first byte tell the known keys of one object apart. A protocolVersion of
- * another type is no fault here: P-072 wants other answers first. */
-/* clang-format off */
-#define MEMBERS(X)                                                                                     \
-    /* object    member         key                       accepts                kept as       fault */ \
-    X(ENVELOPE, JSONRPC,         'j', "jsonrpc",            STRING,                text,          VERSION) \
-    X(ENVELOPE, ID,              'i', "id",                 STRING|INTEGER|NIL,    id,            ID)      \
-    X(ENVELOPE, METHOD,          'm', "method",             STRING|INSIDE,         method,        METHOD)  \
-    X(ENVELOPE, PARAMS,          'p', "params",             OBJECT|NIL,            params,        PARAMS)  \
-    X(ENVELOPE, RESULT,          'r', "result",             OBJECT,                result,        SHAPE)   \
-    X(ENVELOPE, ERROR,           'e', "error",              OBJECT,                error,         SHAPE)   \
-    X(PARAMS,   NAME,            'n', "name",               STRING|INSIDE,         name,          MEMBER)  \
-    X(PARAMS,   URI,             'u', "uri",                STRING|INSIDE,         uri,           MEMBER)  \
-    X(PARAMS,   TASK_ID,         't', "taskId",             STRING|INSIDE,         task_id,       MEMBER)  \
-    X(PARAMS,   ARGUMENTS,       'a', "arguments",          OBJECT|NIL,            arguments,     MEMBER)  \
-    X(PARAMS,   CURSOR,          'c', "cursor",             STRING|NIL,            cursor,        MEMBER)  \
-    X(PARAMS,   META,            '_', "_meta",              OBJECT,                meta,          META)    \
-    X(META,     PROGRESS_TOKEN,  'p', "progressToken",      STRING|INTEGER|NIL,    progress_token, MEMBER) \
-    X(META,     PROTOCOL_VERSION, 'i', MCP "protocolVersion", STRING|INSIDE,       protocol_version, NONE) \
-    X(META,     CAPABILITIES,    'i', MCP "clientCapabilities", OBJECT,            client_capabilities, MEMBER) \
-    X(META,     CLIENT_INFO,     'i', MCP "clientInfo",     OBJECT,                client_info,   MEMBER)  \
-    X(META,     LOG_LEVEL,       'i', MCP "logLevel",       ANY,                   log_level,     MEMBER)  \
-    X(META,     SUBSCRIPTION_ID, 'i', MCP "subscriptionId", STRING|INTEGER,        subscription_id, MEMBER) \
-    X(META,     TRACEPARENT,     't', "traceparent",        STRING|INSIDE,         traceparent,   MEMBER)  \
-    X(META,     TRACESTATE,      't', "tracestate",         STRING|INSIDE,         tracestate,    MEMBER)  \
-    X(META,     BAGGAGE,         'b', "baggage",            STRING|INSIDE,         baggage,       MEMBER)
-/* clang-format on */
+/* The first byte stands beside its key because only a constant can be a case label. A
+ * protocolVersion of another type is no fault here: P-072 wants other answers first. */
+#define MEMBERS(X)                                                                                 \
+    /* in     member             key                     accepts     kept as              fault */ \
+    X(TOP,    JSONRPC,     'j', "jsonrpc",               TEXT,       version,             VERSION) \
+    X(TOP,    ID,          'i', "id",                    TOKEN|NIL,  id,                  ID)      \
+    X(TOP,    METHOD,      'm', "method",                TEXT,       method,              METHOD)  \
+    X(TOP,    PARAMS,      'p', "params",                OBJECT|NIL, params,              PARAMS)  \
+    X(TOP,    RESULT,      'r', "result",                OBJECT,     result,              SHAPE)   \
+    X(TOP,    ERROR,       'e', "error",                 OBJECT,     error,               SHAPE)   \
+    X(PARAMS, NAME,        'n', "name",                  TEXT,       name,                MEMBER)  \
+    X(PARAMS, URI,         'u', "uri",                   TEXT,       uri,                 MEMBER)  \
+    X(PARAMS, TASK_ID,     't', "taskId",                TEXT,       task_id,             MEMBER)  \
+    X(PARAMS, ARGUMENTS,   'a', "arguments",             OBJECT|NIL, arguments,           MEMBER)  \
+    X(PARAMS, CURSOR,      'c', "cursor",                STRING|NIL, cursor,              MEMBER)  \
+    X(PARAMS, META,        '_', "_meta",                 OBJECT,     meta,                META)    \
+    X(META,   PROGRESS,    'p', "progressToken",         TOKEN|NIL,  progress_token,      MEMBER)  \
+    X(META,   REVISION,    'i', MCP "protocolVersion",   TEXT,       protocol_version,    NONE)    \
+    X(META,   CLIENT_CAPS, 'i', MCP "clientCapabilities", OBJECT,     client_capabilities, MEMBER) \
+    X(META,   CLIENT_INFO, 'i', MCP "clientInfo",        OBJECT,     client_info,         MEMBER)  \
+    X(META,   LOG_LEVEL,   'i', MCP "logLevel",          ANY,        log_level,           MEMBER)  \
+    X(META,   LISTEN_ID,   'i', MCP "subscriptionId",    TOKEN,      subscription_id,     MEMBER)  \
+    X(META,   TRACEPARENT, 't', "traceparent",           TEXT,       traceparent,         MEMBER)  \
+    X(META,   TRACESTATE,  't', "tracestate",            TEXT,       tracestate,          MEMBER)  \
+    X(META,   BAGGAGE,     'b', "baggage",               TEXT,       baggage,             MEMBER)
 
 enum member {
 #define X(object, member, ...) M_##member,
@@ -93,17 +93,44 @@ static const struct {
 #undef X
 };
 
-enum { KEY_LONGEST = sizeof(MCP "clientCapabilities") - 1, UNKNOWN_MOST = 128 };
+enum { KEY_LONGEST = sizeof(MCP "clientCapabilities") - 1, UNKNOWN_MOST = 64 };
 
-#define KEY_CASE(object, n, first) ((unsigned)(object) << 16 | (unsigned)(n) << 8 | (first))
+/* Tells the known keys of one object apart, and is small enough for a jump table; where it
+ * does not, the compiler sees the same case twice. */
+#define KEY_CASE(object, n, first) ((unsigned)(object) << 6 | (((unsigned)(n) + (first)) & 63))
 
-static enum member known(enum object in, struct str key) {
-    if (key.n == 0 || key.n > KEY_LONGEST)
-        return M_OTHER;
+static inline uint64_t word8(const char *p) {
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+static inline uint32_t word4(const char *p) {
+    uint32_t w;
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+/* memcmp for a length known when compiled, in words that may overlap: gcc 12 would call the
+ * library, which costs more than all else that is done with a key. */
+static inline __attribute__((always_inline)) bool same(const char *a, const char *b, size_t n) {
+    if (n < 4)
+        return memcmp(a, b, n) == 0;
+    if (n < 8)
+        return ((word4(a) ^ word4(b)) | (word4(a + n - 4) ^ word4(b + n - 4))) == 0;
+    uint64_t differs = word8(a + n - 8) ^ word8(b + n - 8);
+#pragma GCC unroll 8
+    for (size_t i = 0; i + 8 < n; i += 8)
+        differs |= word8(a + i) ^ word8(b + i);
+    return differs == 0;
+}
+
+static inline __attribute__((always_inline)) enum member known(enum object in, struct str key) {
     switch (KEY_CASE(in, key.n, (uint8_t)*key.p)) {
 #define X(object, member, first, text, ...)                                                    \
     case KEY_CASE(IN_##object, sizeof(text) - 1, first):                                       \
-        return memcmp(key.p, text, sizeof(text) - 1) == 0 ? M_##member : M_OTHER;
+        return key.n == sizeof(text) - 1 && same(key.p, text, sizeof(text) - 1) ? M_##member    \
+                                                                               : M_OTHER;
         MEMBERS(X)
 #undef X
     default:
@@ -113,46 +140,50 @@ static enum member known(enum object in, struct str key) {
 
 /* ---- tokens --------------------------------------------------------------------------- */
 
-struct cursor {
-    const uint8_t *base; /* of the word that bits came from */
-    uint64_t bits;
-    unsigned word, words;
-};
-
 struct scan {
     struct lex lex;
-    struct cursor cursor;
+    unsigned word, words;    /* the next of lex.tokens, and how many are valid */
+    const uint8_t *plain_at; /* strings from here on, as far as the words go, have no escapes */
     const uint8_t *end;
     struct envelope *out;
-    unsigned depth, limit;
+    unsigned limit;
     unsigned faults; /* 1u << ENVELOPE_… */
     uint32_t seen;   /* 1u << M_… */
     unsigned unknown_count;
-    uint64_t is_object[DEPTH_MOST / 64]; /* one bit for each open level */
-    uint64_t unknown[UNKNOWN_MOST];      /* hashes of keys that no row has */
+    uint64_t levels[DEPTH_MOST / 64]; /* see struct levels */
+    uint64_t unknown[UNKNOWN_MOST];   /* hashes of keys that no row has */
 };
 
-/* What comes after the last token; no token begins with it. */
-static const uint8_t no_token[1];
+/* The word in work: it stays in registers, so it is no part of struct scan. */
+struct cursor {
+    const uint8_t *base; /* of the 64 bytes */
+    uint64_t bits;       /* tokens not yet taken */
+};
 
-static inline const uint8_t *next(struct lex *l, struct cursor *c) {
-    while (c->bits == 0) {
-        if (c->word == c->words) {
-            c->word = 0;
-            c->words = l->run(l);
-            if (c->words == 0)
-                return no_token;
-        }
-        c->bits = l->tokens[c->word++];
-        c->base += LEX_BLOCK;
-    }
-    const uint8_t *p = c->base + __builtin_ctzll(c->bits);
-    c->bits &= c->bits - 1;
-    return p;
+/* What comes after the last token; no token begins with its byte. Two, because the byte after
+ * a token may be looked at. */
+static const uint8_t no_token[2];
+
+static __attribute__((noinline)) bool refill(struct scan *s) {
+    struct lex *l = &s->lex;
+    if (l->ended)
+        return false;
+    s->word = 0;
+    s->words = l->run(l);
+    s->plain_at = l->backslashes ? s->end : l->text + l->batch_at;
+    return true;
 }
 
-static inline const uint8_t *token(struct scan *s) {
-    return next(&s->lex, &s->cursor);
+static inline const uint8_t *next(struct scan *s, struct cursor *c) {
+    while (c->bits == 0) {
+        if (s->word == s->words && !refill(s))
+            return no_token;
+        c->bits = s->lex.tokens[s->word++];
+        c->base += LEX_BLOCK;
+    }
+    const uint8_t *p = c->base + (unsigned)__builtin_ctzll(c->bits);
+    c->bits &= c->bits - 1;
+    return p;
 }
 
 static void fault(struct scan *s, enum envelope_fault f) {
@@ -164,37 +195,43 @@ static const uint8_t *stop(struct scan *s, enum envelope_fault f) {
     return NULL;
 }
 
-/* Between its quotes; start is the opening one. */
-static inline bool string(struct scan *s, const uint8_t *start, struct str *out) {
-    if (*start != '"')
-        return false;
-    const uint8_t *close = token(s);
-    if (close == no_token)
-        return false;
-    *out = (struct str){ (const char *)start + 1, (size_t)(close - start) - 1 };
-    return true;
-}
-
-/* The lexer saw a whole batch: only where that has backslashes must the string be searched. */
+/* Of a string that the words reach beyond. */
 static inline bool has_escape(const struct scan *s, struct str t) {
-    const struct lex *l = &s->lex;
-    if ((size_t)((const uint8_t *)t.p - l->text) >= l->batch_at && l->carry.backslashes == 0)
-        return false;
-    return memchr(t.p, '\\', t.n) != NULL;
+    return (const uint8_t *)t.p < s->plain_at && memchr(t.p, '\\', t.n);
 }
 
 /* ---- values --------------------------------------------------------------------------- */
+
+static inline uint64_t little_word8(const uint8_t *p) {
+    uint64_t w = word8((const char *)p);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    w = __builtin_bswap64(w);
+#endif
+    return w;
+}
 
 static inline bool is_digit(uint8_t c) {
     return (uint8_t)(c - '0') < 10;
 }
 
-/* Past one or more digits, or NULL. */
-static inline const uint8_t *digits(const uint8_t *p, const uint8_t *end) {
-    const uint8_t *start = p;
+/* Past the digits at p: eight at a time, of which the first other byte is found by the bit
+ * that adding 0x76 gives to everything from ten up. */
+static inline const uint8_t *skip_digits(const uint8_t *p, const uint8_t *end) {
+    for (; end - p >= 8; p += 8) {
+        uint64_t v = little_word8(p) ^ 0x3030303030303030;
+        uint64_t other = ((v + 0x7676767676767676) | v) & 0x8080808080808080;
+        if (other)
+            return p + __builtin_ctzll(other) / 8;
+    }
     while (p < end && is_digit(*p))
         p++;
-    return p > start ? p : NULL;
+    return p;
+}
+
+/* The same when there must be one, else NULL. */
+static inline const uint8_t *digits(const uint8_t *p, const uint8_t *end) {
+    const uint8_t *to = skip_digits(p, end);
+    return to > p ? to : NULL;
 }
 
 /* RFC 8259 §6: the end of the number at p, or NULL. */
@@ -219,112 +256,28 @@ static inline const uint8_t *literal_end(const uint8_t *p, const uint8_t *end, s
     return same ? p + word.n : NULL;
 }
 
-/* The lexer gives no token for what follows without a gap, so `1x` must be caught here; what
- * gives one (`1"`, `1{`) is refused by the grammar. */
-static inline bool ends_scalar(const uint8_t *p, const uint8_t *end) {
-    return p == end || *p == ',' || *p == '}' || *p == ']' || *p <= ' ';
-}
-
+/* The end of the number or literal at p, or NULL. What follows is for the caller to judge:
+ * it is the next byte, never the next token. */
 static inline const uint8_t *scalar_end(const uint8_t *p, const uint8_t *end) {
-    const uint8_t *to = NULL;
     if (is_digit(*p) || *p == '-')
-        to = number_end(p, end);
-    else if (*p == 't')
-        to = literal_end(p, end, S("true"));
-    else if (*p == 'f')
-        to = literal_end(p, end, S("false"));
-    else if (*p == 'n')
-        to = literal_end(p, end, S("null"));
-    return to && ends_scalar(to, end) ? to : NULL;
+        return number_end(p, end);
+    if (*p == 't')
+        return literal_end(p, end, S("true"));
+    if (*p == 'f')
+        return literal_end(p, end, S("false"));
+    return *p == 'n' ? literal_end(p, end, S("null")) : NULL;
 }
 
-/* Any object or array, from its opening bracket to past its closing one. Labels are the
- * states of RFC 8259 §4 and §5; the cursor lives in registers meanwhile. A string that has
- * no end needs no check: what follows it is no_token, which no state takes. */
-static const uint8_t *container(struct scan *s, const uint8_t *p) {
-    struct cursor c = s->cursor;
-    const unsigned outside = s->depth;
-    unsigned depth = outside;
-    bool object;
+/* By the first byte; numbers have no entry. */
+static const uint8_t kinds[256] = {
+    ['"'] = STRING, ['{'] = OBJECT, ['['] = OTHER, ['t'] = OTHER, ['f'] = OTHER, ['n'] = NIL,
+};
 
-open:
-    if (depth == s->limit)
-        return stop(s, ENVELOPE_DEPTH);
-    object = *p == '{';
-    uint64_t bit = 1ull << depth % 64, *word = &s->is_object[depth / 64];
-    *word = object ? *word | bit : *word & ~bit;
-    depth++;
-    p = next(&s->lex, &c);
-    if (*p == (object ? '}' : ']'))
-        goto close;
-    if (!object)
-        goto value;
-key:
-    if (*p != '"')
-        return stop(s, ENVELOPE_SYNTAX);
-    next(&s->lex, &c);
-    if (*next(&s->lex, &c) != ':')
-        return stop(s, ENVELOPE_SYNTAX);
-    p = next(&s->lex, &c);
-value:
-    if (*p == '"')
-        next(&s->lex, &c);
-    else if (*p == '{' || *p == '[')
-        goto open;
-    else if (!scalar_end(p, s->end))
-        return stop(s, ENVELOPE_SYNTAX);
-after:
-    p = next(&s->lex, &c);
-    if (*p == ',') {
-        p = next(&s->lex, &c);
-        if (object)
-            goto key;
-        goto value;
-    }
-    if (*p != (object ? '}' : ']'))
-        return stop(s, ENVELOPE_SYNTAX);
-close:
-    depth--;
-    if (depth > outside) {
-        object = s->is_object[(depth - 1) / 64] >> (depth - 1) % 64 & 1;
-        goto after;
-    }
-    s->cursor = c;
-    return p + 1;
-}
-
-static const uint8_t *value_end(struct scan *s, const uint8_t *p) {
-    struct str inside;
-    if (*p == '"')
-        return string(s, p, &inside) ? p + inside.n + 2 : stop(s, ENVELOPE_SYNTAX);
-    if (*p == '{' || *p == '[')
-        return container(s, p);
-    const uint8_t *to = scalar_end(p, s->end);
-    return to ? to : stop(s, ENVELOPE_SYNTAX);
-}
-
-static unsigned number_kind(struct str v) {
-    for (size_t i = 0; i < v.n; i++)
-        if (v.p[i] == '.' || (v.p[i] | 0x20) == 'e')
-            return OTHER;
-    return INTEGER;
-}
-
-static unsigned value_kind(struct str v) {
-    switch (*v.p) {
-    case '"':
-        return STRING;
-    case '{':
-        return OBJECT;
-    case 'n':
-        return NIL;
-    case '[':
-    case 't':
-    case 'f':
-        return OTHER;
-    default:
-        return number_kind(v);
-    }
+/* Of the valid value from..to, in a text that goes on until `end`. */
+static unsigned value_kind(const uint8_t *from, const uint8_t *to, const uint8_t *end) {
+    if (kinds[*from])
+        return kinds[*from];
+    return skip_digits(from + (*from == '-'), end) == to ? INTEGER : OTHER;
 }
 
 /* ---- keys ----------------------------------------------------------------------------- */
@@ -364,7 +317,7 @@ static void plain_code_point(struct plain_key *k, unsigned c) {
         return;
     }
     int rest = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-    plain_byte(k, (0xf00u >> rest & 0xff) | c >> 6 * rest);
+    plain_byte(k, (0xf0u << (3 - rest) & 0xff) | c >> 6 * rest);
     while (rest-- > 0)
         plain_byte(k, 0x80 | (c >> 6 * rest & 0x3f));
 }
@@ -392,8 +345,7 @@ static const uint8_t *plain_escape(struct plain_key *k, const uint8_t *p, const 
 
 static void plain_key(struct plain_key *k, enum object in, struct str raw) {
     const uint8_t *p = (const uint8_t *)raw.p, *end = p + raw.n;
-    k->hash = hash_start(in);
-    k->n = 0;
+    *k = (struct plain_key){ .hash = hash_start(in) };
     while (p < end) {
         if (*p == '\\' && end - p > 1)
             p = plain_escape(k, p + 1, end);
@@ -410,7 +362,7 @@ static uint64_t hash_key(enum object in, struct str key) {
 }
 
 /* The bound keeps the search linear. */
-static void note_unknown(struct scan *s, uint64_t hash) {
+static __attribute__((noinline)) void note_unknown(struct scan *s, uint64_t hash) {
     if (s->unknown_count == UNKNOWN_MOST) {
         fault(s, ENVELOPE_CROWDED);
         return;
@@ -433,7 +385,8 @@ static enum member note_known(struct scan *s, enum member m) {
     return m;
 }
 
-static enum member identify_escaped(struct scan *s, enum object in, struct str raw) {
+static __attribute__((noinline)) enum member identify_escaped(struct scan *s, enum object in,
+                                                              struct str raw) {
     struct plain_key k;
     plain_key(&k, in, raw);
     enum member m = k.n > KEY_LONGEST ? M_OTHER : known(in, (struct str){ k.text, k.n });
@@ -454,64 +407,199 @@ static inline enum member identify(struct scan *s, enum object in, struct str ke
     return M_OTHER;
 }
 
-/* ---- the three objects ---------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------- */
 
-static void keep(struct scan *s, enum member m, struct str v) {
-    unsigned kind = value_kind(v);
-    if (!(rows[m].accepts & kind)) {
-        fault(s, rows[m].fault);
-        return;
-    }
-    if (kind == NIL)
-        return;
-    if (m == M_JSONRPC) {
-        if (!str_eq(v, S("\"2.0\"")))
-            fault(s, ENVELOPE_VERSION);
-        return;
-    }
-    if (rows[m].accepts & INSIDE)
-        v = (struct str){ v.p + 1, v.n - 2 };
+static inline void slot(struct scan *s, enum member m, const uint8_t *from, const uint8_t *to) {
+    struct str v = { (const char *)from, (size_t)(to - from) };
     memcpy((char *)s->out + rows[m].offset, &v, sizeof v);
 }
 
-static const uint8_t *members(struct scan *s, enum object in);
-
-/* Recursion ends after three levels: only params and its _meta are read this way. */
-static bool member(struct scan *s, enum object in, struct str key, const uint8_t *value) {
-    enum member m = identify(s, in, key);
-    const uint8_t *to;
-    if (m == M_PARAMS && *value == '{')
-        to = members(s, IN_PARAMS);
-    else if (m == M_META && *value == '{')
-        to = members(s, IN_META);
-    else
-        to = value_end(s, value);
-    if (to && m != M_OTHER)
-        keep(s, m, (struct str){ (const char *)value, (size_t)(to - value) });
-    return to != NULL;
+static __attribute__((noinline)) void keep_other(struct scan *s, enum member m, const uint8_t *from,
+                                                 const uint8_t *to) {
+    unsigned kind = value_kind(from, to, s->end);
+    if (!(rows[m].accepts & kind))
+        fault(s, rows[m].fault);
+    else if (kind != NIL)
+        slot(s, m, from, to);
 }
 
-/* The object whose brace was the last token: past its closing brace, or NULL. */
-static const uint8_t *members(struct scan *s, enum object in) {
-    struct str key;
-    if (s->depth++ == s->limit)
+/* The value of a member that has a row: a string or object at once, the rest aside. */
+static inline void keep(struct scan *s, enum member m, const uint8_t *from, const uint8_t *to) {
+    unsigned accepts = rows[m].accepts, inside = accepts / INSIDE;
+    if (accepts & kinds[*from] & (STRING | OBJECT))
+        slot(s, m, from + inside, to - inside);
+    else
+        keep_other(s, m, from, to);
+}
+
+/* Which of the open levels are objects: the lowest bit is the innermost. Whenever a word is
+ * full it moves to the scan. */
+struct levels {
+    uint64_t word;
+    unsigned depth;
+};
+
+static inline void push(struct scan *s, struct levels *l, bool object) {
+    if (l->depth % 64 == 0)
+        s->levels[l->depth / 64] = l->word;
+    l->depth++;
+    l->word = l->word << 1 | object;
+}
+
+static inline void pop(struct scan *s, struct levels *l) {
+    l->depth--;
+    l->word >>= 1;
+    if (l->depth % 64 == 0)
+        l->word = s->levels[l->depth / 64];
+}
+
+/* What must follow the value that ends at `to`, if only after white space. */
+static inline const uint8_t *after_value(struct scan *s, struct cursor *c, const uint8_t *to) {
+    return *to > ' ' ? to : next(s, c);
+}
+
+/* Likewise after the closing quote of a key. */
+static inline bool colon_after(struct scan *s, struct cursor *c, const uint8_t *quote) {
+    return *after_value(s, c, quote + 1) == ':';
+}
+
+/* Any object or array that is not looked into, from its opening bracket to past its closing
+ * one, at `depth` already. Labels are the states of RFC 8259 §4 and §5. A string without an
+ * end is refused with what follows: no state takes no_token. */
+static const uint8_t *container(struct scan *s, struct cursor *cursor, const uint8_t *p,
+                                unsigned depth) {
+    struct cursor c = *cursor;
+    struct levels l = { 0, depth };
+    const uint8_t *to;
+    bool object;
+
+open:
+    if (l.depth == s->limit)
         return stop(s, ENVELOPE_DEPTH);
-    const uint8_t *p = token(s);
-    if (*p != '}') {
-        for (;; p = token(s)) {
-            if (!string(s, p, &key) || *token(s) != ':')
-                return stop(s, ENVELOPE_SYNTAX);
-            if (!member(s, in, key, token(s)))
-                return NULL;
-            p = token(s);
-            if (*p == '}')
-                break;
-            if (*p != ',')
-                return stop(s, ENVELOPE_SYNTAX);
-        }
+    object = *p == '{';
+    push(s, &l, object);
+    p = next(s, &c);
+    if (*p == (object ? '}' : ']'))
+        goto close;
+    if (!object)
+        goto value;
+key:
+    if (*p != '"' || !colon_after(s, &c, next(s, &c)))
+        return stop(s, ENVELOPE_SYNTAX);
+    p = next(s, &c);
+value:
+    if (*p == '"')
+        to = next(s, &c) + 1;
+    else if (*p == '{' || *p == '[')
+        goto open;
+    else
+        to = scalar_end(p, s->end);
+    if (!to)
+        return stop(s, ENVELOPE_SYNTAX);
+after:
+    p = after_value(s, &c, to);
+    if (*p == ',') {
+        p = next(s, &c);
+        if (object)
+            goto key;
+        goto value;
     }
-    s->depth--;
-    return p + 1;
+    if (*p != (object ? '}' : ']'))
+        return stop(s, ENVELOPE_SYNTAX);
+close:
+    to = p + 1;
+    pop(s, &l);
+    object = l.word & 1;
+    if (l.depth > depth && to != s->end)
+        goto after;
+    *cursor = c;
+    return l.depth > depth ? stop(s, ENVELOPE_SYNTAX) : to;
+}
+
+/* The end of the value at p, which lies in `depth` containers. */
+static inline const uint8_t *value_end(struct scan *s, struct cursor *c, const uint8_t *p,
+                                       unsigned depth) {
+    const uint8_t *to = NULL;
+    if (*p == '{' || *p == '[') {
+        struct cursor copy = *c; /* so that *c can stay in registers */
+        to = container(s, &copy, p, depth);
+        *c = copy;
+        return to;
+    }
+    if (*p != '"')
+        to = scalar_end(p, s->end);
+    else if ((p = next(s, c)) != no_token)
+        to = p + 1;
+    return to ? to : stop(s, ENVELOPE_SYNTAX);
+}
+
+/* Most messages begin with these 17 bytes: then the first member is known without its tokens,
+ * which are all in the first word. The depth limit is never 0. */
+static inline bool usual_start(struct scan *s, struct cursor *c) {
+    static const char usual[] = "{\"jsonrpc\":\"2.0\",";
+    const char *text = (const char *)s->lex.text;
+    if (s->lex.n < sizeof usual || !same(text, usual, sizeof usual - 1))
+        return false;
+    c->bits &= ~0ull << (sizeof usual - 1);
+    s->seen = 1u << M_JSONRPC;
+    s->out->version = (struct str){ text + 12, 3 };
+    return true;
+}
+
+/* The envelope with its params and their _meta, from its opening brace: `outer` has where the
+ * open ones began. */
+static const uint8_t *message(struct scan *s, struct cursor *cursor, const uint8_t *p) {
+    static const enum member member_of[] = { [IN_PARAMS] = M_PARAMS, [IN_META] = M_META };
+    struct cursor c = *cursor; /* in registers */
+    const uint8_t *outer[3], *to;
+    enum object in = IN_TOP;
+    enum member m;
+
+    if (usual_start(s, &c)) {
+        p = next(s, &c);
+        goto key;
+    }
+open:
+    outer[in] = p;
+    if (in == s->limit)
+        return stop(s, ENVELOPE_DEPTH);
+    p = next(s, &c);
+    if (*p == '}')
+        goto close;
+key:
+    to = *p == '"' ? next(s, &c) : no_token;
+    if (to == no_token)
+        return stop(s, ENVELOPE_SYNTAX);
+    m = identify(s, in, (struct str){ (const char *)p + 1, (size_t)(to - p) - 1 });
+    if (!colon_after(s, &c, to))
+        return stop(s, ENVELOPE_SYNTAX);
+    p = next(s, &c);
+    if (*p == '{' && (m == M_PARAMS || m == M_META)) {
+        in++;
+        goto open;
+    }
+    to = value_end(s, &c, p, in + 1);
+    if (!to)
+        return NULL;
+    if (m != M_OTHER)
+        keep(s, m, p, to);
+after:
+    if (to == s->end)
+        return stop(s, ENVELOPE_SYNTAX);
+    p = after_value(s, &c, to);
+    if (*p == ',') {
+        p = next(s, &c);
+        goto key;
+    }
+    if (*p != '}')
+        return stop(s, ENVELOPE_SYNTAX);
+close:
+    to = p + 1;
+    if (in == IN_TOP)
+        return to;
+    keep(s, member_of[in], outer[in], to);
+    in--;
+    goto after;
 }
 
 /* ---- verdict -------------------------------------------------------------------------- */
@@ -542,13 +630,24 @@ static void judge_answer(struct scan *s) {
         fault(s, seen(s, M_ID) ? ENVELOPE_ID : ENVELOPE_SHAPE);
 }
 
+static __attribute__((noinline)) bool escaped_starts(struct str raw, struct str prefix) {
+    struct plain_key k;
+    plain_key(&k, IN_TOP, raw);
+    return str_starts((struct str){ k.text, k.n < KEY_LONGEST ? k.n : KEY_LONGEST }, prefix);
+}
+
+/* However it is spelled: an escaped method is for the caller to refuse, or to take. */
+static inline bool method_starts(const struct envelope *e, struct str prefix) {
+    return e->methods_escaped ? escaped_starts(e->method, prefix) : str_starts(e->method, prefix);
+}
+
 /* The member that the method goes by, so that what is permitted is what is done: a read that
  * also carries a `name` is still a read of its `uri`. */
 static void pick_name(struct scan *s) {
     struct envelope *e = s->out;
-    if (str_starts(e->method, S("resources/")))
+    if (method_starts(e, S("resources/")))
         e->name = e->uri;
-    else if (str_starts(e->method, S("tasks/")))
+    else if (method_starts(e, S("tasks/")))
         e->name = e->task_id;
     else if (!e->name.p)
         e->name = e->uri.p ? e->uri : e->task_id;
@@ -556,7 +655,7 @@ static void pick_name(struct scan *s) {
 }
 
 static void judge(struct scan *s) {
-    if (!seen(s, M_JSONRPC))
+    if (!str_eq(s->out->version, S("2.0")))
         fault(s, ENVELOPE_VERSION);
     if (seen(s, M_METHOD))
         judge_call(s);
@@ -568,14 +667,19 @@ static void judge(struct scan *s) {
 /* The lexer's faults count only now: after a grammar fault it may have taken text for
  * strings and strings for text. */
 static enum envelope_fault verdict(struct scan *s, const uint8_t *to) {
-    const unsigned version = 1u << ENVELOPE_NONE; /* the fault of protocolVersion's row */
-    if (to && token(s) != no_token)
-        fault(s, ENVELOPE_SYNTAX);
+    if (to == s->end)
+        s->faults |= s->lex.faults;
     else if (to)
-        s->faults |= s->lex.carry.faults | (s->lex.carry.in_string ? 1u << ENVELOPE_SYNTAX : 0);
+        fault(s, ENVELOPE_SYNTAX);
+    return s->faults ? (enum envelope_fault)__builtin_ctz(s->faults) : ENVELOPE_NONE;
+}
+
+/* The row of protocolVersion has NONE for its fault. In what is no JSON no id is certain. */
+static enum envelope_fault message_verdict(struct scan *s, const uint8_t *to) {
+    const unsigned version = 1u << ENVELOPE_NONE;
     s->out->version_not_string = s->faults & version;
     s->faults &= ~version;
-    enum envelope_fault f = s->faults ? (enum envelope_fault)__builtin_ctz(s->faults) : 0;
+    enum envelope_fault f = verdict(s, to);
     if (f != ENVELOPE_NONE && f <= ENVELOPE_DEPTH)
         s->out->id = (struct str){ 0 };
     return f;
@@ -583,162 +687,65 @@ static enum envelope_fault verdict(struct scan *s, const uint8_t *to) {
 
 /* ---- public --------------------------------------------------------------------------- */
 
-static inline bool is_space(char c) {
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+/* A size that the compiler does not know: for this one gcc 12 would make `rep stos`, which
+ * takes twice as long as the library. */
+static void clear(struct envelope *e) {
+    size_t n = sizeof *e;
+    __asm__("" : "+r"(n));
+    memset(e, 0, n);
 }
 
-static struct str trim(struct str t) {
-    while (t.n > 0 && is_space(t.p[0]))
-        t = (struct str){ t.p + 1, t.n - 1 };
-    while (t.n > 0 && is_space(t.p[t.n - 1]))
-        t.n--;
-    return t;
-}
-
-/* The big arrays stay as they are: is_object is written before it is read. */
+/* The big arrays stay as they are: levels and unknown are written before they are read. */
 static void start(struct scan *s, struct str text, struct envelope_limits limits,
                   struct envelope *out) {
-    const uint8_t *p = (const uint8_t *)text.p;
     unsigned limit = limits.depth ? limits.depth : DEPTH_DEFAULT;
-    lex_init(&s->lex, p, text.n);
-    s->cursor = (struct cursor){ .base = p - LEX_BLOCK };
-    s->end = p + text.n;
+    lex_init(&s->lex, (const uint8_t *)text.p, text.n);
+    s->end = s->lex.text + text.n;
     s->out = out;
-    s->depth = s->faults = s->seen = s->unknown_count = 0;
+    s->word = s->words = s->faults = s->seen = s->unknown_count = 0;
     s->limit = limit < DEPTH_MOST ? limit : DEPTH_MOST;
 }
 
+/* The walk over the whole text. What opens with a bracket must end with its partner, so that
+ * within it the byte after a string, number or literal may be read. */
+static const uint8_t *walk(struct scan *s, bool as_message) {
+    struct cursor c = { .base = s->lex.text - LEX_BLOCK };
+    const uint8_t *p = next(s, &c);
+    if ((*p == '{' || *p == '[') && s->end[-1] != *p + 2)
+        return stop(s, ENVELOPE_SYNTAX);
+    return *p == '{' && as_message ? message(s, &c, p) : value_end(s, &c, p, 0);
+}
+
 static bool empty_array(struct str text) {
-    return trim((struct str){ text.p + 1, text.n - 2 }).n == 0;
+    return lex_trim((struct str){ text.p + 1, text.n - 2 }).n == 0;
 }
 
 enum envelope_fault envelope_scan(struct str text, struct envelope_limits limits,
                                   struct envelope *out) {
     struct scan s;
-    text = trim(text);
-    *out = (struct envelope){ .text = text };
+    text = lex_trim(text);
+    clear(out);
+    out->text = text;
     if (text.n == 0)
         return ENVELOPE_SYNTAX;
     start(&s, text, limits, out);
-    const uint8_t *p = token(&s), *to;
-    if (*p == '{') {
-        to = members(&s, IN_ENVELOPE);
-        if (to)
-            judge(&s);
-        return verdict(&s, to);
-    }
-    to = value_end(&s, p);
-    out->kind = ENVELOPE_BATCH;
-    if (*p != '[') {
-        out->kind = ENVELOPE_REQUEST;
+    const uint8_t *to = walk(&s, true);
+    if (*text.p == '[')
+        out->kind = ENVELOPE_BATCH;
+    if (to && *text.p == '{')
+        judge(&s);
+    else if (to && *text.p != '[')
         fault(&s, ENVELOPE_NOT_OBJECT);
-    } else if (to && empty_array(text)) {
+    else if (to && empty_array(text))
         fault(&s, ENVELOPE_EMPTY_BATCH);
-    }
-    return verdict(&s, to);
-}
-
-/* ---- large answers -------------------------------------------------------------------- */
-
-/* What of a large answer is not yet accounted for, and what was found around it. */
-struct frame {
-    struct str rest;
-    struct str id;           /* the one that is expected */
-    unsigned ids, versions; /* how often each was found */
-    bool failed;
-};
-
-static bool eat(struct str *s, struct str word) {
-    struct str t = *s;
-    while (t.n > 0 && is_space(*t.p))
-        t = str_skip(t, 1);
-    if (!str_starts(t, word))
-        return false;
-    *s = str_skip(t, word.n);
-    return true;
-}
-
-static bool drop(struct str *s, struct str word) {
-    struct str t = *s;
-    while (t.n > 0 && is_space(t.p[t.n - 1]))
-        t.n--;
-    if (!str_ends(t, word))
-        return false;
-    *s = str_head(t, t.n - word.n);
-    return true;
-}
-
-static bool eat_member(struct str *s, struct str key, struct str value) {
-    struct str t = *s;
-    if (!eat(&t, key) || !eat(&t, S(":")) || !eat(&t, value) || !eat(&t, S(",")))
-        return false;
-    *s = t;
-    return true;
-}
-
-static bool drop_member(struct str *s, struct str key, struct str value) {
-    struct str t = *s;
-    if (!drop(&t, value) || !drop(&t, S(":")) || !drop(&t, key) || !drop(&t, S(",")))
-        return false;
-    *s = t;
-    return true;
-}
-
-typedef bool cut_fn(struct str *s, struct str key, struct str value);
-
-static void cut_members(struct frame *f, cut_fn *cut) {
-    for (;;) {
-        if (cut(&f->rest, S("\"id\""), f->id))
-            f->ids++;
-        else if (cut(&f->rest, S("\"jsonrpc\""), S("\"2.0\"")))
-            f->versions++;
-        else
-            return;
-    }
-}
-
-/* Id and version once each, before or after the one other member; its value in rest. */
-static bool cut_frame(struct frame *f) {
-    if (!eat(&f->rest, S("{")) || !drop(&f->rest, S("}")))
-        return false;
-    cut_members(f, eat_member);
-    cut_members(f, drop_member);
-    f->failed = eat(&f->rest, S("\"error\""));
-    if (!f->failed && !eat(&f->rest, S("\"result\"")))
-        return false;
-    if (!eat(&f->rest, S(":")) || f->ids != 1 || f->versions != 1)
-        return false;
-    f->rest = trim(f->rest);
-    return f->rest.n >= 2 && f->rest.p[0] == '{' && f->rest.p[f->rest.n - 1] == '}';
-}
-
-static enum envelope_fault scan_answer(struct str text, struct str id,
-                                       struct envelope_limits limits, struct envelope *out) {
-    enum envelope_fault f = envelope_scan(text, limits, out);
-    if (f != ENVELOPE_NONE)
-        return f;
-    bool ours = (out->kind == ENVELOPE_RESULT && str_eq(out->id, id)) ||
-                (out->kind == ENVELOPE_ERROR && (!out->id.p || str_eq(out->id, id)));
-    return ours ? ENVELOPE_NONE : ENVELOPE_SHAPE;
-}
-
-enum envelope_fault envelope_scan_answer(struct str text, struct str id, size_t whole,
-                                         struct envelope_limits limits, struct envelope *out) {
-    struct frame f = { .rest = trim(text), .id = id };
-    if (text.n <= whole || !cut_frame(&f))
-        return scan_answer(text, id, limits, out);
-    *out = (struct envelope){ .text = trim(text), .id = id };
-    out->kind = f.failed ? ENVELOPE_ERROR : ENVELOPE_RESULT;
-    *(f.failed ? &out->error : &out->result) = f.rest;
-    return ENVELOPE_NONE;
+    return message_verdict(&s, to);
 }
 
 enum envelope_fault envelope_check_json(struct str text, struct envelope_limits limits) {
     struct scan s;
-    struct envelope unused;
-    text = trim(text);
+    text = lex_trim(text);
     if (text.n == 0)
         return ENVELOPE_SYNTAX;
-    start(&s, text, limits, &unused);
-    return verdict(&s, value_end(&s, token(&s)));
+    start(&s, text, limits, NULL);
+    return verdict(&s, walk(&s, false));
 }

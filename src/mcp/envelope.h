@@ -39,7 +39,7 @@ enum envelope_kind {
     X(SURROGATE, -32700, "a lone surrogate in a string")                                     \
     X(DEPTH, -32700, "nested deeper than the limit")                                         \
     X(DUPLICATE, -32600, "a key appears twice in the envelope, params or _meta")             \
-    X(CROWDED, -32600, "more than 128 unknown members in the envelope, params and _meta")    \
+    X(CROWDED, -32600, "more than 64 unknown members in the envelope, params and _meta")     \
     X(EMPTY_BATCH, -32600, "an empty batch")                                                 \
     X(NOT_OBJECT, -32600, "not a JSON-RPC message: an object is expected")                   \
     X(VERSION, -32600, "member jsonrpc must be \"2.0\"")                                     \
@@ -62,7 +62,8 @@ const char *envelope_fault_text(enum envelope_fault f);
 struct envelope {
     enum envelope_kind kind;
     struct str text;   /* without white space around it */
-    struct str id;     /* raw token: 17 or "a" with its quotes; p == NULL when absent; null reads as absent */
+    struct str version; /* member jsonrpc, inside its quotes */
+    struct str id;     /* raw token: 17 or "a" with its quotes; null reads as absent */
     struct str method; /* inside its quotes */
     struct str params; /* raw object with braces; null reads as absent */
     /* members of params */
@@ -94,7 +95,8 @@ struct envelope_limits {
 
 /* Scans one message. On a fault other than NONE the members found so far are kept where
  * they are certain (id, kind), so that an error can echo the id. */
-enum envelope_fault envelope_scan(struct str text, struct envelope_limits limits, struct envelope *out);
+enum envelope_fault envelope_scan(struct str text, struct envelope_limits limits,
+                                  struct envelope *out);
 
 /* A response to a request that we sent as `id` (raw token). Texts up to `whole` bytes are
  * scanned wholly. Longer ones are trusted but for their frame: jsonrpc and the id are looked

@@ -7,40 +7,45 @@
 
 #define TARGET __attribute__((target("avx2,pclmul,bmi")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
+#define HOLD(v) __asm__("" : "+x"(v))
 #define LEX lex_avx2
 
+typedef __m256i vec;
+
 struct block {
-    __m256i lo, hi;
+    vec lo, hi;
 };
 
-INLINE __m256i load32(const uint8_t *p) {
-    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+INLINE vec load32(const uint8_t *p) {
+    return _mm256_loadu_si256((const vec *)(const void *)p);
 }
 
 INLINE struct block load(const uint8_t *p) {
     return (struct block){ load32(p), load32(p + 32) };
 }
 
-INLINE uint64_t gather(__m256i lo, __m256i hi) {
+INLINE uint64_t gather(vec lo, vec hi) {
     return (uint32_t)_mm256_movemask_epi8(lo) | (uint64_t)(uint32_t)_mm256_movemask_epi8(hi) << 32;
 }
 
-INLINE uint64_t high(struct block b) {
-    return gather(b.lo, b.hi);
+/* Cheaper than `high`, and nearly always all that is asked. */
+INLINE bool any_high(struct block b) {
+    return _mm256_movemask_epi8(_mm256_or_si256(b.lo, b.hi)) != 0;
 }
 
-INLINE uint64_t eq(struct block b, uint8_t c) {
-    __m256i v = _mm256_set1_epi8((char)c);
+INLINE vec each(uint8_t c) {
+    return _mm256_set1_epi8((char)c);
+}
+
+INLINE struct block either(struct block b, vec v) {
+    return (struct block){ _mm256_or_si256(b.lo, v), _mm256_or_si256(b.hi, v) };
+}
+
+INLINE uint64_t eq(struct block b, vec v) {
     return gather(_mm256_cmpeq_epi8(b.lo, v), _mm256_cmpeq_epi8(b.hi, v));
 }
 
-INLINE uint64_t alike(struct block b, uint8_t bit, uint8_t c) {
-    __m256i v = _mm256_set1_epi8((char)bit);
-    return eq((struct block){ _mm256_or_si256(b.lo, v), _mm256_or_si256(b.hi, v) }, c);
-}
-
-INLINE uint64_t upto(struct block b, uint8_t c) {
-    __m256i v = _mm256_set1_epi8((char)c);
+INLINE uint64_t upto(struct block b, vec v) {
     return gather(_mm256_cmpeq_epi8(_mm256_min_epu8(b.lo, v), b.lo),
                   _mm256_cmpeq_epi8(_mm256_min_epu8(b.hi, v), b.hi));
 }
@@ -49,15 +54,40 @@ INLINE uint64_t upto(struct block b, uint8_t c) {
 #define TABLE(...) _mm256_broadcastsi128_si256(_mm_setr_epi8(__VA_ARGS__))
 
 /* The low nibble picks the only character with that nibble which the byte can be: , : { }
- * once the bit 0x20 is set. It takes 0x0c and 0x1a for one too. */
-INLINE __m256i ops32(__m256i v) {
-    const __m256i table = TABLE(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0);
-    return _mm256_cmpeq_epi8(_mm256_or_si256(v, _mm256_set1_epi8(0x20)),
-                             _mm256_shuffle_epi8(table, v));
+ * once it is folded. It takes 0x0c and 0x1a for one too. */
+INLINE uint64_t ops(struct block b, struct block folded) {
+    const vec table = TABLE(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0);
+    return gather(_mm256_cmpeq_epi8(folded.lo, _mm256_shuffle_epi8(table, b.lo)),
+                  _mm256_cmpeq_epi8(folded.hi, _mm256_shuffle_epi8(table, b.hi)));
 }
 
-INLINE uint64_t ops(struct block b) {
-    return gather(ops32(b.lo), ops32(b.hi));
+INLINE vec special32(vec v, vec quote, vec backslash, vec control) {
+    vec strings = _mm256_or_si256(_mm256_cmpeq_epi8(v, quote), _mm256_cmpeq_epi8(v, backslash));
+    return _mm256_or_si256(strings, _mm256_cmpeq_epi8(_mm256_min_epu8(v, control), v));
+}
+
+INLINE bool plain(struct block b, vec quote, vec backslash, vec control) {
+    vec special = _mm256_or_si256(special32(b.lo, quote, backslash, control),
+                                  special32(b.hi, quote, backslash, control));
+    return _mm256_testz_si256(special, special);
+}
+
+INLINE vec upper_nibbles(vec v) {
+    return _mm256_and_si256(_mm256_srli_epi16(v, 4), each(0x0f));
+}
+
+/* The lower nibble says which upper ones make it a character that may be escaped. */
+INLINE vec escapable32(vec v) {
+    enum { X2 = 1, X5 = 2, X6 = 4, X7 = 8 };
+    const vec upper = TABLE(0, 0, X2, 0, 0, X5, X6, X7, 0, 0, 0, 0, 0, 0, 0, 0);
+    const vec lower = TABLE(0, 0, X2 | X6 | X7, 0, X7, X7, X6, 0, 0, 0, 0, 0, X5, 0, X6, X2);
+    vec both = _mm256_and_si256(_mm256_shuffle_epi8(lower, v),
+                                _mm256_shuffle_epi8(upper, upper_nibbles(v)));
+    return _mm256_cmpgt_epi8(both, _mm256_setzero_si256());
+}
+
+INLINE uint64_t escapable(struct block b) {
+    return gather(escapable32(b.lo), escapable32(b.hi));
 }
 
 /* A carry-less product with all ones is the running xor. */
@@ -88,60 +118,54 @@ enum {
 
 #define B(bits) (char)(bits)
 
-INLINE __m256i upper_nibbles(__m256i v) {
-    return _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(0x0f));
-}
-
-INLINE __m256i pair_errors(__m256i v, __m256i before) {
-    const __m256i first_upper =
-        TABLE(TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG,
-              B(TWO_CONTS), B(TWO_CONTS), B(TWO_CONTS), B(TWO_CONTS), TOO_SHORT | OVERLONG_2,
-              TOO_SHORT, TOO_SHORT | OVERLONG_3 | SURROGATE,
-              TOO_SHORT | TOO_LARGE | TOO_LARGE_8 | OVERLONG_4);
-    const __m256i first_lower =
-        TABLE(B(ANY_LOW | OVERLONG_2 | OVERLONG_3 | OVERLONG_4), B(ANY_LOW | OVERLONG_2),
-              B(ANY_LOW), B(ANY_LOW), B(ANY_LOW | TOO_LARGE), B(LARGE), B(LARGE), B(LARGE),
-              B(LARGE), B(LARGE), B(LARGE), B(LARGE), B(LARGE), B(LARGE | SURROGATE), B(LARGE),
-              B(LARGE));
-    const __m256i second_upper =
-        TABLE(TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT,
-              TOO_SHORT, B(CONT | OVERLONG_3 | TOO_LARGE_8 | OVERLONG_4),
-              B(CONT | OVERLONG_3 | TOO_LARGE), B(CONT | SURROGATE | TOO_LARGE),
-              B(CONT | SURROGATE | TOO_LARGE), TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT);
-    __m256i errors = _mm256_shuffle_epi8(first_upper, upper_nibbles(before));
-    __m256i lower = _mm256_and_si256(before, _mm256_set1_epi8(0x0f));
+INLINE vec pair_errors(vec v, vec before) {
+    const vec first_upper = TABLE(
+        TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG,
+        B(TWO_CONTS), B(TWO_CONTS), B(TWO_CONTS), B(TWO_CONTS), TOO_SHORT | OVERLONG_2, TOO_SHORT,
+        TOO_SHORT | OVERLONG_3 | SURROGATE, TOO_SHORT | TOO_LARGE | TOO_LARGE_8 | OVERLONG_4);
+    const vec first_lower = TABLE(
+        B(ANY_LOW | OVERLONG_2 | OVERLONG_3 | OVERLONG_4), B(ANY_LOW | OVERLONG_2), B(ANY_LOW),
+        B(ANY_LOW), B(ANY_LOW | TOO_LARGE), B(LARGE), B(LARGE), B(LARGE), B(LARGE), B(LARGE),
+        B(LARGE), B(LARGE), B(LARGE), B(LARGE | SURROGATE), B(LARGE), B(LARGE));
+    const vec second_upper = TABLE(
+        TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT, TOO_SHORT,
+        B(CONT | OVERLONG_3 | TOO_LARGE_8 | OVERLONG_4), B(CONT | OVERLONG_3 | TOO_LARGE),
+        B(CONT | SURROGATE | TOO_LARGE), B(CONT | SURROGATE | TOO_LARGE), TOO_SHORT, TOO_SHORT,
+        TOO_SHORT, TOO_SHORT);
+    vec errors = _mm256_shuffle_epi8(first_upper, upper_nibbles(before));
+    vec lower = _mm256_and_si256(before, _mm256_set1_epi8(0x0f));
     errors = _mm256_and_si256(errors, _mm256_shuffle_epi8(first_lower, lower));
     return _mm256_and_si256(errors, _mm256_shuffle_epi8(second_upper, upper_nibbles(v)));
 }
 
 /* Two continuations in a row are right exactly when a lead of three or four bytes stands
  * two or three bytes before. */
-INLINE __m256i utf8_errors(__m256i v, __m256i previous) {
-    __m256i across = _mm256_permute2x128_si256(previous, v, 0x21);
-    __m256i back1 = _mm256_alignr_epi8(v, across, 15);
-    __m256i back2 = _mm256_alignr_epi8(v, across, 14);
-    __m256i back3 = _mm256_alignr_epi8(v, across, 13);
-    __m256i third = _mm256_subs_epu8(back2, _mm256_set1_epi8(0xe0 - 0x80));
-    __m256i fourth = _mm256_subs_epu8(back3, _mm256_set1_epi8(0xf0 - 0x80));
-    __m256i due = _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8(B(0x80)));
+INLINE vec utf8_errors(vec v, vec previous) {
+    vec across = _mm256_permute2x128_si256(previous, v, 0x21);
+    vec back1 = _mm256_alignr_epi8(v, across, 15);
+    vec back2 = _mm256_alignr_epi8(v, across, 14);
+    vec back3 = _mm256_alignr_epi8(v, across, 13);
+    vec third = _mm256_subs_epu8(back2, _mm256_set1_epi8(0xe0 - 0x80));
+    vec fourth = _mm256_subs_epu8(back3, _mm256_set1_epi8(0xf0 - 0x80));
+    vec due = _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8(B(0x80)));
     return _mm256_xor_si256(due, pair_errors(v, back1));
 }
 
 /* Not 0 when the last bytes begin a sequence that they do not finish. */
-INLINE uint64_t unfinished(__m256i v) {
-    const __m256i most = _mm256_setr_epi8(
-        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-        -1, -1, -1, -1, -1, -1, B(0xf0 - 1), B(0xe0 - 1), B(0xc0 - 1));
-    __m256i over = _mm256_subs_epu8(v, most);
+INLINE uint64_t unfinished(vec v) {
+    const vec most = _mm256_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                      -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                      B(0xf0 - 1), B(0xe0 - 1), B(0xc0 - 1));
+    vec over = _mm256_subs_epu8(v, most);
     return !_mm256_testz_si256(over, over);
 }
 
-INLINE void utf8(struct lex *l, struct lex_carry *c, size_t at, struct block b, uint64_t high) {
-    __m256i previous = at ? load32(l->text + at - 32) : _mm256_setzero_si256();
-    __m256i errors = _mm256_or_si256(utf8_errors(b.lo, previous), utf8_errors(b.hi, b.lo));
+INLINE void utf8(struct lex *l, size_t at, struct block b) {
+    vec previous = at ? load32(l->text + at - 32) : _mm256_setzero_si256();
+    vec errors = _mm256_or_si256(utf8_errors(b.lo, previous), utf8_errors(b.hi, b.lo));
     if (!_mm256_testz_si256(errors, errors))
-        c->faults |= 1u << ENVELOPE_UTF8;
-    c->utf8 = unfinished(b.hi);
+        l->faults |= 1u << ENVELOPE_UTF8;
+    l->utf8 = unfinished(b.hi);
 }
 
 #include "mcp/envelope_block.inc"

@@ -60,18 +60,8 @@ bool envelope_use_engine(const char *name) {
     return false;
 }
 
-void lex_init(struct lex *l, const uint8_t *text, size_t n) {
-    l->text = text;
-    l->n = n;
-    l->run = engine()->run;
-    l->at = l->batch_at = l->low_due = 0;
-    l->carry = (struct lex_carry){ 0 };
-    l->ended = false;
-}
-
-void lex_tail(const struct lex *l, size_t at, uint8_t block[static LEX_BLOCK]) {
-    memset(block, ' ', LEX_BLOCK);
-    memcpy(block, l->text + at, l->n - at);
+lex_fn *lex_engine(void) {
+    return engine()->run;
 }
 
 /* Digit value + 1, so that 0 marks what is no digit. */
@@ -90,23 +80,23 @@ int lex_hex4(const uint8_t *p, const uint8_t *end) {
 }
 
 /* A high surrogate names the only place where a low one may stand: six bytes further. */
-static void unicode(struct lex *l, struct lex_carry *c, size_t u) {
+static void unicode(struct lex *l, size_t u) {
     const uint8_t *p = l->text + u, *end = l->text + l->n;
     int unit = lex_hex4(p + 1, end);
     bool low = (unit & ~0x3ff) == 0xdc00, high = (unit & ~0x3ff) == 0xd800;
     if (unit < 0)
-        c->faults |= 1u << ENVELOPE_SYNTAX;
+        l->faults |= 1u << ENVELOPE_SYNTAX;
     if (low != (l->low_due == u))
-        c->faults |= 1u << ENVELOPE_SURROGATE;
+        l->faults |= 1u << ENVELOPE_SURROGATE;
     if (!high)
         return;
     if (end - p > 6 && p[5] == '\\' && p[6] == 'u')
         l->low_due = u + 6;
     else
-        c->faults |= 1u << ENVELOPE_SURROGATE;
+        l->faults |= 1u << ENVELOPE_SURROGATE;
 }
 
-void lex_unicode(struct lex *l, struct lex_carry *c, size_t at, uint64_t mask) {
+void lex_unicode(struct lex *l, size_t at, uint64_t mask) {
     for (; mask; mask &= mask - 1)
-        unicode(l, c, at + (size_t)__builtin_ctzll(mask));
+        unicode(l, at + (size_t)__builtin_ctzll(mask));
 }

@@ -1,10 +1,11 @@
 /* envelope_lex.h - finds the tokens of JSON text, 64 bytes at a time. Private to envelope*.c.
  *
- * A token is a brace, bracket, colon or comma outside strings, either quote of a string, or
- * the first byte of anything else (a number, a literal, rubbish). Each block becomes one
- * word with a bit set where a token starts: the masks of Langdale and Lemire, "Parsing
- * Gigabytes of JSON per Second" (VLDB Journal 28, 2019). What can be wrong inside a string
- * (UTF-8, control characters, escapes, surrogates) is settled here; what can be wrong
+ * A token is either quote of a string, the first byte of a number, a literal or rubbish, or
+ * a brace, bracket, colon or comma outside strings, but for one that follows the end of a
+ * key or value without a gap: whoever comes there looks at the next byte anyway. Each block
+ * becomes one word with a bit set where a token starts: the masks of Langdale and Lemire,
+ * "Parsing Gigabytes of JSON per Second" (VLDB Journal 28, 2019). What can be wrong inside a
+ * string (UTF-8, control characters, escapes, surrogates) is settled here; what can be wrong
  * between tokens is the walker's business.
  *
  * One source, envelope_block.inc, is compiled once for each engine over that engine's
@@ -17,16 +18,30 @@
 #pragma once
 #include "mcp/envelope.h"
 
+/* The white space of RFC 8259 §2. */
+static inline bool lex_is_space(char c) {
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Without it at both ends. */
+static inline struct str lex_trim(struct str t) {
+    if (t.n > 0 && t.p[0] > ' ' && t.p[t.n - 1] > ' ')
+        return t;
+    while (t.n > 0 && lex_is_space(t.p[0]))
+        t = (struct str){ t.p + 1, t.n - 1 };
+    while (t.n > 0 && lex_is_space(t.p[t.n - 1]))
+        t.n--;
+    return t;
+}
+
 enum { LEX_BLOCK = 64, LEX_BATCH = 16 };
 
-/* What one block tells the next. */
+/* The masks of the last block, as far as the next one needs their last bit. */
 struct lex_carry {
-    uint64_t in_string;   /* all ones while a string is open */
-    uint64_t escaped;     /* 1: the first byte is escaped */
-    uint64_t scalar;      /* 1: the last byte belonged to a number or literal */
-    uint64_t utf8;        /* not 0: a sequence is unfinished; the engine's own notation */
-    uint64_t backslashes; /* of this batch */
-    unsigned faults;      /* 1u << ENVELOPE_… */
+    uint64_t in_string; /* all ones while a string is open */
+    uint64_t escaped;   /* 1: the first byte is escaped */
+    uint64_t scalar;    /* of numbers and literals */
+    uint64_t value;     /* of those, closing quotes, braces and brackets */
 };
 
 struct lex {
@@ -37,8 +52,11 @@ struct lex {
     size_t batch_at; /* where the words below begin */
     size_t low_due;  /* where the `u` of a low surrogate must be, 0: nowhere */
     struct lex_carry carry;
-    uint64_t tokens[LEX_BATCH];
+    uint64_t backslashes; /* not 0: this batch has some */
+    uint64_t utf8;        /* not 0: a sequence is unfinished; the engine's own notation */
+    unsigned faults;      /* 1u << ENVELOPE_… */
     bool ended;
+    uint64_t tokens[LEX_BATCH];
 };
 
 /* Classifies the next blocks: how many words are valid now, 0 at the end of the text. */
@@ -49,13 +67,21 @@ lex_fn lex_plain;
 lex_fn lex_sse2, lex_avx2;
 #endif
 
-void lex_init(struct lex *l, const uint8_t *text, size_t n);
+/* The one in use. */
+lex_fn *lex_engine(void);
+
+static inline void lex_init(struct lex *l, const uint8_t *text, size_t n) {
+    l->text = text;
+    l->n = n;
+    l->run = lex_engine();
+    l->at = l->batch_at = l->low_due = 0;
+    l->carry = (struct lex_carry){ 0 };
+    l->utf8 = l->faults = 0;
+    l->ended = false;
+}
 
 /* The four hex digits at p, or -1. */
 int lex_hex4(const uint8_t *p, const uint8_t *end);
 
 /* The `\uXXXX` of one block, whose `u` are the bits of `mask`; at is the block's offset. */
-void lex_unicode(struct lex *l, struct lex_carry *c, size_t at, uint64_t mask);
-
-/* The last block of the text, from `at` on, filled up with spaces. */
-void lex_tail(const struct lex *l, size_t at, uint8_t block[static LEX_BLOCK]);
+void lex_unicode(struct lex *l, size_t at, uint64_t mask);

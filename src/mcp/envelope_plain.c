@@ -7,59 +7,84 @@
 #include "mcp/envelope_lex.h"
 
 #define TARGET
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((always_inline)) TARGET
+#define HOLD(v) (void)(v)
 #define LEX lex_plain
 
-#define EACH(byte) (0x0101010101010101 * (uint64_t)(byte))
+typedef uint64_t vec;
+
+/* gcc -O2 keeps a short loop, and with it the block in memory. */
+#define EACH_PART _Pragma("GCC unroll 8") for (int i = 0; i < 8; i++)
 
 struct block {
-    uint64_t v[8];
+    vec v[8];
 };
+
+INLINE vec each(unsigned c) {
+    return 0x0101010101010101 * (vec)c;
+}
 
 INLINE struct block load(const uint8_t *p) {
     struct block b;
     memcpy(b.v, p, sizeof b.v);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    for (int i = 0; i < 8; i++)
-        b.v[i] = __builtin_bswap64(b.v[i]);
+    EACH_PART
+    b.v[i] = __builtin_bswap64(b.v[i]);
 #endif
     return b;
 }
 
 INLINE uint64_t high(struct block b) {
     uint64_t m = 0;
-    for (int i = 0; i < 8; i++)
-        m |= (b.v[i] >> 7 & EACH(1)) * 0x0102040810204080 >> 56 << 8 * i;
+    EACH_PART
+    m |= (b.v[i] >> 7 & each(1)) * 0x0102040810204080 >> 56 << 8 * i;
     return m;
 }
 
-INLINE uint64_t upto(struct block b, uint8_t c) {
-    for (int i = 0; i < 8; i++)
-        b.v[i] = ~(((b.v[i] & EACH(0x7f)) + EACH(0x7f - c)) | b.v[i]);
+/* Cheaper than `high`, and nearly always all that is asked. */
+INLINE bool any_high(struct block b) {
+    uint64_t m = 0;
+    EACH_PART
+    m |= b.v[i];
+    return m & each(0x80);
+}
+
+INLINE struct block either(struct block b, vec v) {
+    EACH_PART
+    b.v[i] |= v;
+    return b;
+}
+
+INLINE uint64_t upto(struct block b, vec v) {
+    EACH_PART
+    b.v[i] = ~(((b.v[i] & each(0x7f)) + (each(0x7f) - v)) | b.v[i]);
     return high(b);
 }
 
-INLINE uint64_t from(struct block b, uint8_t c) {
-    for (int i = 0; i < 8; i++)
-        b.v[i] &= (b.v[i] & EACH(0x7f)) + EACH(0x100 - c);
+INLINE uint64_t from(struct block b, vec v) {
+    EACH_PART
+    b.v[i] &= (b.v[i] & each(0x7f)) + (each(0x80) - (v & each(0x7f)));
     return high(b);
 }
 
-INLINE uint64_t eq(struct block b, uint8_t c) {
-    for (int i = 0; i < 8; i++)
-        b.v[i] ^= EACH(c);
+INLINE uint64_t eq(struct block b, vec v) {
+    EACH_PART
+    b.v[i] ^= v;
     return upto(b, 0);
 }
 
-INLINE uint64_t alike(struct block b, uint8_t bit, uint8_t c) {
-    for (int i = 0; i < 8; i++)
-        b.v[i] |= EACH(bit);
-    return eq(b, c);
+INLINE uint64_t ops(struct block b, struct block folded) {
+    return eq(folded, each('{')) | eq(folded, each('}')) | eq(b, each(':')) | eq(b, each(','));
 }
 
-/* `[` and `]` are `{` and `}` without the bit 0x20. */
-INLINE uint64_t ops(struct block b) {
-    return alike(b, 0x20, '{') | alike(b, 0x20, '}') | eq(b, ':') | eq(b, ',');
+INLINE bool plain(struct block b, vec quote, vec backslash, vec control) {
+    return (eq(b, quote) | eq(b, backslash) | upto(b, control)) == 0;
+}
+
+INLINE uint64_t escapable(struct block b) {
+    return eq(b, each('"')) | eq(b, each('\\')) | eq(b, each('/')) | eq(b, each('f')) |
+           eq(b, each('n')) | eq(either(b, each('b' ^ 'r')), each('r')) |
+           eq(either(b, each('t' ^ 'u')), each('u'));
 }
 
 INLINE uint64_t inside(uint64_t m) {

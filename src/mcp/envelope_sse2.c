@@ -6,11 +6,17 @@
 #include <emmintrin.h>
 
 #define TARGET
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE static inline __attribute__((always_inline)) TARGET
+#define HOLD(v) __asm__("" : "+x"(v))
 #define LEX lex_sse2
 
+typedef __m128i vec;
+
+/* gcc -O2 keeps a short loop, and with it the block in memory. */
+#define EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++)
+
 struct block {
-    __m128i v[4];
+    vec v[4];
 };
 
 INLINE struct block load(const uint8_t *p) {
@@ -21,50 +27,71 @@ INLINE struct block load(const uint8_t *p) {
 
 INLINE uint64_t high(struct block b) {
     uint64_t m = 0;
-    for (int i = 0; i < 4; i++)
-        m |= (uint64_t)(uint32_t)_mm_movemask_epi8(b.v[i]) << 16 * i;
+    EACH_PART
+    m |= (uint64_t)(uint32_t)_mm_movemask_epi8(b.v[i]) << 16 * i;
     return m;
 }
 
-INLINE struct block both(struct block b, __m128i bits) {
-    for (int i = 0; i < 4; i++)
-        b.v[i] = _mm_or_si128(b.v[i], bits);
+/* Cheaper than `high`, and nearly always all that is asked. */
+INLINE bool any_high(struct block b) {
+    __m128i or01 = _mm_or_si128(b.v[0], b.v[1]), or23 = _mm_or_si128(b.v[2], b.v[3]);
+    return _mm_movemask_epi8(_mm_or_si128(or01, or23)) != 0;
+}
+
+INLINE vec each(uint8_t c) {
+    return _mm_set1_epi8((char)c);
+}
+
+INLINE struct block either(struct block b, vec v) {
+    EACH_PART
+    b.v[i] = _mm_or_si128(b.v[i], v);
     return b;
 }
 
-INLINE uint64_t eq(struct block b, uint8_t c) {
-    for (int i = 0; i < 4; i++)
-        b.v[i] = _mm_cmpeq_epi8(b.v[i], _mm_set1_epi8((char)c));
+INLINE uint64_t eq(struct block b, vec v) {
+    EACH_PART
+    b.v[i] = _mm_cmpeq_epi8(b.v[i], v);
     return high(b);
 }
 
-INLINE uint64_t alike(struct block b, uint8_t bit, uint8_t c) {
-    return eq(both(b, _mm_set1_epi8((char)bit)), c);
-}
-
-INLINE uint64_t upto(struct block b, uint8_t c) {
-    for (int i = 0; i < 4; i++)
-        b.v[i] = _mm_cmpeq_epi8(_mm_min_epu8(b.v[i], _mm_set1_epi8((char)c)), b.v[i]);
+INLINE uint64_t upto(struct block b, vec v) {
+    EACH_PART
+    b.v[i] = _mm_cmpeq_epi8(_mm_min_epu8(b.v[i], v), b.v[i]);
     return high(b);
 }
 
-INLINE uint64_t from(struct block b, uint8_t c) {
-    for (int i = 0; i < 4; i++)
-        b.v[i] = _mm_cmpeq_epi8(_mm_max_epu8(b.v[i], _mm_set1_epi8((char)c)), b.v[i]);
+INLINE uint64_t from(struct block b, vec v) {
+    EACH_PART
+    b.v[i] = _mm_cmpeq_epi8(_mm_max_epu8(b.v[i], v), b.v[i]);
     return high(b);
 }
 
-/* `[` and `]` are `{` and `}` without the bit 0x20. */
-INLINE uint64_t ops(struct block b) {
-    for (int i = 0; i < 4; i++) {
-        __m128i v = b.v[i], folded = _mm_or_si128(v, _mm_set1_epi8(0x20));
-        __m128i braces = _mm_or_si128(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{')),
-                                      _mm_cmpeq_epi8(folded, _mm_set1_epi8('}')));
-        __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(':')),
-                                     _mm_cmpeq_epi8(v, _mm_set1_epi8(',')));
+INLINE uint64_t ops(struct block b, struct block folded) {
+    EACH_PART {
+        vec braces = _mm_or_si128(_mm_cmpeq_epi8(folded.v[i], each('{')),
+                                  _mm_cmpeq_epi8(folded.v[i], each('}')));
+        vec marks = _mm_or_si128(_mm_cmpeq_epi8(b.v[i], each(':')),
+                                 _mm_cmpeq_epi8(b.v[i], each(',')));
         b.v[i] = _mm_or_si128(braces, marks);
     }
     return high(b);
+}
+
+INLINE bool plain(struct block b, vec quote, vec backslash, vec control) {
+    vec special = _mm_setzero_si128();
+    EACH_PART {
+        vec v = b.v[i];
+        vec strings = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash));
+        vec low = _mm_cmpeq_epi8(_mm_min_epu8(v, control), v);
+        special = _mm_or_si128(special, _mm_or_si128(strings, low));
+    }
+    return _mm_movemask_epi8(special) == 0;
+}
+
+INLINE uint64_t escapable(struct block b) {
+    return eq(b, each('"')) | eq(b, each('\\')) | eq(b, each('/')) | eq(b, each('f')) |
+           eq(b, each('n')) | eq(either(b, each('b' ^ 'r')), each('r')) |
+           eq(either(b, each('t' ^ 'u')), each('u'));
 }
 
 INLINE uint64_t inside(uint64_t m) {
