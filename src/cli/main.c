@@ -1,7 +1,7 @@
 /* main.c - picks a command and reads its options (cli.h). */
 #include "base/field.h"
+#include "base/mem.h"
 #include "cli/cli.h"
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -49,8 +49,8 @@ void cli_all(struct cli *c, const char *option, struct str_list *out) {
 
 /* Children start in the data directory: its name must not depend on where one stands. */
 static struct str absolute(struct cli *c, struct str path) {
-    char here[PATH_MAX];
-    if (str_starts(path, S("/")) || !getcwd(here, sizeof here))
+    SCOPED(mem_scope) char *here = str_starts(path, S("/")) ? NULL : getcwd(NULL, 0);
+    if (!here)
         return path;
     return arena_fmt(&c->arena, "%s/%.*s", here, STR(path));
 }
