@@ -354,6 +354,7 @@ static err_t serve(struct control *c) {
     if (c->warden)
         TRY(warden_attach(c->warden, c->all));
     begin_timers(c);
+    stats_open(c);
     reload_watch(c);
     TRY(publish_first(c));
     if (!c->options.stdio)

@@ -57,6 +57,8 @@ void stdio_published(struct control *c);
 void reload_watch(struct control *c);
 void reload_stop(struct control *c);
 void reload_now(struct control *c);
+/* stats.c: numbers of the process for /metrics. */
+void stats_open(struct control *c);
 /* control.c */
 struct log_conf log_conf_of(const struct gateway_conf *conf);
 struct session_limits session_limits_of(const struct gateway_conf *conf);

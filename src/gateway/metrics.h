@@ -14,6 +14,9 @@
     X(streams_open, GAUGE, "gatespan_streams_open", "GET streams and subscriptions that are open.", NULL)  \
     X(refusals, COUNTER, "gatespan_refusals_total", "Requests refused before they were an exchange, by reason.", \
       "reason")                                                                                            \
+    X(upstream_ready, GAUGE, "gatespan_upstream_ready", "1 while the upstream is ready.", "upstream")        \
+    X(upstream_failures, COUNTER, "gatespan_upstream_failures_total", "Times the upstream was lost or did not start.", \
+      "upstream")                                                                                          \
     X(limited, COUNTER, "gatespan_limited_total", "Calls refused by a rate limit, by key.", "key")        \
     X(stdio_children, GAUGE, "gatespan_stdio_children", "Child processes running, by upstream.", "upstream") \
     X(stdio_starts, COUNTER, "gatespan_stdio_starts_total", "Child processes started, restarts included, by upstream.", \

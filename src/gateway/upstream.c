@@ -2,6 +2,7 @@
 #include "gateway/upstream.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/metrics.h"
 #include <stdio.h>
 
 const char *upstream_state_word(enum upstream_state s) {
@@ -93,7 +94,11 @@ void upstream_set_state(struct upstream *u, enum upstream_state state, const cha
     snprintf(u->reason, sizeof u->reason, "%s", reason);
     pthread_mutex_unlock(&u->lock);
     enum upstream_state before = (enum upstream_state)atomic_exchange(&u->state, (int)state);
-    if (before != state && u->on_change)
+    if (before == state)
+        return;
+    if (before == UP_READY || state == UP_READY)
+        metric_add(METRIC_SERIES(&metric_upstream_ready, u->conf->name), state == UP_READY ? 1 : -1);
+    if (u->on_change)
         u->on_change(u, u->on_change_arg);
 }
 

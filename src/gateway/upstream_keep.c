@@ -3,6 +3,7 @@
  * growing pause when it is lost. Nobody else waits for any of this. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/metrics.h"
 #include "gateway/upstream.h"
 
 enum { MAX_PAGES = 1000, MAX_ITEMS = 50000 };
@@ -113,6 +114,7 @@ static void report_loss(struct upstream *u, const struct err *why, unsigned stre
     log_warn("upstream failed", F("upstream", u->conf->name), F("error", why->text), F("failures", streak),
              F("given_up", final));
     atomic_fetch_add(&u->failures, 1);
+    metric_add(METRIC_SERIES(&metric_upstream_failures, u->conf->name), 1);
     upstream_set_state(u, UP_FAILED, reason);
 }
 
