@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "control/control.h"
 #include "servers/server.h"
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,13 @@ static int serve_http(const struct control_options *options, struct warden *ward
     return code;
 }
 
+/* Large messages come and go all the time: memory that glibc gives back to the kernel after
+ * each has to be cleared and mapped again for the next (a fifth of a 1 MiB call, measured). */
+static void keep_large_blocks(void) {
+    mallopt(M_MMAP_THRESHOLD, 16 * 1024 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 32 * 1024 * 1024);
+}
+
 static int run(struct cli *c) {
     struct control_options o = { .config = cli_get(c, "config"), .data = cli_data_dir(c) };
     const char *admin = getenv("GATESPAN_ADMIN_KEY");
@@ -93,6 +101,7 @@ static int run(struct cli *c) {
         return cli_serve_stdio(c, o.overrides.role_builtin);
     o.admin_key = admin ? str_of(admin) : S("");
     signal(SIGPIPE, SIG_IGN);
+    keep_large_blocks();
     struct warden *warden = NULL;
     err_t e = warden_start(arena_text(&c->arena, o.data), &warden);
     if (e)
