@@ -236,6 +236,12 @@ static void run_steps(struct exchange *x) {
         answer_error(x, 0, RPC_METHOD_NOT_FOUND, (struct str){ 0 }, "Method not found: %.*s", STR(x->in.method));
 }
 
+void exchange_read_method(struct exchange *x) {
+    if (x->in.methods_escaped)
+        x->in.method = json_unquote(x->arena, arena_fmt(x->arena, "\"%.*s\"", STR(x->in.method)));
+    x->method = x->in.method.p ? method_parse(x->in.method) : METHOD_UNKNOWN;
+}
+
 void exchange_run(struct exchange *x) {
     x->log_level = LOG_LEVELS;
     enter(x);

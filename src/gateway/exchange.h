@@ -59,6 +59,8 @@ struct exchange {
 
 enum { LOG_LEVELS = 8 };
 
+/* Sets method from the envelope; a spelling with escapes, such as tools\/call, is resolved. */
+void exchange_read_method(struct exchange *x);
 /* Runs one request or notification to its end. The face filled the first half. */
 void exchange_run(struct exchange *x);
 

@@ -301,7 +301,7 @@ static void serve_post(struct http_face *f) {
         refuse_envelope(f, fault);
         return;
     }
-    x->method = x->in.methods_escaped ? METHOD_UNKNOWN : method_parse(x->in.method);
+    exchange_read_method(x);
     if (is_modern(f))
         serve_modern(f);
     else

@@ -223,7 +223,7 @@ static bool take_message(struct stdio_call *c) {
         return refuse(x, RPC_INVALID_REQUEST, "Batches are not accepted");
     if (x->in.kind == ENVELOPE_RESULT || x->in.kind == ENVELOPE_ERROR)
         return false; /* an answer to a question that nobody asked */
-    x->method = x->in.methods_escaped ? METHOD_UNKNOWN : method_parse(x->in.method);
+    exchange_read_method(x);
     bool modern = x->in.protocol_version.p || x->in.version_not_string; /* P-057 */
     return modern ? take_modern(c) : take_legacy(c);
 }
