@@ -30,11 +30,22 @@ static err_t begin_stream(struct http_face *f, struct task *t) {
         .status = 200, .type = S("text/event-stream"), .fields = f->fields, .field_count = f->field_count });
 }
 
+/* An upstream may print its JSON over several lines; in an event that would end the data.
+ * Line ends of valid JSON are white space between tokens. */
+static struct str one_line(struct http_face *f, struct str s) {
+    if (!s.n || (!memchr(s.p, '\n', s.n) && !memchr(s.p, '\r', s.n)))
+        return s;
+    char *flat = arena_alloc(f->x.arena, s.n);
+    for (size_t i = 0; i < s.n; i++)
+        flat[i] = s.p[i] == '\n' || s.p[i] == '\r' ? ' ' : s.p[i];
+    return str_from(flat, s.n);
+}
+
 static err_t send_event(struct http_face *f, const struct str *pieces, size_t n) {
     struct str event[12] = { S(SSE_BEFORE) };
     size_t used = 1;
     for (size_t i = 0; i < n && used < ARRAY_SIZE(event) - 1; i++)
-        event[used++] = pieces[i];
+        event[used++] = one_line(f, pieces[i]);
     event[used++] = S(SSE_AFTER);
     return http_stream_write(f->x.task, f->request, event, used);
 }
