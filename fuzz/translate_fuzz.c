@@ -10,12 +10,14 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct uri_map map = { .upstream = S_INIT("up"), .rewrite = true };
-static const struct translate_extras extras = { .server_info = S_INIT("{\"name\":\"g\"}"), .ttl_ms = 7 };
+static const struct translate_extras extras = { .server_info = S_INIT("{\"name\":\"g\"}"),
+                                                .ttl_ms = 7 };
 
 static bool is_object(struct str text) {
     SCOPED(arena_scope) struct arena a = { 0 };
     json v = NULL;
-    return !json_parse(&a, text, (struct json_limits){ .depth = 200 }, &v) && json_type(v) == JSON_OBJECT;
+    return !json_parse(&a, text, (struct json_limits){ .depth = 200 }, &v) &&
+           json_type(v) == JSON_OBJECT;
 }
 
 /* Members that come from us can repeat ones spelled with escapes, which is none of JSON's
@@ -29,7 +31,8 @@ static bool is_whole(struct str text) {
 
 enum what { RESULT, RESULT_URIS, ITEM, ITEM_URIS, FAULT, NOTIFICATION, KINDS };
 
-static void translate(struct buf *out, enum what what, enum method m, enum revision from, enum revision to, struct str in) {
+static void translate(struct buf *out, enum what what, enum method m, enum revision from,
+                      enum revision to, struct str in) {
     switch (what) {
     case RESULT: translate_result(out, m, in, from, to, &extras, NULL); return;
     case RESULT_URIS: translate_result(out, m, in, from, to, NULL, &map); return;

@@ -34,7 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_round_trip(uri);
     check_restore(uri);
     check_round_trip(uri_template);
-    bool valid = uri_template_valid(uri_template), matches = uri_template_matches(uri_template, uri);
+    bool valid = uri_template_valid(uri_template),
+         matches = uri_template_matches(uri_template, uri);
     if (valid && str_find_char(uri_template, '{') < 0)
         assert(matches == str_eq(uri_template, uri));
     return 0;

@@ -29,13 +29,14 @@ static void set(struct access *a, size_t bit) {
 static void set_entries(struct access *a, const struct catalogue *c, enum item_kind kind) {
     for (size_t i = 0; i < c->counts[kind]; i++) {
         const struct entry *e = &c->entries[kind][i];
-        if (access_has(a, (unsigned)(c->total + e->upstream)) && passes(&a->profile_allow, &a->profile_deny, e->shown) &&
+        if (access_has(a, (unsigned)(c->total + e->upstream)) &&
+            passes(&a->profile_allow, &a->profile_deny, e->shown) &&
             passes(&a->allow, &a->deny, e->shown))
             set(a, e->index);
     }
 }
 
-/* ---- the block: struct, words, slices of the globs, their bytes -------------------------- */
+/* ---- the block: struct, words, slices of the globs, their bytes ---------------------- */
 
 static size_t bytes_of(const struct str_list *list) {
     size_t n = list->n * sizeof(struct str);
@@ -63,7 +64,8 @@ struct access *access_compile(const struct catalogue *c, const struct catalogue_
     static const struct str_list none;
     const struct str_list *lists[] = { profile ? &profile->allow : &none, profile ? &profile->deny : &none,
                                        allow ? allow : &none, deny ? deny : &none };
-    size_t words = (c->total + c->part_count) / 64 + 1, globs = 0, size = sizeof(struct access) + words * 8;
+    size_t words = (c->total + c->part_count) / 64 + 1, globs = 0,
+           size = sizeof(struct access) + words * 8;
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         size += bytes_of(lists[i]);
         globs += lists[i]->n;
@@ -87,6 +89,6 @@ struct access *access_compile(const struct catalogue *c, const struct catalogue_
 }
 
 bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown) {
-    return access_has(a, (unsigned)a->bits + upstream) && passes(&a->profile_allow, &a->profile_deny, shown) &&
-           passes(&a->allow, &a->deny, shown);
+    return access_has(a, (unsigned)a->bits + upstream) &&
+           passes(&a->profile_allow, &a->profile_deny, shown) && passes(&a->allow, &a->deny, shown);
 }

@@ -26,7 +26,7 @@ static bool in_globs(const struct str_list *globs, struct str name) {
     return false;
 }
 
-/* ---- entries ----------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------------------- */
 
 static bool offered(const struct upstream_conf *conf, enum item_kind kind, struct str name) {
     if (!by_name(kind))
@@ -38,7 +38,8 @@ static struct uri_map uris_of(const struct upstream_conf *conf) {
     return (struct uri_map){ .upstream = conf->name, .rewrite = conf->rewrite_uris };
 }
 
-static struct str shown_of(struct catalogue *c, const struct upstream_conf *conf, enum item_kind kind, struct str name) {
+static struct str shown_of(struct catalogue *c, const struct upstream_conf *conf,
+                           enum item_kind kind, struct str name) {
     if (by_name(kind))
         return name_show(&c->arena, conf->prefix ? conf->name : S(""), name);
     SCOPED(buf_done) struct buf shown = { 0 };
@@ -48,7 +49,8 @@ static struct str shown_of(struct catalogue *c, const struct upstream_conf *conf
 }
 
 /* A tool may point at a resource of its server (P-305, P-636). */
-static struct str raw_of(struct catalogue *c, const struct upstream_conf *conf, enum item_kind kind, struct str raw) {
+static struct str raw_of(struct catalogue *c, const struct upstream_conf *conf, enum item_kind kind,
+                         struct str raw) {
     if (kind != ITEM_TOOL || !conf->rewrite_uris || str_find(raw, S("resourceUri")) < 0)
         return raw;
     SCOPED(buf_done) struct buf b = { 0 };
@@ -63,8 +65,8 @@ static uint64_t mix(uint64_t digest, const struct entry *e) {
 }
 
 /* The first of a name keeps it (P-602). */
-static void add_entry(struct catalogue *c, const struct catalogue_source *s, unsigned upstream, enum item_kind kind,
-                      const struct part_item *item) {
+static void add_entry(struct catalogue *c, const struct catalogue_source *s, unsigned upstream,
+                      enum item_kind kind, const struct part_item *item) {
     struct str shown = shown_of(c, s->conf, kind, item->name);
     struct entry *e = &c->entries[kind][c->counts[kind]];
     const struct entry *taken = map_get(&c->by_shown[kind], shown);
@@ -84,7 +86,8 @@ static void add_entry(struct catalogue *c, const struct catalogue_source *s, uns
     c->total++;
 }
 
-static void add_kind(struct catalogue *c, const struct catalogue_source *sources, size_t n, enum item_kind kind) {
+static void add_kind(struct catalogue *c, const struct catalogue_source *sources, size_t n,
+                     enum item_kind kind) {
     size_t most = 0;
     for (size_t i = 0; i < n; i++)
         most += sources[i].part ? sources[i].part->counts[kind] : 0;
@@ -100,13 +103,15 @@ static void add_kind(struct catalogue *c, const struct catalogue_source *sources
     c->first[kind][n] = c->counts[kind];
 }
 
-/* ---- what is said of all ------------------------------------------------------------------ */
+/* ---- what is said of all ------------------------------------------------------------- */
 
 /* Of all (P-625). What an unknown upstream will have is not known, so lists are declared:
  * they may be empty (P-180), and list_changed tells when they fill (P-621). Subscriptions to
  * single resources are not forwarded, so they are not declared. */
 static void add_capabilities(struct capabilities *all, const struct part *p) {
-    static const struct capabilities unknown = { .tools = true, .prompts = true, .resources = true };
+    static const struct capabilities unknown = { .tools = true,
+                                                 .prompts = true,
+                                                 .resources = true };
     const struct capabilities *has = p ? &p->has : &unknown;
     all->tools |= has->tools;
     all->prompts |= has->prompts;
@@ -129,13 +134,13 @@ static void add_section(struct buf *b, const struct part *p) {
     if (!p->instructions.n || b->n >= INSTRUCTIONS_BYTES)
         return;
     struct str text = head_utf8(p->instructions, SECTION_BYTES);
-    buf_fmt(b, "%s## %.*s\n\n(Written by the server \"%.*s\", not by this gateway.)\n\n", b->n ? "\n\n" : "",
-            STR(p->upstream), STR(p->upstream));
+    buf_fmt(b, "%s## %.*s\n\n(Written by the server \"%.*s\", not by this gateway.)\n\n",
+            b->n ? "\n\n" : "", STR(p->upstream), STR(p->upstream));
     buf_str(b, text);
 }
 
-static struct str merge_instructions(struct catalogue *c, const struct catalogue_source *sources, size_t n,
-                                     struct str own) {
+static struct str merge_instructions(struct catalogue *c, const struct catalogue_source *sources,
+                                     size_t n, struct str own) {
     SCOPED(buf_done) struct buf b = { 0 };
     buf_str(&b, own);
     for (size_t i = 0; i < n; i++)
@@ -145,7 +150,8 @@ static struct str merge_instructions(struct catalogue *c, const struct catalogue
     return arena_dup(&c->arena, head_utf8(buf_view(&b), cap));
 }
 
-static struct str name_missing(struct catalogue *c, const struct catalogue_source *sources, size_t n) {
+static struct str name_missing(struct catalogue *c, const struct catalogue_source *sources,
+                               size_t n) {
     SCOPED(buf_done) struct buf b = { 0 };
     struct jw w = jw_init(&b);
     size_t count = 0;
@@ -159,8 +165,8 @@ static struct str name_missing(struct catalogue *c, const struct catalogue_sourc
     return count ? arena_dup(&c->arena, buf_view(&b)) : (struct str){ 0 };
 }
 
-struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n, struct str instructions,
-                                uint64_t generation) {
+struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n,
+                                struct str instructions, uint64_t generation) {
     struct catalogue *c = NEW(struct catalogue);
     c->generation = generation;
     c->part_count = n;
@@ -187,13 +193,15 @@ void catalogue_free(struct catalogue *c) {
     free(c);
 }
 
-/* ---- looking up -------------------------------------------------------------------------- */
+/* ---- looking up ---------------------------------------------------------------------- */
 
-const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind, struct str shown) {
+const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind,
+                                   struct str shown) {
     return map_get(&c->by_shown[kind], shown);
 }
 
-static const struct entry *template_of(const struct catalogue *c, size_t from, size_t to, struct str uri) {
+static const struct entry *template_of(const struct catalogue *c, size_t from, size_t to,
+                                       struct str uri) {
     for (size_t i = from; i < to; i++) {
         const struct entry *e = &c->entries[ITEM_TEMPLATE][i];
         if (uri_template_matches(e->name, uri))
@@ -210,8 +218,9 @@ static size_t owner_of(const struct catalogue_source *sources, size_t n, struct 
     return i < n && (!sources[i].part || sources[i].part->has.resources) ? i : n;
 }
 
-static bool route_rewritten(const struct catalogue *c, const struct catalogue_source *sources, size_t n,
-                            struct arena *a, struct str shown, struct resource_route *out) {
+static bool route_rewritten(const struct catalogue *c, const struct catalogue_source *sources,
+                            size_t n, struct arena *a, struct str shown,
+                            struct resource_route *out) {
     SCOPED(buf_done) struct buf original = { 0 };
     struct str name;
     if (!uri_restore(shown, &name, &original))
@@ -237,8 +246,8 @@ static bool route_native(const struct catalogue *c, struct str uri, struct resou
     return false;
 }
 
-bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_source *sources, size_t n,
-                         struct arena *a, struct str shown, struct resource_route *out) {
+bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_source *sources,
+                         size_t n, struct arena *a, struct str shown, struct resource_route *out) {
     const struct entry *e = catalogue_find(c, ITEM_RESOURCE, shown);
     if (e) {
         *out = (struct resource_route){ e->upstream, e->name, e };

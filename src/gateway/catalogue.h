@@ -54,7 +54,7 @@ struct entry {
     struct str name;          /* what the upstream calls it */
     struct str raw;           /* its item */
     bool safe_to_repeat;
-    json header_params;       /* tools: x-mcp-header annotations (P-077), as param_schema.h has them; NULL: none */
+    json header_params;       /* tools: annotations as in param_schema.h; NULL: none */
     uint32_t metric;          /* series slots of the data plane, by index */
 };
 
@@ -68,7 +68,7 @@ struct catalogue {
     struct map by_shown[ITEM_KINDS]; /* struct entry * */
     struct capabilities has;  /* of all (P-625) */
     struct str instructions;  /* merged, capped (P-628) */
-    struct str missing;       /* raw JSON array of upstream names that did not answer; empty when none */
+    struct str missing;       /* raw array of names of upstreams that do not answer; or empty */
     struct part **parts;      /* by upstream index; NULL where nothing is known */
     size_t part_count;
     uint64_t kind_digest[ITEM_KINDS]; /* of the shown lists: equal means no list_changed */
@@ -80,21 +80,22 @@ struct catalogue_source {
     struct part *part;
     bool missing; /* not answering now (part may still be the last known) */
 };
-struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n, struct str instructions,
-                                uint64_t generation);
+struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n,
+                                struct str instructions, uint64_t generation);
 void catalogue_free(struct catalogue *c);
 
 /* By the name or URI a client used, among what the upstreams listed: one look-up. NULL: unknown. */
-const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind, struct str shown);
+const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind,
+                                   struct str shown);
 struct resource_route {
     unsigned upstream;
     struct str original; /* in the arena given, or borrowed */
-    const struct entry *entry; /* may be a template's; NULL: in nobody's list, see access_allows_uri */
+    const struct entry *entry; /* may be a template's; NULL: see access_allows_uri */
 };
 /* Whose the URI is: exact among the listed ones, else one that carries a known upstream's
  * name, else a template that matches, in list order (P-638). False: nobody's. */
-bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_source *sources, size_t n,
-                         struct arena *a, struct str shown, struct resource_route *out);
+bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_source *sources,
+                         size_t n, struct arena *a, struct str shown, struct resource_route *out);
 
 /* ---- what one caller sees ----------------------------------------------------------- */
 

@@ -24,8 +24,8 @@ static bool named_before(const struct profile_conf *profile, size_t i) {
     return false;
 }
 
-static struct range range_of(const struct catalogue *c, enum item_kind kind, const struct profile_conf *profile,
-                             size_t i) {
+static struct range range_of(const struct catalogue *c, enum item_kind kind,
+                             const struct profile_conf *profile, size_t i) {
     for (size_t u = 0; u < c->part_count && !named_before(profile, i); u++)
         if (c->parts[u] && str_eq(c->parts[u]->upstream, profile->upstreams.items[i]))
             return (struct range){ c->first[kind][u], c->first[kind][u + 1] };

@@ -48,7 +48,8 @@ static err_t check_header(struct walk *walk, json annotation, struct str type, s
     if (!json_is_string(annotation, out) || !http_is_token(*out) || out->n > PARAM_HEADER_NAME_MAX)
         return ERR(INVALID, "x-mcp-header is no header name");
     if (!str_eq(type, S("string")) && !str_eq(type, S("integer")) && !str_eq(type, S("boolean")))
-        return ERR(INVALID, "x-mcp-header \"%.*s\" is not on a string, integer or boolean", STR(*out));
+        return ERR(INVALID, "x-mcp-header \"%.*s\" is not on a string, integer or boolean",
+                   STR(*out));
     for (size_t i = 0; i < walk->count; i++)
         if (str_eq_nocase(walk->headers[i], *out))
             return ERR(INVALID, "x-mcp-header \"%.*s\" is there twice", STR(*out));
@@ -94,7 +95,8 @@ static err_t none_below(json schema, unsigned depth) {
     if (depth > DEPTH_MAX)
         return ERR(INVALID, "the schema is nested too deep");
     if (json_get(schema, ANNOTATION))
-        return ERR(INVALID, "x-mcp-header stands where no argument is reached by `properties` alone");
+        return ERR(INVALID,
+                   "x-mcp-header stands where no argument is reached by `properties` alone");
     TRY(none_in(json_get(schema, S("properties")), BY_NAME, depth + 1));
     for (size_t i = 0; i < ARRAY_SIZE(keywords); i++)
         TRY(none_in(json_get(schema, keywords[i].name), keywords[i].holds, depth + 1));
@@ -106,7 +108,8 @@ static err_t read_schema(struct walk *walk, json schema) {
     if (annotation)
         TRY(add(walk, schema, annotation));
     for (size_t i = 0; i < ARRAY_SIZE(keywords); i++)
-        TRY(none_in(json_get(schema, keywords[i].name), keywords[i].holds, (unsigned)walk->depth + 1));
+        TRY(none_in(json_get(schema, keywords[i].name), keywords[i].holds,
+                    (unsigned)walk->depth + 1));
     if (walk->depth == DEPTH_MAX)
         return ERR(INVALID, "the schema is nested too deep");
     json properties = json_get(schema, S("properties"));

@@ -39,7 +39,7 @@ void part_unref(struct part *p) {
     free(p);
 }
 
-/* ---- items ------------------------------------------------------------------------------- */
+/* ---- items --------------------------------------------------------------------------- */
 
 static bool hint(json item, struct str name) {
     bool value = false;
@@ -51,7 +51,8 @@ static err_t check_tool(struct part *p, struct part_item *item) {
     json schema = json_get(item->value, S("inputSchema"));
     if (json_type(schema) != JSON_OBJECT || !str_eq(json_get_text(schema, S("type")), S("object")))
         return ERR(INVALID, "inputSchema is not a schema of type \"object\" (P-190)");
-    item->safe_to_repeat = hint(item->value, S("readOnlyHint")) || hint(item->value, S("idempotentHint"));
+    item->safe_to_repeat = hint(item->value, S("readOnlyHint")) ||
+                           hint(item->value, S("idempotentHint"));
     return param_schema_read(&p->arena, schema, &item->header_params);
 }
 
@@ -64,9 +65,11 @@ static err_t check_resource(enum item_kind kind, struct part_item *item) {
     return OK;
 }
 
-static err_t read_item(struct part *p, enum item_kind kind, struct str raw, struct part_item *item) {
+static err_t read_item(struct part *p, enum item_kind kind, struct str raw,
+                       struct part_item *item) {
     *item = (struct part_item){ .raw = arena_dup(&p->arena, raw), .safe_to_repeat = true };
-    TRY(json_parse(&p->arena, item->raw, (struct json_limits){ .depth = ITEM_DEPTH }, &item->value));
+    TRY(json_parse(&p->arena, item->raw, (struct json_limits){ .depth = ITEM_DEPTH },
+                   &item->value));
     const struct kind_row *row = &kinds[kind];
     if (!json_is_string(json_get(item->value, row->name), &item->name) || !item->name.n)
         return ERR(INVALID, "%.*s is missing", STR(row->name));
@@ -96,8 +99,9 @@ static void add_item(struct part *p, enum item_kind kind, struct str raw) {
     if (!e)
         p->counts[kind]++;
     else
-        log_warn("item left out", F("upstream", p->upstream), F("list", method_name(kinds[kind].list)),
-                 F("item", str_head(item->name, 200)), F("error", e->text));
+        log_warn("item left out", F("upstream", p->upstream),
+                 F("list", method_name(kinds[kind].list)), F("item", str_head(item->name, 200)),
+                 F("error", e->text));
 }
 
 static enum item_kind kind_of(enum method list) {
@@ -131,7 +135,7 @@ err_t part_add_page(struct part *p, enum method list, struct str result, struct 
     return OK;
 }
 
-/* ---- disk -------------------------------------------------------------------------------- */
+/* ---- disk ---------------------------------------------------------------------------- */
 
 /* Flags of struct capabilities by the names they have in files. */
 static const struct flag {
@@ -183,7 +187,8 @@ static err_t read_head(struct part *p, json file, struct str text) {
     if (p->revision == REV_NONE)
         return ERR(INVALID, "the revision is unknown");
     for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
-        json_is_bool(json_get(json_get(file, S("has")), str_of(flags[i].name)), flag_of(&p->has, &flags[i]));
+        json_is_bool(json_get(json_get(file, S("has")), str_of(flags[i].name)),
+                     flag_of(&p->has, &flags[i]));
     p->instructions = arena_dup(&p->arena, json_get_text(file, S("instructions")));
     struct str info = json_raw_get(text, S("serverInfo"));
     p->server_info = info.p ? arena_dup(&p->arena, info) : info;

@@ -24,9 +24,10 @@ enum revision revision_parse(struct str text) {
     return REV_NONE;
 }
 
-/* ---- members --------------------------------------------------------------------------- */
+/* ---- members ------------------------------------------------------------------------- */
 
-static const struct shape_change *change_of(const struct revision_data *d, enum shape shape, struct str member) {
+static const struct shape_change *change_of(const struct revision_data *d, enum shape shape,
+                                            struct str member) {
     for (size_t i = 0; i < d->change_count; i++)
         if (d->changes[i].shape == shape && str_eq(d->changes[i].member, member))
             return &d->changes[i];
@@ -45,7 +46,7 @@ bool shape_has(enum shape shape, struct str member, enum revision r) {
     return true;
 }
 
-/* ---- methods --------------------------------------------------------------------------- */
+/* ---- methods ------------------------------------------------------------------------- */
 
 static const struct row {
     struct str name;
@@ -69,14 +70,15 @@ struct str method_name(enum method m) {
 }
 
 bool method_exists(enum method m, enum revision r) {
-    return m > METHOD_UNKNOWN && m < METHOD_COUNT && r >= R24 && r < REVISIONS && rows[m].revisions & BIT(r);
+    return m > METHOD_UNKNOWN && m < METHOD_COUNT && r >= R24 && r < REVISIONS &&
+           rows[m].revisions & BIT(r);
 }
 
 enum feature method_feature(enum method m) {
     return m > METHOD_UNKNOWN && m < METHOD_COUNT ? rows[m].feature : FEATURE_NONE;
 }
 
-/* ---- log levels ------------------------------------------------------------------------ */
+/* ---- log levels ---------------------------------------------------------------------- */
 
 static const struct str levels[] = {
     S_INIT("debug"), S_INIT("info"),     S_INIT("notice"), S_INIT("warning"),

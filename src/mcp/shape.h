@@ -45,10 +45,11 @@ struct revision_data {
     size_t change_count;
     const int *codes; /* beside the five of JSON-RPC */
     size_t code_count;
-    bool codes_reserved;  /* no other code of -32099..-32000 may be emitted (P-020, P-021) */
-    bool structured_objects; /* structuredContent and outputSchema's root are objects only (P-195) */
+    bool codes_reserved; /* no other code of -32099..-32000 may be emitted (P-020, P-021) */
+    bool structured_objects; /* structuredContent and outputSchema are of objects only (P-195) */
 };
-extern const struct revision_data rev_2024_11_05, rev_2025_03_26, rev_2025_06_18, rev_2025_11_25, rev_2026_07_28;
+extern const struct revision_data rev_2024_11_05, rev_2025_03_26, rev_2025_06_18, rev_2025_11_25,
+    rev_2026_07_28;
 const struct revision_data *revision_data(enum revision r);
 
 /* False only for what some revision knows and `r` does not. */

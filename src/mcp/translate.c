@@ -63,7 +63,7 @@ bool translate_needed(enum method method, enum revision from, enum revision to) 
     return to < from && bodies[method].shape != SHAPE_NONE;
 }
 
-/* ---- the walk ---------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------ */
 
 /* The inside of a raw string; empty for anything else. */
 static struct str inside(struct str raw) {
@@ -107,9 +107,11 @@ static const struct nest *nest_of(enum shape shape, struct str member) {
 static void put_value(const struct walk *w, enum shape shape, struct str raw);
 
 /* outputSchema is there but `to` could not take what it promises (P-415, P-479). */
-static bool schema_too_wide(const struct walk *w, enum shape shape, struct str key, struct str value) {
+static bool schema_too_wide(const struct walk *w, enum shape shape, struct str key,
+                            struct str value) {
     return shape == SHAPE_TOOL && w->drop && revision_data(w->to)->structured_objects &&
-           str_eq(key, S("outputSchema")) && !str_eq(json_raw_get(value, S("type")), S("\"object\""));
+           str_eq(key, S("outputSchema")) &&
+           !str_eq(json_raw_get(value, S("type")), S("\"object\""));
 }
 
 static void put_member(const struct walk *w, enum shape shape, struct str key, struct str value) {
@@ -125,7 +127,7 @@ static void put_member(const struct walk *w, enum shape shape, struct str key, s
         buf_str(w->out, value);
 }
 
-/* ---- kinds of content that `to` lacks (P-415) ---------------------------------------------- */
+/* ---- kinds of content that `to` lacks (P-415) ---------------------------------------- */
 
 static void put_annotations(const struct walk *w, struct str block) {
     struct str annotations = json_raw_get(block, S("annotations"));
@@ -203,7 +205,7 @@ static void put_value(const struct walk *w, enum shape shape, struct str raw) {
     buf_char(w->out, ']');
 }
 
-/* ---- results ----------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------------------- */
 
 struct result {
     struct walk walk;
@@ -306,7 +308,8 @@ static bool empty_array(struct str raw) {
 
 static void put_result_member(struct result *r, struct str key, struct str value) {
     const struct body *body = &bodies[r->method];
-    if (replaced(r, key, value) || structured_lost(r, key, value) || !shape_has(SHAPE_RESULT, key, r->walk.to))
+    if (replaced(r, key, value) || structured_lost(r, key, value) ||
+        !shape_has(SHAPE_RESULT, key, r->walk.to))
         return;
     if (str_eq(key, S("_meta")) && is(value, '{')) {
         put_result_meta(r, value);
@@ -389,10 +392,12 @@ void translate_result(struct buf *out, enum method method, struct str result, en
     buf_char(out, '}');
 }
 
-/* ---- items of lists ---------------------------------------------------------------------- */
+/* ---- items of lists ------------------------------------------------------------------ */
 
 static struct str name_of(enum method kind) {
-    return kind == METHOD_RESOURCES_LIST ? S("uri") : kind == METHOD_TEMPLATES_LIST ? S("uriTemplate") : S("name");
+    return kind == METHOD_RESOURCES_LIST   ? S("uri")
+           : kind == METHOD_TEMPLATES_LIST ? S("uriTemplate")
+                                           : S("name");
 }
 
 void translate_item(struct buf *out, enum method kind, struct str item, enum revision to,
@@ -414,12 +419,13 @@ void translate_item(struct buf *out, enum method kind, struct str item, enum rev
     buf_char(out, '}');
 }
 
-void translate_item_uris(struct buf *out, enum method kind, struct str item, const struct uri_map *uris) {
+void translate_item_uris(struct buf *out, enum method kind, struct str item,
+                         const struct uri_map *uris) {
     struct walk w = { .out = out, .to = REVISIONS - 1, .uris = uris };
     put_object(&w, bodies[kind].shape, item);
 }
 
-/* ---- errors ------------------------------------------------------------------------------ */
+/* ---- errors -------------------------------------------------------------------------- */
 
 struct error {
     int64_t code;
@@ -472,7 +478,8 @@ static bool not_found(const struct error *e, enum method method, enum revision f
         return false;
     if (e->code == RPC_RESOURCE_NOT_FOUND)
         return true;
-    return e->code == RPC_INVALID_PARAMS && modern(from) && (!e->data.p || json_raw_get(e->data, S("uri")).p);
+    return e->code == RPC_INVALID_PARAMS && modern(from) &&
+           (!e->data.p || json_raw_get(e->data, S("uri")).p);
 }
 
 /* data with the URI that the client knows. */
@@ -506,7 +513,8 @@ static void put_message(struct buf *out, const struct error *e, bool addresses) 
     struct str message = inside(e->message);
     buf_char(out, '"');
     buf_str(out, message);
-    for (struct json_members m = json_elements(json_raw_get(e->data, S("elicitations"))); addresses && json_element(&m);) {
+    for (struct json_members m = json_elements(json_raw_get(e->data, S("elicitations")));
+         addresses && json_element(&m);) {
         struct str url = inside(json_raw_get(m.value, S("url")));
         if (url.n == 0)
             continue;
@@ -549,7 +557,7 @@ void translate_error(struct buf *out, enum method method, struct str error, enum
     buf_char(out, '}');
 }
 
-/* ---- notifications ----------------------------------------------------------------------- */
+/* ---- notifications ------------------------------------------------------------------- */
 
 static void put_logger(struct buf *out, struct str prefix, struct str logger) {
     put_key(out, S("logger"));
@@ -562,10 +570,12 @@ static void put_logger(struct buf *out, struct str prefix, struct str logger) {
     buf_char(out, '"');
 }
 
-void translate_notification(struct buf *out, enum method method, struct str params, enum revision to,
-                            struct str progress_token, struct str logger_prefix,
+void translate_notification(struct buf *out, enum method method, struct str params,
+                            enum revision to, struct str progress_token, struct str logger_prefix,
                             const struct uri_map *uris) {
-    struct walk w = { .out = out, .to = to, .drop = true, .uris = uris && uris->rewrite ? uris : NULL };
+    struct walk w = {
+        .out = out, .to = to, .drop = true, .uris = uris && uris->rewrite ? uris : NULL
+    };
     enum shape shape = method == METHOD_N_PROGRESS ? SHAPE_PROGRESS : SHAPE_NOTIFICATION;
     bool prefix = method == METHOD_N_MESSAGE && logger_prefix.n;
     buf_reserve(out, params.n + 64);
@@ -573,7 +583,8 @@ void translate_notification(struct buf *out, enum method method, struct str para
     for (struct json_members m = json_members(params); json_member(&m);) {
         if (prefix && str_eq(m.key, S("logger")))
             continue;
-        bool token = method == METHOD_N_PROGRESS && progress_token.n && str_eq(m.key, S("progressToken"));
+        bool token = method == METHOD_N_PROGRESS && progress_token.n &&
+                     str_eq(m.key, S("progressToken"));
         put_member(&w, shape, m.key, token ? progress_token : m.value);
     }
     if (prefix)
@@ -581,7 +592,7 @@ void translate_notification(struct buf *out, enum method method, struct str para
     buf_char(out, '}');
 }
 
-/* ---- capabilities ------------------------------------------------------------------------ */
+/* ---- capabilities -------------------------------------------------------------------- */
 
 static void put_capability(struct jw *w, const char *name, bool list_changed, bool subscribe) {
     jw_key(w, str_of(name));

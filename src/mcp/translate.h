@@ -21,7 +21,7 @@ struct uri_map;
 
 /* What the client's revision requires beside the upstream's members (P-440, P-046, P-086). */
 struct translate_extras {
-    struct str server_info;  /* raw object for _meta serverInfo; modern clients only; may be empty */
+    struct str server_info;  /* raw object for _meta of modern results; may be empty */
     int64_t ttl_ms;          /* for cacheable results that carry none; -1: leave out */
     bool cache_public;
 };
@@ -36,7 +36,8 @@ void translate_result(struct buf *out, enum method method, struct str result, en
 void translate_item(struct buf *out, enum method kind, struct str item, enum revision to,
                     struct str renamed);
 /* The item with its URIs as clients see them (P-636), _meta.ui.resourceUri of tools too. */
-void translate_item_uris(struct buf *out, enum method kind, struct str item, const struct uri_map *uris);
+void translate_item_uris(struct buf *out, enum method kind, struct str item,
+                         const struct uri_map *uris);
 /* Appends the error object (P-416, P-441); `uri` is what the client asked for in
  * resources/read, else empty. Codes that may not be emitted towards `to` (-32000..-32019,
  * P-020) become -32603 with the original under data. */
@@ -44,8 +45,8 @@ void translate_error(struct buf *out, enum method method, struct str error, enum
                      enum revision to, struct str uri);
 /* A notification's params with another progress token and, where given, logger prefix
  * (P-640); members the revision lacks are dropped (progress message in R24). */
-void translate_notification(struct buf *out, enum method method, struct str params, enum revision to,
-                            struct str progress_token, struct str logger_prefix,
+void translate_notification(struct buf *out, enum method method, struct str params,
+                            enum revision to, struct str progress_token, struct str logger_prefix,
                             const struct uri_map *uris);
 /* Merged server capabilities or one upstream's towards `to`: raw JSON object. */
 struct capabilities {
@@ -53,4 +54,5 @@ struct capabilities {
     bool list_changed; /* P-621: true whenever the gateway can reload */
 };
 void capabilities_write(struct buf *out, const struct capabilities *c, enum revision to);
-struct capabilities capabilities_read(struct str raw, enum revision from); /* R24 counts as having completions (P-182) */
+/* R24 counts as having completions (P-182). */
+struct capabilities capabilities_read(struct str raw, enum revision from);

@@ -8,7 +8,7 @@
 
 #define OURS "gatespan"
 
-/* ---- rewriting --------------------------------------------------------------------------- */
+/* ---- rewriting ----------------------------------------------------------------------- */
 
 static bool letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -21,7 +21,8 @@ static bool digit(char c) {
 /* Length of the scheme in front of its colon (RFC 3986 §3.1); 0 when there is none. */
 static size_t scheme_length(struct str uri) {
     size_t n = 0;
-    while (n < uri.n && (letter(uri.p[n]) || (n && (digit(uri.p[n]) || memchr("+-.", uri.p[n], 3)))))
+    while (n < uri.n &&
+           (letter(uri.p[n]) || (n && (digit(uri.p[n]) || memchr("+-.", uri.p[n], 3)))))
         n++;
     return n < uri.n && uri.p[n] == ':' ? n : 0;
 }
@@ -56,7 +57,8 @@ void uri_show(struct buf *out, const struct uri_map *map, struct str uri) {
     if (!slashes || !keeps_scheme(scheme))
         buf_str(out, S(OURS "+"));
     buf_str(out, scheme);
-    put_with_name(out, slashes ? S("://") : S(":"), map->upstream, slashes ? str_skip(rest, 2) : rest);
+    put_with_name(out, slashes ? S("://") : S(":"), map->upstream,
+                  slashes ? str_skip(rest, 2) : rest);
 }
 
 static bool name_ok(struct str name) {
@@ -71,7 +73,8 @@ bool uri_restore(struct str shown, struct str *upstream, struct buf *original) {
     struct str rest = str_skip(shown, scheme.n + 1);
     bool slashes = str_starts(rest, S("//"));
     bool bare = str_eq_nocase(scheme, S(OURS));
-    bool wrapped = scheme.n > sizeof OURS && str_eq_nocase(str_head(scheme, sizeof OURS), S(OURS "+"));
+    bool wrapped = scheme.n > sizeof OURS &&
+                   str_eq_nocase(str_head(scheme, sizeof OURS), S(OURS "+"));
     if (wrapped)
         scheme = str_skip(scheme, sizeof OURS);
     if (!bare && !wrapped && !keeps_scheme(scheme))
@@ -91,7 +94,7 @@ bool uri_restore(struct str shown, struct str *upstream, struct buf *original) {
     return true;
 }
 
-/* ---- templates --------------------------------------------------------------------------- */
+/* ---- templates ----------------------------------------------------------------------- */
 
 /* One state of the automaton. */
 struct state {
@@ -111,17 +114,19 @@ static bool in_alphabet(uint8_t alphabet, char c) {
 }
 
 /* What an operator makes of each variable (RFC 6570 §3.2.2 to §3.2.9). */
-static const struct operator {
+static const struct operator{
     char sign, lead;
     uint8_t alphabet, exploded;
     bool each; /* every variable has its own lead; else one for all */
-} operators[] = {
-    { 0, 0, SIMPLE, SIMPLE, false }, { '+', 0, ANY, ANY, false },       { '#', '#', ANY, ANY, false },
-    { '.', '.', SIMPLE, SIMPLE, true }, { '/', '/', SIMPLE, PATH, true }, { ';', ';', SIMPLE, SIMPLE, true },
+}
+operators[] = {
+    { 0, 0, SIMPLE, SIMPLE, false },   { '+', 0, ANY, ANY, false },
+    { '#', '#', ANY, ANY, false },     { '.', '.', SIMPLE, SIMPLE, true },
+    { '/', '/', SIMPLE, PATH, true },  { ';', ';', SIMPLE, SIMPLE, true },
     { '?', '?', QUERY, QUERY, false }, { '&', '&', QUERY, QUERY, false },
 };
 
-static const struct operator *operator_of(char sign) {
+static const struct operator* operator_of(char sign) {
     for (size_t i = 1; i < ARRAY_SIZE(operators); i++)
         if (operators[i].sign == sign)
             return &operators[i];
@@ -129,7 +134,7 @@ static const struct operator *operator_of(char sign) {
 }
 
 static size_t add_expression(struct state *states, struct str inside) {
-    const struct operator *op = operator_of(inside.n ? inside.p[0] : 0);
+    const struct operator* op = operator_of(inside.n ? inside.p[0] : 0);
     size_t n = 0;
     for (struct str rest = op->sign ? str_skip(inside, 1) : inside; rest.p;) {
         struct str var = str_cut(&rest, ',');
@@ -183,7 +188,8 @@ static bool step(struct run *r, char c) {
         bool at = r->at[i], in = r->in[i];
         r->at[i] = arrived;
         arrived = !s->alphabet && at && s->lead == c;
-        r->in[i] = s->alphabet && ((in && in_alphabet(s->alphabet, c)) || (at && s->lead && s->lead == c));
+        r->in[i] = s->alphabet &&
+                   ((in && in_alphabet(s->alphabet, c)) || (at && s->lead && s->lead == c));
         alive |= arrived || r->in[i];
     }
     r->at[r->n] = arrived;
@@ -213,7 +219,7 @@ bool uri_template_matches(struct str t, struct str uri) {
     return r.at[r.n];
 }
 
-/* ---- syntax ------------------------------------------------------------------------------ */
+/* ---- syntax -------------------------------------------------------------------------- */
 
 static bool name_byte(char c) {
     return letter(c) || digit(c) || c == '_' || c == '-' || c == '.' || c == '%';
@@ -228,7 +234,8 @@ static bool variable_valid(struct str var) {
     if (n == 0 || modifier.n == 0 || str_eq(modifier, S("*")))
         return n > 0;
     uint64_t length;
-    return modifier.p[0] == ':' && modifier.n <= 5 && str_to_u64(str_skip(modifier, 1), &length) && length > 0;
+    return modifier.p[0] == ':' && modifier.n <= 5 && str_to_u64(str_skip(modifier, 1), &length) &&
+           length > 0;
 }
 
 static bool expression_valid(struct str inside) {
@@ -251,7 +258,8 @@ bool uri_template_valid(struct str t) {
         if (t.p[i] != '{')
             continue;
         ptrdiff_t end = str_find_char(str_skip(t, i), '}');
-        if (end < 0 || ++expressions > URI_EXPRESSIONS_MAX || !expression_valid(str_from(t.p + i + 1, (size_t)end - 1)))
+        if (end < 0 || ++expressions > URI_EXPRESSIONS_MAX ||
+            !expression_valid(str_from(t.p + i + 1, (size_t)end - 1)))
             return false;
         i += (size_t)end;
     }

@@ -1,7 +1,7 @@
 /* Parts, merging, routing, access and pages. */
-#include "gateway/catalogue.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/catalogue.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,14 +36,17 @@ static struct str add(struct part *p, enum method list, const char *text) {
 
 #define TOOL(name) "{'name':'" name "','inputSchema':{'type':'object'}}"
 
-/* ---- parts ------------------------------------------------------------------------------------- */
+/* ---- parts --------------------------------------------------------------------------- */
 
 static void items_are_kept_as_they_were_spelled(void **state) {
     SCOPED(part_scope) struct part *p = part_new(S("u"));
-    struct str cursor = add(p, METHOD_TOOLS_LIST, "{'tools':[ {'name' : '\\u0061', 'inputSchema':{'type':'object'},'x':1.50} ],'nextCursor':'n\\u0031'}");
+    struct str cursor = add(p, METHOD_TOOLS_LIST,
+                            "{'tools':[ {'name' : '\\u0061', "
+                            "'inputSchema':{'type':'object'},'x':1.50} ],'nextCursor':'n\\u0031'}");
     assert_int_equal(p->counts[ITEM_TOOL], 1);
-    assert_string_equal(arena_text(&p->arena, p->items[ITEM_TOOL][0].raw),
-                        "{\"name\" : \"\\u0061\", \"inputSchema\":{\"type\":\"object\"},\"x\":1.50}");
+    assert_string_equal(
+        arena_text(&p->arena, p->items[ITEM_TOOL][0].raw),
+        "{\"name\" : \"\\u0061\", \"inputSchema\":{\"type\":\"object\"},\"x\":1.50}");
     assert_true(str_eq(p->items[ITEM_TOOL][0].name, S("a")));
     assert_true(str_eq(cursor, S("\"n\\u0031\"")));
 }
@@ -61,24 +64,33 @@ static void a_null_cursor_is_the_end_and_an_empty_one_is_not(void **state) {
 static void items_that_break_the_protocol_are_left_out(void **state) {
     SCOPED(part_scope) struct part *p = part_new(S("u"));
     add(p, METHOD_TOOLS_LIST,
-        "{'tools':[7,null,[],{},{'name':'no schema'},{'name':7,'inputSchema':{'type':'object'}},{'name':'','inputSchema':{'type':'object'}},"
-        "{'name':'a','inputSchema':{}},{'name':'b','inputSchema':[]},{'name':'c','inputSchema':{'type':'object'},'name':'d'},"
-        "{'name':'e','inputSchema':{'type':'object','properties':{'x':{'type':'number','x-mcp-header':'X'}}}}," TOOL("good") "]}");
+        "{'tools':[7,null,[],{},{'name':'no "
+        "schema'},{'name':7,'inputSchema':{'type':'object'}},{'name':'','inputSchema':{'type':'"
+        "object'}},"
+        "{'name':'a','inputSchema':{}},{'name':'b','inputSchema':[]},{'name':'c','inputSchema':{'"
+        "type':'object'},'name':'d'},"
+        "{'name':'e','inputSchema':{'type':'object','properties':{'x':{'type':'number','x-mcp-"
+        "header':'X'}}}}," TOOL("good") "]}");
     assert_int_equal(p->counts[ITEM_TOOL], 1);
     assert_true(str_eq(p->items[ITEM_TOOL][0].name, S("good")));
     add(p, METHOD_PROMPTS_LIST, "{'prompts':[{'description':'x'},{'name':'p'}]}");
     assert_int_equal(p->counts[ITEM_PROMPT], 1);
-    add(p, METHOD_RESOURCES_LIST, "{'resources':[{'name':'x'},{'uri':'a:b'},{'uri':'a:b','name':'n'}]}");
+    add(p, METHOD_RESOURCES_LIST,
+        "{'resources':[{'name':'x'},{'uri':'a:b'},{'uri':'a:b','name':'n'}]}");
     assert_int_equal(p->counts[ITEM_RESOURCE], 1);
-    add(p, METHOD_TEMPLATES_LIST, "{'resourceTemplates':[{'uriTemplate':'a:{','name':'n'},{'uriTemplate':'a:{b}','name':'n'}]}");
+    add(p, METHOD_TEMPLATES_LIST,
+        "{'resourceTemplates':[{'uriTemplate':'a:{','name':'n'},{'uriTemplate':'a:{b}','name':'n'}]"
+        "}");
     assert_int_equal(p->counts[ITEM_TEMPLATE], 1);
 }
 
 static void a_result_without_its_list_is_an_error(void **state) {
     SCOPED(part_scope) struct part *p = part_new(S("u"));
     struct str cursor;
-    assert_int_equal(part_add_page(p, METHOD_TOOLS_LIST, S("{\"prompts\":[]}"), &cursor)->kind, ERR_UPSTREAM);
-    assert_int_equal(part_add_page(p, METHOD_TOOLS_LIST, S("{\"tools\":{}}"), &cursor)->kind, ERR_UPSTREAM);
+    assert_int_equal(part_add_page(p, METHOD_TOOLS_LIST, S("{\"prompts\":[]}"), &cursor)->kind,
+                     ERR_UPSTREAM);
+    assert_int_equal(part_add_page(p, METHOD_TOOLS_LIST, S("{\"tools\":{}}"), &cursor)->kind,
+                     ERR_UPSTREAM);
     assert_non_null(part_add_page(p, METHOD_PING, S("{\"tools\":[]}"), &cursor));
 }
 
@@ -86,9 +98,12 @@ static void a_result_without_its_list_is_an_error(void **state) {
 static void hints_say_what_may_be_repeated(void **state) {
     SCOPED(part_scope) struct part *p = part_new(S("u"));
     add(p, METHOD_TOOLS_LIST,
-        "{'tools':[" TOOL("plain") ",{'name':'r','inputSchema':{'type':'object'},'annotations':{'readOnlyHint':true}},"
-        "{'name':'i','inputSchema':{'type':'object'},'annotations':{'idempotentHint':true}},"
-        "{'name':'s','inputSchema':{'type':'object'},'annotations':{'readOnlyHint':'true'}}]}");
+        "{'tools':[" TOOL("plain") ",{'name':'r','inputSchema':{'type':'object'},'annotations':{'"
+                                   "readOnlyHint':true}},"
+                                   "{'name':'i','inputSchema':{'type':'object'},'annotations':{'"
+                                   "idempotentHint':true}},"
+                                   "{'name':'s','inputSchema':{'type':'object'},'annotations':{'"
+                                   "readOnlyHint':'true'}}]}");
     assert_false(p->items[ITEM_TOOL][0].safe_to_repeat);
     assert_true(p->items[ITEM_TOOL][1].safe_to_repeat);
     assert_true(p->items[ITEM_TOOL][2].safe_to_repeat);
@@ -98,14 +113,17 @@ static void hints_say_what_may_be_repeated(void **state) {
 static struct part *rich_part(const char *upstream) {
     struct part *p = part_new(str_of(upstream));
     p->revision = R11;
-    p->has = (struct capabilities){ .tools = true, .prompts = true, .resources = true, .list_changed = true };
+    p->has = (struct capabilities){
+        .tools = true, .prompts = true, .resources = true, .list_changed = true
+    };
     p->instructions = S("Use \"it\".");
     p->server_info = S("{\"name\":\"s\"}");
     add(p, METHOD_TOOLS_LIST, "{'tools':[" TOOL("one") "," TOOL("two") "],'nextCursor':'x'}");
     add(p, METHOD_TOOLS_LIST, "{'tools':[" TOOL("three") "]}");
     add(p, METHOD_PROMPTS_LIST, "{'prompts':[{'name':'ask'}]}");
     add(p, METHOD_RESOURCES_LIST, "{'resources':[{'uri':'file:///a','name':'a'}]}");
-    add(p, METHOD_TEMPLATES_LIST, "{'resourceTemplates':[{'uriTemplate':'file:///{name}.txt','name':'t'}]}");
+    add(p, METHOD_TEMPLATES_LIST,
+        "{'resourceTemplates':[{'uriTemplate':'file:///{name}.txt','name':'t'}]}");
     return p;
 }
 
@@ -162,7 +180,7 @@ static void many_items_fit(void **state) {
     assert_true(str_eq(p->items[ITEM_PROMPT][999].name, S("p999")));
 }
 
-/* ---- the catalogue ------------------------------------------------------------------------------ */
+/* ---- the catalogue ------------------------------------------------------------------- */
 
 struct world {
     struct arena arena;
@@ -182,8 +200,11 @@ static void world_done(struct world *w) {
 static void world_init(struct world *w) {
     static const char *const names[] = { "a", "b", "c" };
     for (int i = 0; i < 3; i++) {
-        w->confs[i] = (struct upstream_conf){ .name = str_of(names[i]), .prefix = true, .rewrite_uris = true };
-        w->sources[i] = (struct catalogue_source){ &w->confs[i], i < 2 ? rich_part(names[i]) : NULL, i == 2 };
+        w->confs[i] = (struct upstream_conf){ .name = str_of(names[i]),
+                                              .prefix = true,
+                                              .rewrite_uris = true };
+        w->sources[i] = (struct catalogue_source){ &w->confs[i], i < 2 ? rich_part(names[i]) : NULL,
+                                                   i == 2 };
     }
 }
 
@@ -201,7 +222,8 @@ static void names_carry_their_upstream_in_the_order_of_the_file(void **state) {
     SCOPED(world_done) struct world w = { 0 };
     world_init(&w);
     merge(&w);
-    static const char *const order[] = { "a__one", "a__two", "a__three", "b__one", "b__two", "b__three" };
+    static const char *const order[] = { "a__one", "a__two", "a__three",
+                                         "b__one", "b__two", "b__three" };
     assert_int_equal(w.catalogue->counts[ITEM_TOOL], 6);
     for (size_t i = 0; i < 6; i++) {
         const struct entry *e = find(&w, ITEM_TOOL, order[i]);
@@ -261,7 +283,8 @@ static void capabilities_are_those_of_any_upstream(void **state) {
     w.sources[0].part->has = (struct capabilities){ .tools = true };
     w.sources[1].part->has = (struct capabilities){ .logging = true, .completions = true };
     SCOPED(catalogue_scope) struct catalogue *two = catalogue_new(w.sources, 2, S(""), 1);
-    assert_true(two->has.tools && two->has.logging && two->has.completions && two->has.list_changed);
+    assert_true(two->has.tools && two->has.logging && two->has.completions &&
+                two->has.list_changed);
     assert_false(two->has.prompts || two->has.resources || two->has.subscribe);
     SCOPED(catalogue_scope) struct catalogue *three = catalogue_new(w.sources, 3, S(""), 1);
     assert_true(three->has.prompts && three->has.resources); /* c may have them */
@@ -282,7 +305,8 @@ static void instructions_say_who_wrote_them_and_are_capped(void **state) {
     SCOPED(world_done) struct world w = { 0 };
     world_init(&w);
     merge(&w);
-    assert_true(str_starts(w.catalogue->instructions, S("Own text.\n\n## a\n\n(Written by the server \"a\"")));
+    assert_true(str_starts(w.catalogue->instructions,
+                           S("Own text.\n\n## a\n\n(Written by the server \"a\"")));
     assert_true(str_find(w.catalogue->instructions, S("## b")) > 0);
     SCOPED(buf_done) struct buf text = { 0 };
     for (int i = 0; i < 10000; i++)
@@ -313,7 +337,9 @@ static void digests_change_with_their_lists_only(void **state) {
 static void tools_point_at_the_shown_uri_of_their_ui(void **state) {
     SCOPED(world_done) struct world w = { 0 };
     world_init(&w);
-    add(w.sources[0].part, METHOD_TOOLS_LIST, "{'tools':[{'name':'app','inputSchema':{'type':'object'},'_meta':{'ui':{'resourceUri':'ui://x/y'}}}]}");
+    add(w.sources[0].part, METHOD_TOOLS_LIST,
+        "{'tools':[{'name':'app','inputSchema':{'type':'object'},'_meta':{'ui':{'resourceUri':'ui:/"
+        "/x/y'}}}]}");
     merge(&w);
     assert_true(str_find(find(&w, ITEM_TOOL, "a__app")->raw, S("\"ui://a/x/y\"")) > 0);
 }
@@ -322,7 +348,8 @@ static void annotations_reach_the_entry(void **state) {
     SCOPED(world_done) struct world w = { 0 };
     world_init(&w);
     add(w.sources[0].part, METHOD_TOOLS_LIST,
-        "{'tools':[{'name':'h','inputSchema':{'type':'object','properties':{'r':{'type':'string','x-mcp-header':'R'}}}}]}");
+        "{'tools':[{'name':'h','inputSchema':{'type':'object','properties':{'r':{'type':'string','"
+        "x-mcp-header':'R'}}}}]}");
     merge(&w);
     assert_int_equal(json_count(find(&w, ITEM_TOOL, "a__h")->header_params), 1);
     assert_null(find(&w, ITEM_TOOL, "a__one")->header_params);
@@ -337,9 +364,10 @@ static void a_catalogue_holds_its_parts(void **state) {
     assert_true(str_eq(find(&w, ITEM_TOOL, "a__one")->name, S("one")));
 }
 
-/* ---- routing (P-635, P-637, P-638) --------------------------------------------------------------- */
+/* ---- routing (P-635, P-637, P-638) --------------------------------------------------- */
 
-static bool routes(struct world *w, const char *uri, unsigned upstream, const char *original, bool listed) {
+static bool routes(struct world *w, const char *uri, unsigned upstream, const char *original,
+                   bool listed) {
     struct resource_route r;
     if (!catalogue_route_uri(w->catalogue, w->sources, 3, &w->arena, str_of(uri), &r))
         return false;
@@ -353,7 +381,8 @@ static void uris_find_their_upstream(void **state) {
     world_init(&w);
     merge(&w);
     assert_true(routes(&w, "gatespan+file://b//a", 1, "file:///a", true));
-    assert_true(routes(&w, "gatespan+file://b//x.txt", 1, "file:///x.txt", true)); /* by its template */
+    /* by its template */
+    assert_true(routes(&w, "gatespan+file://b//x.txt", 1, "file:///x.txt", true));
     assert_true(routes(&w, "gatespan+file://b//x.md", 1, "file:///x.md", false));  /* in no list */
     assert_true(routes(&w, "ui://a/chart", 0, "ui://chart", false));
     assert_true(routes(&w, "gatespan+x:c/y", 2, "x:y", false)); /* what c has is not known */
@@ -382,10 +411,10 @@ static void servers_without_resources_are_not_asked(void **state) {
     assert_false(routes(&w, "gatespan+x://a/y", 0, "", false));
 }
 
-/* ---- access -------------------------------------------------------------------------------------- */
+/* ---- access -------------------------------------------------------------------------- */
 
-static struct access *compile(struct world *w, const struct profile_conf *profile, const struct str_list *allow,
-                              const struct str_list *deny) {
+static struct access *compile(struct world *w, const struct profile_conf *profile,
+                              const struct str_list *allow, const struct str_list *deny) {
     return access_compile(w->catalogue, w->sources, profile, allow, deny);
 }
 
@@ -409,7 +438,9 @@ static void profile_and_key_both_have_a_say(void **state) {
     world_init(&w);
     merge(&w);
     struct str ups[] = { S("a") }, not_two[] = { S("*__two") }, tools[] = { S("a__t*"), S("b__*") };
-    struct profile_conf profile = { .name = S("p"), .upstreams = { ups, 1 }, .deny = { not_two, 1 } };
+    struct profile_conf profile = { .name = S("p"),
+                                    .upstreams = { ups, 1 },
+                                    .deny = { not_two, 1 } };
     struct str_list allow = { tools, 2 };
     SCOPED(mem_scope) struct access *a = compile(&w, &profile, &allow, NULL);
     assert_false(sees(&w, a, ITEM_TOOL, "a__one"));   /* key: not allowed */
@@ -417,7 +448,8 @@ static void profile_and_key_both_have_a_say(void **state) {
     assert_true(sees(&w, a, ITEM_TOOL, "a__three"));
     assert_false(sees(&w, a, ITEM_TOOL, "b__one"));   /* profile: not its upstream */
     assert_false(sees(&w, a, ITEM_RESOURCE, "gatespan+file://a//a"));
-    SCOPED(mem_scope) struct access *denied = compile(&w, NULL, NULL, &(struct str_list){ tools, 2 });
+    SCOPED(mem_scope)
+    struct access *denied = compile(&w, NULL, NULL, &(struct str_list){ tools, 2 });
     assert_true(sees(&w, denied, ITEM_TOOL, "a__one"));
     assert_false(sees(&w, denied, ITEM_TOOL, "a__two"));
     assert_false(sees(&w, denied, ITEM_PROMPT, "b__ask"));
@@ -457,11 +489,12 @@ static void equal_views_have_equal_digests(void **state) {
     assert_true(a->digest != c->digest);
 }
 
-/* ---- pages --------------------------------------------------------------------------------------- */
+/* ---- pages --------------------------------------------------------------------------- */
 
 /* The names of one page, by spaces. */
-static size_t page(struct world *w, enum item_kind kind, const struct access *a, const struct profile_conf *profile, size_t from,
-                   size_t limit, const char *expected) {
+static size_t page(struct world *w, enum item_kind kind, const struct access *a,
+                   const struct profile_conf *profile, size_t from, size_t limit,
+                   const char *expected) {
     SCOPED(buf_done) struct buf b = { 0 };
     SCOPED(buf_done) struct buf names = { 0 };
     SCOPED(arena_scope) struct arena arena = { 0 };
@@ -469,7 +502,8 @@ static size_t page(struct world *w, enum item_kind kind, const struct access *a,
     json items = NULL;
     assert_null(json_parse(&arena, buf_view(&b), (struct json_limits){ 0 }, &items));
     for (struct json_iter it = json_iter(items); json_next(&it);)
-        buf_fmt(&names, "%s%.*s", names.n ? " " : "", STR(json_get_text(it.value, kind == ITEM_RESOURCE ? S("uri") : S("name"))));
+        buf_fmt(&names, "%s%.*s", names.n ? " " : "",
+                STR(json_get_text(it.value, kind == ITEM_RESOURCE ? S("uri") : S("name"))));
     if (!str_eq(buf_view(&names), str_of(expected)))
         fail_msg("%s instead of %s", buf_text(&names), expected);
     return next;
@@ -485,11 +519,12 @@ static void pages_are_cut_after_they_were_filtered(void **state) {
     SCOPED(mem_scope) struct access *a = compile(&w, NULL, NULL, &list);
     size_t next = page(&w, ITEM_TOOL, a, NULL, 0, 2, "a__one a__three");
     assert_true(next > 0);
-    next = page(&w, ITEM_TOOL, a, NULL, next, 2, "b__one b__two"); /* what is left is not seen: no empty page */
+    next = page(&w, ITEM_TOOL, a, NULL, next, 2, "b__one b__two"); /* no empty page follows */
     assert_int_equal(next, 0);
     assert_int_equal(page(&w, ITEM_TOOL, a, NULL, 0, 100, "a__one a__three b__one b__two"), 0);
     assert_int_equal(page(&w, ITEM_TOOL, a, NULL, 1000, 100, ""), 0);
-    assert_int_equal(page(&w, ITEM_RESOURCE, a, NULL, 0, 10, "gatespan+file://a//a gatespan+file://b//a"), 0);
+    assert_int_equal(
+        page(&w, ITEM_RESOURCE, a, NULL, 0, 10, "gatespan+file://a//a gatespan+file://b//a"), 0);
 }
 
 /* P-091, P-603 */
@@ -508,7 +543,9 @@ static void a_profile_renames_and_what_it_covers_is_not_shown_twice(void **state
     SCOPED(world_done) struct world w = { 0 };
     world_init(&w);
     merge(&w);
-    struct pair pairs[] = { { S("a__one"), S("first") }, { S("a__two"), S("b__one") }, { S("a__three"), S("a__three") } };
+    struct pair pairs[] = { { S("a__one"), S("first") },
+                            { S("a__two"), S("b__one") },
+                            { S("a__three"), S("a__three") } };
     struct profile_conf profile = { .name = S("p"), .rename = { pairs, 3 } };
     SCOPED(mem_scope) struct access *a = compile(&w, &profile, NULL, NULL);
     page(&w, ITEM_TOOL, a, &profile, 0, 100, "first b__one a__three b__two b__three");
@@ -523,7 +560,8 @@ static void items_have_what_the_clients_revision_knows(void **state) {
     SCOPED(mem_scope) struct access *a = compile(&w, NULL, NULL, NULL);
     SCOPED(buf_done) struct buf b = { 0 };
     catalogue_write_page(&b, w.catalogue, ITEM_PROMPT, a, NULL, 0, 100, R03);
-    assert_true(str_eq(buf_view(&b), S("[{\"name\":\"a__ask\"},{\"name\":\"a__t\"},{\"name\":\"b__ask\"}]")));
+    assert_true(str_eq(buf_view(&b),
+                       S("[{\"name\":\"a__ask\"},{\"name\":\"a__t\"},{\"name\":\"b__ask\"}]")));
 }
 
 int main(void) {

@@ -1,6 +1,6 @@
 /* What rows cannot say (conf_check.c) and desktop clients' files (conf_desktop.c). */
-#include "gateway/conf.h"
 #include "base/mem.h"
+#include "gateway/conf.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,7 +26,8 @@ static void load(struct fixture *f, const char *text) {
     assert_null(json_parse(&f->arena, str_of(copy), (struct json_limits){ 0 }, &document));
     f->problems.arena = &f->arena;
     field_defaults(gateway_fields, gateway_field_count, &f->conf, &f->arena);
-    field_read(gateway_fields, gateway_field_count, document, S(""), &f->conf, &f->arena, &f->problems);
+    field_read(gateway_fields, gateway_field_count, document, S(""), &f->conf, &f->arena,
+               &f->problems);
     assert_int_equal(f->problems.errors, 0);
     conf_desktop(&f->conf, &f->arena, &f->problems);
     conf_check(&f->conf, document, &f->arena, &f->problems);
@@ -36,7 +37,8 @@ static void accepts(const char *text) {
     SCOPED(done) struct fixture f = { 0 };
     load(&f, text);
     if (f.problems.errors)
-        fail_msg("%s: %.*s: %.*s", text, STR(f.problems.items[0].path), STR(f.problems.items[0].message));
+        fail_msg("%s: %.*s: %.*s", text, STR(f.problems.items[0].path),
+                 STR(f.problems.items[0].message));
 }
 
 /* Exactly one error, there, saying that. */
@@ -45,8 +47,8 @@ static void refuses(const char *text, const char *path, const char *saying) {
     load(&f, text);
     if (f.problems.errors != 1 || !str_eq(f.problems.items[0].path, str_of(path)) ||
         str_find(f.problems.items[0].message, str_of(saying)) < 0)
-        fail_msg("%s: %zu errors, %.*s: %.*s", text, f.problems.errors, STR(f.problems.items[0].path),
-                 STR(f.problems.items[0].message));
+        fail_msg("%s: %zu errors, %.*s: %.*s", text, f.problems.errors,
+                 STR(f.problems.items[0].path), STR(f.problems.items[0].message));
 }
 
 static const struct upstream_conf *upstream(const struct fixture *f, const char *name) {
@@ -59,16 +61,19 @@ static const struct upstream_conf *upstream(const struct fixture *f, const char 
 }
 
 static void an_upstream_has_one_of_command_url_and_builtin(void **state) {
-    accepts("{'upstreams':{'a':{'command':'x'},'b':{'url':'http://h/mcp'},'c':{'builtin':'time'}}}");
+    accepts(
+        "{'upstreams':{'a':{'command':'x'},'b':{'url':'http://h/mcp'},'c':{'builtin':'time'}}}");
     refuses("{'upstreams':{'a':{}}}", "upstreams.a", "needs one of");
     refuses("{'upstreams':{'a':{'command':'x','url':'http://h'}}}", "upstreams.a", "more than one");
-    refuses("{'upstreams':{'a':{'type':'http','command':'x'}}}", "upstreams.a", "type does not fit");
+    refuses("{'upstreams':{'a':{'type':'http','command':'x'}}}", "upstreams.a",
+            "type does not fit");
     accepts("{'upstreams':{'a':{'type':'http','url':'http://h/'}}}");
 }
 
 static void automatic_values_are_resolved(void **state) {
     SCOPED(done) struct fixture f = { 0 };
-    load(&f, "{'upstreams':{'a':{'command':'x'},'b':{'url':'http://h/mcp'},'c':{'url':'http://h/','share':'session'}}}");
+    load(&f, "{'upstreams':{'a':{'command':'x'},'b':{'url':'http://h/mcp'},'c':{'url':'http://h/"
+             "','share':'session'}}}");
     assert_int_equal(upstream(&f, "a")->type, UPSTREAM_STDIO);
     assert_int_equal(upstream(&f, "a")->share, SHARE_TENANT);
     assert_int_equal(upstream(&f, "b")->type, UPSTREAM_HTTP);
@@ -98,35 +103,45 @@ static void builtin_servers_are_added_once(void **state) {
 
 /* A line break in a value would be another header, or another request. */
 static void headers_of_upstreams_cannot_change_the_message(void **state) {
-    accepts("{'upstreams':{'a':{'url':'http://h/','headers':{'Authorization':'Bearer x','X-Own':'a\\tb'}}}}");
-    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'X':'a\\r\\nHost: evil'}}}}", "upstreams.a.headers.X", "line break");
-    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'X':'a\\u0000'}}}}", "upstreams.a.headers.X", "control byte");
-    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'X: y':'a'}}}}", "upstreams.a.headers.X: y", "no header name");
+    accepts("{'upstreams':{'a':{'url':'http://h/','headers':{'Authorization':'Bearer "
+            "x','X-Own':'a\\tb'}}}}");
+    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'X':'a\\r\\nHost: evil'}}}}",
+            "upstreams.a.headers.X", "line break");
+    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'X':'a\\u0000'}}}}",
+            "upstreams.a.headers.X", "control byte");
+    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'X: y':'a'}}}}",
+            "upstreams.a.headers.X: y", "no header name");
     refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'Transfer-Encoding':'chunked'}}}}",
             "upstreams.a.headers.Transfer-Encoding", "the gateway itself");
-    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'mcp-session-id':'1'}}}}", "upstreams.a.headers.mcp-session-id",
-            "the gateway itself");
+    refuses("{'upstreams':{'a':{'url':'http://h/','headers':{'mcp-session-id':'1'}}}}",
+            "upstreams.a.headers.mcp-session-id", "the gateway itself");
 }
 
 static void urls_and_tls_files_are_checked(void **state) {
     refuses("{'upstreams':{'a':{'url':'h/mcp'}}}", "upstreams.a.url", "http://");
-    refuses("{'upstreams':{'a':{'url':'https://h/','tls':{'cert_file':'c'}}}}", "upstreams.a", "go together");
+    refuses("{'upstreams':{'a':{'url':'https://h/','tls':{'cert_file':'c'}}}}", "upstreams.a",
+            "go together");
     refuses("{'tls':{'key_file':'c'}}", "tls", "go together");
     accepts("{'tls':{'key_file':'k','cert_file':'c'}}");
 }
 
 static void profiles_and_keys_name_what_exists(void **state) {
-    accepts("{'profiles':{'p':{'upstreams':['time']}},'keys':{'k':{'secret':'0123456789abcdef','profiles':['p','']}}}");
-    refuses("{'profiles':{'p':{'upstreams':['time','x']}}}", "profiles.p.upstreams[1]", "no such upstream");
-    refuses("{'keys':{'k':{'secret':'0123456789abcdef','profiles':['p']}}}", "keys.k.profiles[0]", "no such profile");
+    accepts("{'profiles':{'p':{'upstreams':['time']}},'keys':{'k':{'secret':'0123456789abcdef','"
+            "profiles':['p','']}}}");
+    refuses("{'profiles':{'p':{'upstreams':['time','x']}}}", "profiles.p.upstreams[1]",
+            "no such upstream");
+    refuses("{'keys':{'k':{'secret':'0123456789abcdef','profiles':['p']}}}", "keys.k.profiles[0]",
+            "no such profile");
 }
 
 /* P-601 */
 static void new_names_are_such_as_clients_take(void **state) {
     accepts("{'profiles':{'p':{'rename':{'time__a':'a','time__b':'b'}}}}");
-    refuses("{'profiles':{'p':{'rename':{'time__a':'a b'}}}}", "profiles.p.rename.time__a", "1 to 64");
+    refuses("{'profiles':{'p':{'rename':{'time__a':'a b'}}}}", "profiles.p.rename.time__a",
+            "1 to 64");
     refuses("{'profiles':{'p':{'rename':{'time__a':''}}}}", "profiles.p.rename.time__a", "1 to 64");
-    refuses("{'profiles':{'p':{'rename':{'time__a':'n','time__b':'n'}}}}", "profiles.p.rename.time__b", "become the same");
+    refuses("{'profiles':{'p':{'rename':{'time__a':'n','time__b':'n'}}}}",
+            "profiles.p.rename.time__b", "become the same");
 }
 
 static void listen_addresses_are_checked(void **state) {
@@ -147,14 +162,16 @@ static void problems_are_counted_beyond_those_kept(void **state) {
     assert_int_equal(f.problems.n, ARRAY_SIZE(f.problems.items));
 }
 
-/* ---- desktop clients' files -------------------------------------------------------------------- */
+/* ---- desktop clients' files ---------------------------------------------------------- */
 
 static void servers_of_desktop_clients_become_upstreams(void **state) {
     SCOPED(done) struct fixture f = { 0 };
-    load(&f, "{'mcpServers':{'My files!':{'command':'npx','args':['-y','server',7],'env':{'A':'b'},'cwd':'/tmp'},"
-             "'remote':{'type':'http','url':'https://h/mcp','headers':{'Authorization':'Bearer x'}},"
-             "'off':{'command':'x','disabled':true,'autoApprove':['a']}},"
-             "'servers':{'code':{'type':'stdio','command':'y'}}}");
+    load(&f,
+         "{'mcpServers':{'My "
+         "files!':{'command':'npx','args':['-y','server',7],'env':{'A':'b'},'cwd':'/tmp'},"
+         "'remote':{'type':'http','url':'https://h/mcp','headers':{'Authorization':'Bearer x'}},"
+         "'off':{'command':'x','disabled':true,'autoApprove':['a']}},"
+         "'servers':{'code':{'type':'stdio','command':'y'}}}");
     assert_int_equal(f.problems.errors, 0);
     assert_int_equal(f.problems.n, 0);
     const struct upstream_conf *u = upstream(&f, "My-files");
@@ -172,7 +189,9 @@ static void servers_of_desktop_clients_become_upstreams(void **state) {
 
 static void keys_of_other_programs_are_warnings(void **state) {
     SCOPED(done) struct fixture f = { 0 };
-    load(&f, "{'mcpServers':{'a':{'command':'x','colour':'red'},'b':{'url':'http://h/','type':'sse'}}}");
+    load(
+        &f,
+        "{'mcpServers':{'a':{'command':'x','colour':'red'},'b':{'url':'http://h/','type':'sse'}}}");
     assert_int_equal(f.problems.errors, 0);
     assert_int_equal(f.problems.n, 2);
     assert_true(f.problems.items[0].warning && f.problems.items[1].warning);
@@ -180,13 +199,16 @@ static void keys_of_other_programs_are_warnings(void **state) {
 }
 
 static void two_servers_of_one_name_are_refused(void **state) {
-    refuses("{'upstreams':{'a':{'command':'x'}},'mcpServers':{'a':{'command':'y'}}}", "mcpServers.a", "second server");
-    refuses("{'mcpServers':{'a b':{'command':'x'},'a-b':{'command':'y'}}}", "mcpServers.a-b", "second server");
+    refuses("{'upstreams':{'a':{'command':'x'}},'mcpServers':{'a':{'command':'y'}}}",
+            "mcpServers.a", "second server");
+    refuses("{'mcpServers':{'a b':{'command':'x'},'a-b':{'command':'y'}}}", "mcpServers.a-b",
+            "second server");
 }
 
 static void values_of_the_wrong_kind_do_not_break(void **state) {
     SCOPED(done) struct fixture f = { 0 };
-    load(&f, "{'mcpServers':{'a':7,'b':{'command':['x'],'args':'y','env':[1],'disabled':'no'},'c':null},'servers':[{'command':'x'}]}");
+    load(&f, "{'mcpServers':{'a':7,'b':{'command':['x'],'args':'y','env':[1],'disabled':'no'},'c':"
+             "null},'servers':[{'command':'x'}]}");
     assert_true(f.problems.errors >= 3);
 }
 

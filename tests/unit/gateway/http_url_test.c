@@ -5,21 +5,24 @@
 
 #include <cmocka.h>
 
-static void parses(const char *text, bool secure, const char *host, int port, const char *authority, const char *target) {
+static void parses(const char *text, bool secure, const char *host, int port, const char *authority,
+                   const char *target) {
     struct http_url u;
     err_t e = http_url_parse(str_of(text), &u);
     if (e)
         fail_msg("%s: %s", text, e->text);
-    if (u.secure != secure || u.port != port || !str_eq(u.host, str_of(host)) || !str_eq(u.authority, str_of(authority)) ||
-        !str_eq(u.target, str_of(target)))
-        fail_msg("%s: %.*s %d %.*s %.*s", text, STR(u.host), u.port, STR(u.authority), STR(u.target));
+    if (u.secure != secure || u.port != port || !str_eq(u.host, str_of(host)) ||
+        !str_eq(u.authority, str_of(authority)) || !str_eq(u.target, str_of(target)))
+        fail_msg("%s: %.*s %d %.*s %.*s", text, STR(u.host), u.port, STR(u.authority),
+                 STR(u.target));
 }
 
 /* RFC 3986 §3, RFC 9110 §4.2 */
 static void a_url_is_cut_into_its_parts(void **state) {
     parses("http://example.com", false, "example.com", 80, "example.com", "/");
     parses("https://example.com/mcp", true, "example.com", 443, "example.com", "/mcp");
-    parses("HTTPS://example.com:8443/a/b?c=d", true, "example.com", 8443, "example.com:8443", "/a/b?c=d");
+    parses("HTTPS://example.com:8443/a/b?c=d", true, "example.com", 8443, "example.com:8443",
+           "/a/b?c=d");
     parses("http://127.0.0.1:9000/", false, "127.0.0.1", 9000, "127.0.0.1:9000", "/");
     parses("http://[::1]:9000/mcp", false, "::1", 9000, "[::1]:9000", "/mcp");
     parses("http://[fe80::1]", false, "fe80::1", 80, "[fe80::1]", "/");
@@ -43,7 +46,8 @@ static void what_is_no_url_of_a_server_is_refused(void **state) {
 
 /* It may hold an expanded secret. */
 static void messages_do_not_quote_the_url(void **state) {
-    static const char *const bad[] = { "secret", "http://secret@h/", "http://h?secret", "http://h/ secret", "http://h:secret/" };
+    static const char *const bad[] = { "secret", "http://secret@h/", "http://h?secret",
+                                       "http://h/ secret", "http://h:secret/" };
     struct http_url u;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_null(strstr(http_url_parse(str_of(bad[i]), &u)->text, "secret"));

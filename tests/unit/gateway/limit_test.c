@@ -1,5 +1,5 @@
-#include "gateway/limit.h"
 #include "base/mem.h"
+#include "gateway/limit.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -47,14 +47,18 @@ static void annotations_are_found_with_their_paths(void **state) {
     reads("{}", "");
     reads("{'properties':{'region':{'type':'string','x-mcp-header':'Region'}}}",
           "[{'header':'Region','path':['region'],'type':'string'}]");
-    reads("{'properties':{'where':{'type':'object','properties':{'n':{'type':'integer','x-mcp-header':'N'}}},"
+    reads("{'properties':{'where':{'type':'object','properties':{'n':{'type':'integer','x-mcp-"
+          "header':'N'}}},"
           "'on':{'type':'boolean','x-mcp-header':'on'}}}",
-          "[{'header':'N','path':['where','n'],'type':'integer'},{'header':'on','path':['on'],'type':'boolean'}]");
+          "[{'header':'N','path':['where','n'],'type':'integer'},{'header':'on','path':['on'],'"
+          "type':'boolean'}]");
 }
 
 static void data_that_looks_like_an_annotation_is_none(void **state) {
-    reads("{'properties':{'x-mcp-header':{'type':'string'}},'default':{'x-mcp-header':'A'},'examples':[{'x-mcp-header':1}],"
-          "'enum':[{'x-mcp-header':1}],'const':{'x-mcp-header':1}}", "");
+    reads("{'properties':{'x-mcp-header':{'type':'string'}},'default':{'x-mcp-header':'A'},'"
+          "examples':[{'x-mcp-header':1}],"
+          "'enum':[{'x-mcp-header':1}],'const':{'x-mcp-header':1}}",
+          "");
 }
 
 static void invalid_annotations_are_refused(void **state) {
@@ -121,10 +125,11 @@ static void deep_schemas_do_not_break(void **state) {
     assert_int_equal(json_count(json_get(json_at(out, 0), S("path"))), 30);
 }
 
-/* ---- headers ----------------------------------------------------------------------------------- */
+/* ---- headers ------------------------------------------------------------------------- */
 
-static const char annotations[] = "[{'header':'Region','path':['where','region'],'type':'string'},"
-                                  "{'header':'N','path':['n'],'type':'integer'},{'header':'On','path':['on'],'type':'boolean'}]";
+static const char annotations[] =
+    "[{'header':'Region','path':['where','region'],'type':'string'},"
+    "{'header':'N','path':['n'],'type':'integer'},{'header':'On','path':['on'],'type':'boolean'}]";
 
 static void writes(const char *arguments, const char *expected) {
     SCOPED(arena_scope) struct arena a = { 0 };
@@ -135,12 +140,14 @@ static void writes(const char *arguments, const char *expected) {
 
 /* P-073, P-075, P-076, P-420 */
 static void arguments_become_header_lines(void **state) {
-    writes("{'where':{'region':'us-west1'},'n':42,'on':true}", "mcp-param-Region: us-west1\r\nmcp-param-N: 42\r\nmcp-param-On: true\r\n");
+    writes("{'where':{'region':'us-west1'},'n':42,'on':true}",
+           "mcp-param-Region: us-west1\r\nmcp-param-N: 42\r\nmcp-param-On: true\r\n");
     writes("{}", "");
     writes("{'where':null,'n':null,'on':false}", "mcp-param-On: false\r\n");
     writes("{'where':{'region':''}}", "mcp-param-Region: \r\n");
     writes("{'where':'not an object'}", "");
-    writes("{'where':{'region':'a\\r\\nEvil: 1'}}", "mcp-param-Region: =?base64?YQ0KRXZpbDogMQ==?=\r\n");
+    writes("{'where':{'region':'a\\r\\nEvil: 1'}}",
+           "mcp-param-Region: =?base64?YQ0KRXZpbDogMQ==?=\r\n");
     writes("{'where':{'region':'caf\\u00e9'}}", "mcp-param-Region: =?base64?Y2Fmw6k=?=\r\n");
     writes("{'where':{'region':['a','\\u00e9']}}", "mcp-param-Region: [\"a\",\"\\u00e9\"]\r\n");
 }
@@ -157,7 +164,9 @@ static bool match(const char *arguments, struct http_field *fields, size_t n) {
     if (n)
         memcpy(head.fields, fields, n * sizeof *fields);
     static const struct face_ops face = { .answer = take_answer };
-    struct exchange x = { .face = &face, .arena = &a, .head = &head, .era = ERA_MODERN, .revision = R26 };
+    struct exchange x = {
+        .face = &face, .arena = &a, .head = &head, .era = ERA_MODERN, .revision = R26
+    };
     x.in.arguments = quoted(&a, arguments);
     x.in.id = S("1");
     answered = 0;
@@ -172,15 +181,18 @@ static void headers_equal_their_arguments(void **state) {
     assert_true(match("{}", NULL, 0));
     assert_true(match("{'where':{'region':null}}", NULL, 0));
     assert_true(match("{'where':{'region':'x'}}", FIELDS({ S("MCP-PARAM-REGION"), S("x") })));
-    assert_true(match("{'where':{'region':'\\u0078'}}", FIELDS({ S("Mcp-Param-Region"), S("=?base64?eA==?=") })));
-    assert_true(match("{'on':true}", FIELDS({ S("Mcp-Param-On"), S("true") }, { S("Mcp-Param-Other"), S("?") })));
+    assert_true(match("{'where':{'region':'\\u0078'}}",
+                      FIELDS({ S("Mcp-Param-Region"), S("=?base64?eA==?=") })));
+    assert_true(match("{'on':true}",
+                      FIELDS({ S("Mcp-Param-On"), S("true") }, { S("Mcp-Param-Other"), S("?") })));
     assert_true(match("{'where':{'region':''}}", FIELDS({ S("Mcp-Param-Region"), S("") })));
 }
 
 static void a_missing_or_different_header_is_refused(void **state) {
     assert_false(match("{'where':{'region':'x'}}", NULL, 0));
     assert_false(match("{'where':{'region':'x'}}", FIELDS({ S("Mcp-Param-Region"), S("X") })));
-    assert_false(match("{'where':{'region':'x'}}", FIELDS({ S("Mcp-Param-Region"), S("=?base64?eA?=") })));
+    assert_false(
+        match("{'where':{'region':'x'}}", FIELDS({ S("Mcp-Param-Region"), S("=?base64?eA?=") })));
     assert_false(match("{'on':true}", FIELDS({ S("Mcp-Param-On"), S("True") })));
 }
 

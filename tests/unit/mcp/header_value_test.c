@@ -1,5 +1,5 @@
-#include "mcp/header_value.h"
 #include "base/mem.h"
+#include "mcp/header_value.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -50,7 +50,9 @@ static void half_a_sentinel_is_literal(void **state) {
     assert_true(reads(S("eA==?="), S("eA==?=")));
     assert_true(reads(S("=?BASE64?eA==?="), S("=?BASE64?eA==?=")));
     assert_true(reads(S("=?base64?="), S("=?base64?=")));
-    assert_true(reads(S("=?base64?" "?="), S("")));
+    assert_true(reads(S("=?base64?"
+                        "?="),
+                      S("")));
     assert_true(reads(S("=?base64?eA==?="), S("x")));
 }
 

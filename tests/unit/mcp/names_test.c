@@ -1,5 +1,5 @@
-#include "mcp/names.h"
 #include "base/mem.h"
+#include "mcp/names.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,7 +33,8 @@ static void long_names_are_cut_to_64_bytes(void **state) {
     char text[2][300];
     memset(text, 'x', sizeof text);
     text[1][299] = 'y';
-    struct str one = name_show(&a, S("p"), str_from(text[0], 300)), other = name_show(&a, S("p"), str_from(text[1], 300));
+    struct str one = name_show(&a, S("p"), str_from(text[0], 300)),
+               other = name_show(&a, S("p"), str_from(text[1], 300));
     assert_int_equal(one.n, 64);
     assert_int_equal(other.n, 64);
     assert_false(str_eq(one, other));
@@ -56,13 +57,19 @@ static void every_shown_name_is_in_the_alphabet(void **state) {
         char byte = (char)c;
         struct str shown = name_show(&a, S("u"), str_from(&byte, 1));
         for (size_t i = 0; i < shown.n; i++)
-            assert_non_null(memchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", shown.p[i], 65));
+            assert_non_null(
+                memchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-",
+                       shown.p[i], 65));
     }
 }
 
 static void configured_names_are_short_and_plain(void **state) {
-    static const char *const good[] = { "a", "time", "my-server", "a_b", "9", "-x-", "abcdefghijklmnopqrstuvwxyz012345" };
-    static const char *const bad[] = { "", "_a", "a_", "a__b", "a.b", "a b", "a/b", "\xc3\xa9", "abcdefghijklmnopqrstuvwxyz0123456" };
+    static const char *const good[] = {
+        "a", "time", "my-server", "a_b", "9", "-x-", "abcdefghijklmnopqrstuvwxyz012345"
+    };
+    static const char *const bad[] = { "",     "_a",       "a_",
+                                       "a__b", "a.b",      "a b",
+                                       "a/b",  "\xc3\xa9", "abcdefghijklmnopqrstuvwxyz0123456" };
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
         assert_true(name_valid_upstream(str_of(good[i])));
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)

@@ -8,7 +8,8 @@
 
 /* P-031, P-042 */
 static void revisions_go_by_their_dates(void **state) {
-    static const char *const texts[REVISIONS] = { "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28" };
+    static const char *const texts[REVISIONS] = { "2024-11-05", "2025-03-26", "2025-06-18",
+                                                  "2025-11-25", "2026-07-28" };
     for (int r = R24; r < REVISIONS; r++) {
         assert_true(str_eq(revision_text(r), str_of(texts[r])));
         assert_int_equal(revision_parse(str_of(texts[r])), r);

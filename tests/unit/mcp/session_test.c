@@ -1,5 +1,5 @@
-#include "mcp/session.h"
 #include "base/mem.h"
+#include "mcp/session.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,8 @@ static struct sessions *table(size_t all, size_t own) {
     return sessions_new((struct session_limits){ .all = all, .per_principal = own, .idle = 100 });
 }
 
-static struct str open_as(struct sessions *s, uint64_t principal, nanos now, struct session_view *v) {
+static struct str open_as(struct sessions *s, uint64_t principal, nanos now,
+                          struct session_view *v) {
     assert_null(session_open(s, R06, principal, PROFILE, S("client"), now, v));
     return str_from(v->id, SESSION_ID);
 }

@@ -1,5 +1,5 @@
-#include "mcp/uri.h"
 #include "base/mem.h"
+#include "mcp/uri.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,9 +63,10 @@ static void restore_inverts_show(void **state) {
         SCOPED(buf_done) struct buf original = { 0 };
         struct str upstream = { 0 };
         uri_show(&shown, &map, str_of(uris[i]));
-        if (!uri_restore(buf_view(&shown), &upstream, &original) || !str_eq(upstream, map.upstream) ||
-            !str_eq(buf_view(&original), str_of(uris[i])))
-            fail_msg("\"%s\" became \"%s\" became \"%s\"", uris[i], buf_text(&shown), buf_text(&original));
+        if (!uri_restore(buf_view(&shown), &upstream, &original) ||
+            !str_eq(upstream, map.upstream) || !str_eq(buf_view(&original), str_of(uris[i])))
+            fail_msg("\"%s\" became \"%s\" became \"%s\"", uris[i], buf_text(&shown),
+                     buf_text(&original));
     }
 }
 
@@ -162,7 +163,9 @@ static void many_expressions_take_no_exponential_time(void **state) {
 }
 
 static void syntax_is_checked(void **state) {
-    static const char *const good[] = { "a", "x://{a}", "x://{+a,b*}{/c:12}{?d}{&e}{#f}{.g}{;h}", "{user-id}", "{a.b}", "{a%20}" };
+    static const char *const good[] = {
+        "a", "x://{a}", "x://{+a,b*}{/c:12}{?d}{&e}{#f}{.g}{;h}", "{user-id}", "{a.b}", "{a%20}"
+    };
     static const char *const bad[] = { "", "{", "}", "x{", "{}", "{+}", "{a", "{a}}", "{a,}", "{,a}", "{=a}", "{a:0}", "{a:12345}",
                                        "{a:}", "{a**}", "{a b}", "{{a}}", "x\ny" };
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
