@@ -35,7 +35,8 @@ static struct str_list copy_list(struct arena *a, const struct str_list *from) {
     return to;
 }
 
-static void copy_principal(struct arena *a, struct principal *to, const struct principal *from, unsigned index) {
+static void copy_principal(struct arena *a, struct principal *to, const struct principal *from,
+                           unsigned index) {
     *to = (struct principal){
         .id = arena_dup(a, from->id), .name = arena_dup(a, from->name),
         .tenant = from->tenant.n ? arena_dup(a, from->tenant) : S("default"), .grants = from->grants, .index = index,
@@ -46,8 +47,8 @@ static void copy_principal(struct arena *a, struct principal *to, const struct p
     to->digest = digest_of(to->tenant, to->id);
 }
 
-struct key_index *key_index_new(const struct key_record *records, size_t n, const uint8_t hmac_key[SHA256_SIZE],
-                                bool anonymous) {
+struct key_index *key_index_new(const struct key_record *records, size_t n,
+                                const uint8_t hmac_key[SHA256_SIZE], bool anonymous) {
     static uint64_t serials;
     struct key_index *k = NEW(struct key_index);
     arena_init(&k->arena, NULL, 0);
@@ -63,7 +64,8 @@ struct key_index *key_index_new(const struct key_record *records, size_t n, cons
     }
     k->has_anonymous = anonymous;
     copy_principal(&k->arena, &k->anonymous,
-                   &(struct principal){ .id = S("anonymous"), .name = S("anonymous") }, (unsigned)n);
+                   &(struct principal){ .id = S("anonymous"), .name = S("anonymous") },
+                   (unsigned)n);
     return k;
 }
 

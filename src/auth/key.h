@@ -37,7 +37,8 @@ struct key_record {
 };
 
 struct key_index; /* immutable */
-struct key_index *key_index_new(const struct key_record *records, size_t n, const uint8_t hmac_key[SHA256_SIZE],
+struct key_index *key_index_new(const struct key_record *records, size_t n,
+                                const uint8_t hmac_key[SHA256_SIZE],
                                 bool anonymous); /* copies all */
 void key_index_free(struct key_index *k);
 size_t key_index_count(const struct key_index *k);
@@ -59,10 +60,12 @@ struct str key_bearer(struct str authorization);
 
 /* A new key as text (KEY_TEXT bytes with NUL) and its record's id and hmac. */
 #define KEY_TEXT 64
-void key_make(const uint8_t hmac_key[SHA256_SIZE], char text[KEY_TEXT], struct key_record *out, struct arena *a);
+void key_make(const uint8_t hmac_key[SHA256_SIZE], char text[KEY_TEXT], struct key_record *out,
+              struct arena *a);
 /* A record for a key that somebody chose (GATESPAN_ADMIN_KEY, `secret:` in the file). At least
  * 16 bytes; gs_ keys and others are both accepted. */
-err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key_record *out, struct arena *a);
+err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key_record *out,
+                struct arena *a);
 
 /* keys.json in the data directory: read whole, written atomically (temporary file, fsync,
  * rename), mode 0600. A missing file is an empty list. */

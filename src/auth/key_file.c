@@ -18,7 +18,8 @@ static void random_text(char *out, size_t n) {
     out[n] = '\0';
 }
 
-void key_make(const uint8_t hmac_key[SHA256_SIZE], char text[KEY_TEXT], struct key_record *out, struct arena *a) {
+void key_make(const uint8_t hmac_key[SHA256_SIZE], char text[KEY_TEXT], struct key_record *out,
+              struct arena *a) {
     char id[ID_CHARS + 1], secret[SECRET_CHARS + 1];
     random_text(id, ID_CHARS);
     random_text(secret, SECRET_CHARS);
@@ -39,7 +40,8 @@ static struct str id_of(struct arena *a, struct str text, const uint8_t hmac[SHA
     return arena_dup(a, buf_view(&hex));
 }
 
-err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key_record *out, struct arena *a) {
+err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key_record *out,
+                struct arena *a) {
     if (text.n < 16)
         return ERR(INVALID, "a key needs at least 16 characters; this one has %zu", text.n);
     if (text.n > 512)
@@ -94,7 +96,9 @@ static err_t take_row(const struct key_row *row, struct key_record *out) {
                                    .admin = row->admin, .rate = row->rate, .burst = row->burst } },
         .created = row->created * NANOS_SEC,
     };
-    return hex_get(row->hmac, out->hmac, SHA256_SIZE) ? OK : ERR(INVALID, "key %.*s: hmac is not hexadecimal", STR(row->id));
+    return hex_get(row->hmac, out->hmac, SHA256_SIZE)
+               ? OK
+               : ERR(INVALID, "key %.*s: hmac is not hexadecimal", STR(row->id));
 }
 
 err_t key_file_read(struct arena *a, struct str path, struct key_record **out, size_t *out_n) {
@@ -108,7 +112,8 @@ err_t key_file_read(struct arena *a, struct str path, struct key_record **out, s
     json document;
     struct key_list list = { 0 };
     struct field_problems problems = { .arena = a };
-    TRY_WRAP(json_parse(a, arena_dup(a, buf_view(&text)), (struct json_limits){ 0 }, &document), "%.*s", STR(path));
+    TRY_WRAP(json_parse(a, arena_dup(a, buf_view(&text)), (struct json_limits){ 0 }, &document),
+             "%.*s", STR(path));
     field_read(list_rows, ARRAY_SIZE(list_rows), document, S(""), &list, a, &problems);
     TRY_WRAP(field_problems_err(&problems), "%.*s", STR(path));
     *out = ARENA_ARRAY(a, struct key_record, list.keys.n + 1);
@@ -155,7 +160,9 @@ err_t master_key_load(struct str path, uint8_t out[SHA256_SIZE], bool *made) {
         if (ok)
             memcpy(out, text.p, SHA256_SIZE);
         crypto_wipe(text.p, text.n);
-        return ok ? OK : ERR(INVALID, "%.*s is not a key file of ours: %d bytes are expected", STR(path), SHA256_SIZE);
+        return ok ? OK
+                  : ERR(INVALID, "%.*s is not a key file of ours: %d bytes are expected", STR(path),
+                        SHA256_SIZE);
     }
     crypto_random(out, SHA256_SIZE);
     return file_write(path, str_from((const char *)out, SHA256_SIZE));

@@ -11,8 +11,8 @@ static int run(struct cli *c) {
     fputs(buf_text(&report), e ? stderr : stdout);
     if (e)
         return EXIT_CONFIG;
-    printf("%.*s is valid: %zu upstreams, %zu profiles, %zu keys\n", STR(c->words[0]), conf->upstreams.n,
-           conf->profiles.n, conf->keys.n);
+    printf("%.*s is valid: %zu upstreams, %zu profiles, %zu keys\n", STR(c->words[0]),
+           conf->upstreams.n, conf->profiles.n, conf->keys.n);
     return 0;
 }
 

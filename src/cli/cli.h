@@ -7,7 +7,13 @@
 #include "base/arena.h"
 #include "base/err.h"
 
-enum { EXIT_FAILURE_ = 1, EXIT_USAGE = 2, EXIT_CONFIG = 3, EXIT_CREDENTIALS = 4, EXIT_UPSTREAM = 5 };
+enum {
+    EXIT_FAILURE_ = 1,
+    EXIT_USAGE = 2,
+    EXIT_CONFIG = 3,
+    EXIT_CREDENTIALS = 4,
+    EXIT_UPSTREAM = 5
+};
 
 struct cli_option {
     const char *name;  /* "config": --config */
@@ -22,7 +28,10 @@ enum { CLI_VALUES = 64 };
 struct cli {
     struct arena arena;
     const struct command *command;
-    struct { const struct cli_option *option; struct str value; } values[CLI_VALUES];
+    struct {
+        const struct cli_option *option;
+        struct str value;
+    } values[CLI_VALUES];
     size_t value_count;
     struct str words[CLI_VALUES]; /* what is no option */
     size_t word_count;
@@ -52,5 +61,5 @@ struct str cli_data_dir(struct cli *c);
 /* serve_stdio.c: one built-in server on standard input and output. */
 int cli_serve_stdio(struct cli *c, struct str builtin);
 
-extern const struct command command_serve, command_check, command_tools, command_call, command_version,
-    command_describe;
+extern const struct command command_serve, command_check, command_tools, command_call,
+    command_version, command_describe;

@@ -91,9 +91,9 @@ static int take_option(struct cli *c, int argc, char **argv, int *at) {
     const struct cli_option *o = find_option(c->command, name);
     if (!o) {
         const char *closest = closest_option(c->command, name);
-        return cli_fail(EXIT_USAGE, "%s has no option --%.*s%s%s%s; see gatespan %s --help", c->command->name, STR(name),
-                        closest ? "; did you mean --" : "", closest ? closest : "", closest ? "?" : "",
-                        c->command->name);
+        return cli_fail(EXIT_USAGE, "%s has no option --%.*s%s%s%s; see gatespan %s --help",
+                        c->command->name, STR(name), closest ? "; did you mean --" : "",
+                        closest ? closest : "", closest ? "?" : "", c->command->name);
     }
     struct str value = text;
     if (!o->value && text.p)
@@ -138,7 +138,8 @@ static int read_words(struct cli *c, int argc, char **argv) {
 
 static void print_commands(FILE *out) {
     fputs("usage: gatespan COMMAND [OPTIONS]\n\n"
-          "The one gateway through which every tool and every model is reached.\n\ncommands:\n", out);
+          "The one gateway through which every tool and every model is reached.\n\ncommands:\n",
+          out);
     for (size_t i = 0; i < command_count; i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\ngatespan COMMAND --help tells more.\n", out);
@@ -152,7 +153,8 @@ static void print_command(const struct command *c) {
         const struct cli_option *o = &c->options[i];
         char left[64];
         snprintf(left, sizeof left, "--%s %s", o->name, o->value ? o->value : "");
-        printf("  %-24s %s%s%s%s\n", left, o->help, o->env ? " (" : "", o->env ? o->env : "", o->env ? ")" : "");
+        printf("  %-24s %s%s%s%s\n", left, o->help, o->env ? " (" : "", o->env ? o->env : "",
+               o->env ? ")" : "");
     }
 }
 

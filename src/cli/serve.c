@@ -21,10 +21,11 @@ static const struct {
     const char *name;
     const char *listen;
 } role_ports[] = {
-    { "filesystem", "127.0.0.1:8501" }, { "database", "127.0.0.1:8502" },       { "vectorstore", "127.0.0.1:8503" },
-    { "memory", "127.0.0.1:8504" },     { "search", "127.0.0.1:8505" },         { "aiml", "127.0.0.1:8506" },
-    { "sandbox", "127.0.0.1:8507" },    { "time", "127.0.0.1:8508" },           { "classification", "127.0.0.1:8509" },
-    { "quality", "127.0.0.1:8510" },
+    { "filesystem", "127.0.0.1:8501" },     { "database", "127.0.0.1:8502" },
+    { "vectorstore", "127.0.0.1:8503" },    { "memory", "127.0.0.1:8504" },
+    { "search", "127.0.0.1:8505" },         { "aiml", "127.0.0.1:8506" },
+    { "sandbox", "127.0.0.1:8507" },        { "time", "127.0.0.1:8508" },
+    { "classification", "127.0.0.1:8509" }, { "quality", "127.0.0.1:8510" },
 };
 
 static struct str port_of_role(struct str name) {
@@ -42,9 +43,11 @@ static int read_role(struct cli *c, struct conf_overrides *o) {
         return cli_fail(EXIT_USAGE, "--role %.*s: roles are gateway and server:NAME", STR(role));
     struct str name = str_skip(role, 7);
     if (!builtin_find(name)) {
-        cli_fail(EXIT_USAGE, "--role %.*s: there is no such built-in server; there are:", STR(role));
+        cli_fail(EXIT_USAGE,
+                 "--role %.*s: there is no such built-in server; there are:", STR(role));
         for (size_t i = 0; i < builtin_count; i++)
-            fprintf(stderr, "  server:%-16s %s\n", builtin_servers[i]->name, builtin_servers[i]->summary);
+            fprintf(stderr, "  server:%-16s %s\n", builtin_servers[i]->name,
+                    builtin_servers[i]->summary);
         return EXIT_USAGE;
     }
     o->role_builtin = name;

@@ -10,7 +10,8 @@ static int run(struct cli *c) {
     printf("gatespan " GATESPAN_VERSION "\nMCP revisions:");
     for (int r = 0; r < REVISIONS; r++)
         printf(" %.*s", STR(revision_text((enum revision)r)));
-    printf("\nscanner %s, libuv %s, %s\n", envelope_engine(), uv_version_string(), OpenSSL_version(OPENSSL_VERSION));
+    printf("\nscanner %s, libuv %s, %s\n", envelope_engine(), uv_version_string(),
+           OpenSSL_version(OPENSSL_VERSION));
     return 0;
 }
 

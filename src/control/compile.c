@@ -33,7 +33,8 @@ static err_t save_part(void *arg, const bool *cancelled) {
     part_write(&text, p);
     err_t e = file_write(part_path(n->control, &a, n->upstream->conf->name), buf_view(&text));
     if (e)
-        log_warn("catalogue not saved", F("upstream", n->upstream->conf->name), F("error", e->text));
+        log_warn("catalogue not saved", F("upstream", n->upstream->conf->name),
+                 F("error", e->text));
     arena_done(&a);
     part_unref(p);
     return OK;
@@ -79,7 +80,8 @@ static void load_last_known(struct control *c, struct upstream *u) {
     if (!e && !missing)
         e = part_read(buf_view(&text), &p);
     if (e)
-        log_warn("last known catalogue is unreadable", F("upstream", u->conf->name), F("error", e->text));
+        log_warn("last known catalogue is unreadable", F("upstream", u->conf->name),
+                 F("error", e->text));
     else if (p)
         upstream_set_part(u, p);
     arena_done(&a);
@@ -171,14 +173,17 @@ void snapshot_publish(struct control *c) {
     s->held = held_conf_ref(c->held);
     s->conf = c->held->conf;
     s->arena = a;
-    s->server_info = S("{\"name\":\"gatespan\",\"title\":\"Gatespan\",\"version\":\"" GATESPAN_VERSION "\"}");
+    s->server_info = S(
+        "{\"name\":\"gatespan\",\"title\":\"Gatespan\",\"version\":\"" GATESPAN_VERSION "\"}");
     fill_sources(c, s);
     s->generation = ++c->generation;
-    s->catalogue = catalogue_new(s->sources, s->upstream_count, s->conf->instructions, s->generation);
+    s->catalogue = catalogue_new(s->sources, s->upstream_count, s->conf->instructions,
+                                 s->generation);
     for (size_t i = 0; i < s->upstream_count; i++)
         part_unref(s->sources[i].part); /* the catalogue holds its own reference */
     log_debug("snapshot published", F("generation", (int64_t)s->generation),
-              F("tools", (int64_t)s->catalogue->counts[ITEM_TOOL]), F("prompts", (int64_t)s->catalogue->counts[ITEM_PROMPT]),
+              F("tools", (int64_t)s->catalogue->counts[ITEM_TOOL]),
+              F("prompts", (int64_t)s->catalogue->counts[ITEM_PROMPT]),
               F("resources", (int64_t)s->catalogue->counts[ITEM_RESOURCE]));
     gateway_publish(c->gateway, s);
     atomic_store(&c->gateway->ready, required_are_up(c));

@@ -119,7 +119,8 @@ static void set_source(struct gateway_conf *c, struct str path) {
 
 static err_t read_document(struct arena *a, struct conf_file *file, struct gateway_conf *c,
                            const struct conf_overrides *overrides, struct buf *report) {
-    struct field_problems none = { .arena = a }, *problems = file ? conf_file_problems(file) : &none;
+    struct field_problems none = { .arena = a },
+                          *problems = file ? conf_file_problems(file) : &none;
     json root = file ? without_foreign_keys(a, conf_file_root(file)) : NULL;
     if (root && json_type(root) != JSON_NULL)
         field_read(gateway_fields, gateway_field_count, root, S(""), c, a, problems);

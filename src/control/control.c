@@ -55,7 +55,8 @@ static unsigned worker_count(const struct gateway_conf *conf) {
     return conf->workers ? (unsigned)conf->workers : cores > 0 ? (unsigned)cores : 1;
 }
 
-void server_conf_of(const struct control *c, const struct gateway_conf *conf, struct http_server_conf *out) {
+void server_conf_of(const struct control *c, const struct gateway_conf *conf,
+                    struct http_server_conf *out) {
     const struct limits_conf *l = &conf->limits;
     *out = (struct http_server_conf){
         .head = { .head = (size_t)l->head, .target = (size_t)l->target, .fields = (unsigned)l->headers },
@@ -77,8 +78,9 @@ static err_t check_descriptors(const struct gateway_conf *conf) {
     }
     if (limit.rlim_cur >= wanted)
         return OK;
-    log_warn("fewer file descriptors than limits.connections may need", F("have", (int64_t)limit.rlim_cur),
-             F("want", (int64_t)wanted), F("remedy", "raise LimitNOFILE (ulimit -n) or lower limits.connections"));
+    log_warn("fewer file descriptors than limits.connections may need",
+             F("have", (int64_t)limit.rlim_cur), F("want", (int64_t)wanted),
+             F("remedy", "raise LimitNOFILE (ulimit -n) or lower limits.connections"));
     return OK;
 }
 
@@ -87,7 +89,8 @@ static err_t check_descriptors(const struct gateway_conf *conf) {
 static err_t read_conf(struct control *c) {
     SCOPED(buf_done) struct buf report = { 0 };
     c->held = held_conf_new();
-    err_t e = conf_load(&c->held->arena, c->options.config, &c->options.overrides, &c->held->conf, &report);
+    err_t e = conf_load(&c->held->arena, c->options.config, &c->options.overrides, &c->held->conf,
+                        &report);
     if (report.n)
         fprintf(stderr, "%s", buf_text(&report));
     return e ? ERR(INVALID, "the configuration is not usable") : OK;
@@ -126,7 +129,8 @@ static err_t open_parts(struct control *c) {
     return keys_load(c);
 }
 
-err_t control_open(const struct control_options *options, struct warden *warden, struct control **out) {
+err_t control_open(const struct control_options *options, struct warden *warden,
+                   struct control **out) {
     struct control *c = NEW(struct control);
     arena_init(&c->arena, NULL, 0);
     c->lock_fd = -1;
@@ -315,7 +319,9 @@ void drain_begin(struct control *c) {
     timer_set(c->worker, &c->drain_end, worker_now(c->worker) + c->held->conf->limits.drain);
     for (unsigned i = 0; i < workers_count(c->all); i++) {
         struct drain_state *d = NEW(struct drain_state);
-        *d = (struct drain_state){ .mail.deliver = on_drain_order, .control = c, .worker = workers_at(c->all, i) };
+        *d = (struct drain_state){ .mail.deliver = on_drain_order,
+                                   .control = c,
+                                   .worker = workers_at(c->all, i) };
         worker_post(d->worker, &d->mail);
     }
 }
@@ -377,7 +383,9 @@ static void close_all(struct control *c) {
 }
 
 err_t control_run(struct control *c) {
-    const struct worker_hooks hooks = { .on_start = start_worker, .on_stop = stop_worker, .arg = c };
+    const struct worker_hooks hooks = { .on_start = start_worker,
+                                        .on_stop = stop_worker,
+                                        .arg = c };
     TRY(workers_start(worker_count(c->held->conf), (struct worker_limits){ 0 }, hooks, &c->all));
     err_t e = serve(c);
     struct err saved = e ? *e : (struct err){ 0 };

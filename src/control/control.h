@@ -22,7 +22,8 @@ struct control_options {
 
 /* Reads the configuration, takes the lock of the data directory, loads or makes its keys,
  * probes the listen addresses. Prints the first start's text. */
-err_t control_open(const struct control_options *options, struct warden *warden, struct control **out);
+err_t control_open(const struct control_options *options, struct warden *warden,
+                   struct control **out);
 /* Starts workers and listeners, serves until SIGTERM or SIGINT, drains, stops. */
 err_t control_run(struct control *c);
 void control_free(struct control *c);

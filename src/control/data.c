@@ -14,7 +14,9 @@ static err_t lock_data(struct control *c) {
     if (c->lock_fd < 0)
         return err_errno(errno, "opening %s", name);
     if (flock(c->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return ERR(CONFLICT, "another gateway uses the data directory %.*s; stop it or give this one its own with --data",
+        return ERR(CONFLICT,
+                   "another gateway uses the data directory %.*s; stop it or give this one its own "
+                   "with --data",
                    STR(c->data));
     return OK;
 }

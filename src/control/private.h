@@ -40,7 +40,6 @@ struct control {
     bool face_ordered;
 };
 
-
 /* data.c: the data directory, its lock and master key. */
 err_t data_open(struct control *c);
 void data_none(struct control *c); /* keys of this process alone */
@@ -63,5 +62,6 @@ void stats_open(struct control *c);
 struct log_conf log_conf_of(const struct gateway_conf *conf);
 struct session_limits session_limits_of(const struct gateway_conf *conf);
 void drain_begin(struct control *c);
-void server_conf_of(const struct control *c, const struct gateway_conf *conf, struct http_server_conf *out);
+void server_conf_of(const struct control *c, const struct gateway_conf *conf,
+                    struct http_server_conf *out);
 err_t tls_of(const struct control *c, const struct gateway_conf *conf, struct tls_context **out);

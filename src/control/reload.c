@@ -99,7 +99,8 @@ void reload_now(struct control *c) {
         return;
     struct held_conf *next = held_conf_new();
     SCOPED(buf_done) struct buf report = { 0 };
-    err_t e = conf_load(&next->arena, c->options.config, &c->options.overrides, &next->conf, &report);
+    err_t e = conf_load(&next->arena, c->options.config, &c->options.overrides, &next->conf,
+                        &report);
     if (report.n)
         log_lines(buf_view(&report), e != OK);
     if (!e)
@@ -153,7 +154,8 @@ static void watch_file(struct control *c) {
     uv_fs_event_init(&c->worker->loop, c->watch);
     int problem = uv_fs_event_start(c->watch, on_file_event, folder, 0);
     if (problem)
-        log_warn("the configuration file is not watched; send SIGHUP to reload", F("error", uv_strerror(problem)));
+        log_warn("the configuration file is not watched; send SIGHUP to reload",
+                 F("error", uv_strerror(problem)));
 }
 
 void reload_watch(struct control *c) {

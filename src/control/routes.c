@@ -5,7 +5,8 @@
 #include "control/control.h"
 #include "gateway/face_http.h"
 
-static void send_text(struct task *t, struct http_request *r, int status, const char *type, const struct buf *b) {
+static void send_text(struct task *t, struct http_request *r, int status, const char *type,
+                      const struct buf *b) {
     struct visit *v = r->user;
     struct http_field fields[CORS_FIELDS];
     struct str piece = buf_view(b);
@@ -100,7 +101,8 @@ static int admit(struct http_request *r, size_t *max_body) {
     if (!route)
         return visit_refuse(NULL, r, REFUSE_API, 404, "not_found", "There is nothing at this path");
     if (!listed(route->methods, method) && !str_eq(method, S("OPTIONS")))
-        return visit_refuse(NULL, r, route->style, 405, "method", "This path takes %s", route->methods);
+        return visit_refuse(NULL, r, route->style, 405, "method", "This path takes %s",
+                            route->methods);
     int status = visit_admit(r, control_gateway(c), route->need, route->style);
     if (status)
         return status;
@@ -117,5 +119,6 @@ static void serve(struct task *t, struct http_request *r) {
 }
 
 struct http_service routes_service(struct control *c) {
-    return (struct http_service){ .admit = admit, .serve = serve, .release = visit_release, .arg = c };
+    return (
+        struct http_service){ .admit = admit, .serve = serve, .release = visit_release, .arg = c };
 }

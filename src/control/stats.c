@@ -24,17 +24,23 @@ static double resident(void) {
 static void process_numbers(struct buf *out) {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
-    metric_sample(out, "process_cpu_seconds_total", "Processor time of the main process, user and system.",
-                  METRIC_COUNTER, seconds(use.ru_utime) + seconds(use.ru_stime));
-    metric_sample(out, "process_resident_memory_bytes", "Resident memory of the main process.", METRIC_GAUGE, resident());
+    metric_sample(out, "process_cpu_seconds_total",
+                  "Processor time of the main process, user and system.", METRIC_COUNTER,
+                  seconds(use.ru_utime) + seconds(use.ru_stime));
+    metric_sample(out, "process_resident_memory_bytes", "Resident memory of the main process.",
+                  METRIC_GAUGE, resident());
 }
 
 static void warden_numbers(struct control *c, struct buf *out) {
     struct warden_stats s = warden_stats(c->warden);
-    metric_sample(out, "gatespan_warden_children", "Child processes that run.", METRIC_GAUGE, s.children);
-    metric_sample(out, "gatespan_warden_spawned_total", "Child processes started.", METRIC_COUNTER, s.spawned);
-    metric_sample(out, "gatespan_warden_restarts_total", "Restarts of the warden itself.", METRIC_COUNTER, s.restarts);
-    metric_sample(out, "gatespan_warden_cgroups", "1 when limits are kept by cgroups.", METRIC_GAUGE, s.cgroups);
+    metric_sample(out, "gatespan_warden_children", "Child processes that run.", METRIC_GAUGE,
+                  s.children);
+    metric_sample(out, "gatespan_warden_spawned_total", "Child processes started.", METRIC_COUNTER,
+                  s.spawned);
+    metric_sample(out, "gatespan_warden_restarts_total", "Restarts of the warden itself.",
+                  METRIC_COUNTER, s.restarts);
+    metric_sample(out, "gatespan_warden_cgroups", "1 when limits are kept by cgroups.",
+                  METRIC_GAUGE, s.cgroups);
 }
 
 /* Runs on whichever worker serves /metrics. */

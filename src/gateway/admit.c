@@ -13,7 +13,8 @@
 
 /* ---- refusals ----------------------------------------------------------------------------- */
 
-static void write_body(struct buf *b, enum refusal_style style, const char *word, struct str message) {
+static void write_body(struct buf *b, enum refusal_style style, const char *word,
+                       struct str message) {
     struct jw w = jw_init(b);
     jw_object(&w);
     if (style == REFUSE_RPC) {
@@ -78,8 +79,18 @@ static struct str without_port(struct str authority) {
     return colon < 0 ? authority : str_head(authority, (size_t)colon);
 }
 
+/* Digits and dots alone: 127.evil.example is a name that anybody can register. */
+static bool is_loopback_v4(struct str host) {
+    if (!str_starts(host, S("127.")))
+        return false;
+    for (size_t i = 0; i < host.n; i++)
+        if ((host.p[i] < '0' || host.p[i] > '9') && host.p[i] != '.')
+            return false;
+    return true;
+}
+
 static bool is_loopback_name(struct str host) {
-    return str_starts(host, S("127.")) || str_eq(host, S("[::1]")) || str_eq_nocase(host, S("localhost"));
+    return is_loopback_v4(host) || str_eq(host, S("[::1]")) || str_eq_nocase(host, S("localhost"));
 }
 
 static bool listed(const struct str_list *list, struct str s) {
@@ -120,13 +131,27 @@ size_t visit_cors(const struct visit *v, struct http_field out[CORS_FIELDS]) {
     return 3;
 }
 
+/* The Mcp-Param-* headers that the page asks for, behind the fixed ones: their names are the
+ * upstreams' (PROTOCOL §4.1), and a list with Authorization in it must name each. */
+static struct str allowed_headers(struct http_request *r) {
+    struct str asked = http_find(r->head, S("access-control-request-headers")),
+               all = S(ALLOW_HEADERS);
+    while (asked.p) {
+        struct str name = str_trim(str_cut(&asked, ','));
+        if (str_eq_nocase(str_head(name, 10), S("mcp-param-")) && http_is_token(name))
+            all = arena_fmt(&r->arena, "%.*s, %.*s", STR(all), STR(name));
+    }
+    return all;
+}
+
 static int answer_preflight(struct http_request *r, const struct visit *v) {
     struct http_field fields[CORS_FIELDS + 3];
     size_t n = visit_cors(v, fields);
     fields[n++] = (struct http_field){ S("access-control-allow-methods"), S(ALLOW_METHODS) };
-    fields[n++] = (struct http_field){ S("access-control-allow-headers"), S(ALLOW_HEADERS) };
+    fields[n++] = (struct http_field){ S("access-control-allow-headers"), allowed_headers(r) };
     fields[n++] = (struct http_field){ S("access-control-max-age"), S("600") };
-    return http_refuse(r, &(struct http_answer){ .status = 204, .fields = fields, .field_count = n });
+    return http_refuse(r,
+                       &(struct http_answer){ .status = 204, .fields = fields, .field_count = n });
 }
 
 /* ---- who ------------------------------------------------------------------------------------- */
@@ -140,7 +165,8 @@ static bool from_loopback(const struct http_request *r) {
     return a->sa_family == AF_UNIX;
 }
 
-static const struct principal *identify(struct http_request *r, struct visit *v, const struct key_index *keys) {
+static const struct principal *identify(struct http_request *r, struct visit *v,
+                                        const struct key_index *keys) {
     struct str authorization = r->head->known[HTTP_AUTHORIZATION];
     struct str key = authorization.p ? key_bearer(authorization) : r->head->known[HTTP_X_API_KEY];
     if (key.n)
@@ -148,7 +174,8 @@ static const struct principal *identify(struct http_request *r, struct visit *v,
     return !authorization.p && from_loopback(r) ? key_index_anonymous(keys) : NULL;
 }
 
-static int authenticate(struct http_request *r, struct visit *v, enum need need, enum refusal_style style) {
+static int authenticate(struct http_request *r, struct visit *v, enum need need,
+                        enum refusal_style style) {
     void *keys = NULL;
     v->keys_pin = snapshot_pin(r->worker, v->gateway->keys, &keys);
     v->who = keys ? identify(r, v, keys) : NULL;
@@ -162,7 +189,8 @@ static int authenticate(struct http_request *r, struct visit *v, enum need need,
 
 /* ---- all of it --------------------------------------------------------------------------------- */
 
-int visit_admit(struct http_request *r, struct gateway *g, enum need need, enum refusal_style style) {
+int visit_admit(struct http_request *r, struct gateway *g, enum need need,
+                enum refusal_style style) {
     struct visit *v = ARENA_NEW(&r->arena, struct visit);
     void *snapshot = NULL;
     v->gateway = g;
@@ -177,8 +205,9 @@ int visit_admit(struct http_request *r, struct gateway *g, enum need need, enum 
         return visit_refuse(NULL, r, style, 403, "host",
                             "This Host is not served here; add it to `hosts` if it should be");
     if (origin.p && !origin_allowed(conf, origin, host))
-        return visit_refuse(NULL, r, style, 403, "origin",
-                            "This Origin is not allowed; add it to `cors: origins` if it should be");
+        return visit_refuse(
+            NULL, r, style, 403, "origin",
+            "This Origin is not allowed; add it to `cors: origins` if it should be");
     v->origin = origin.p ? origin : (struct str){ 0 };
     if (str_eq(r->head->method, S("OPTIONS")))
         return answer_preflight(r, v);

@@ -12,7 +12,8 @@ enum refusal_style { REFUSE_API, REFUSE_RPC }; /* the shape of an error's body *
 
 /* 0: go on, r->user is the struct visit. Else the status of the refusal that was sent.
  * OPTIONS preflights of allowed origins are answered here too (P-173). */
-int visit_admit(struct http_request *r, struct gateway *g, enum need need, enum refusal_style style);
+int visit_admit(struct http_request *r, struct gateway *g, enum need need,
+                enum refusal_style style);
 void visit_release(struct http_request *r);
 
 /* Sends a refusal in the given shape; usable from admit and from a task (t NULL in admit). */

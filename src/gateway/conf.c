@@ -184,7 +184,8 @@ struct upstream_conf *upstream_conf_read(struct arena *a, struct str text) {
     field_defaults(upstream_fields, upstream_field_count, c, a);
     if (json_parse(a, arena_dup(a, text), (struct json_limits){ 0 }, &document))
         return c;
-    field_read(upstream_fields, upstream_field_count, json_get(document, S("conf")), S(""), c, a, &problems);
+    field_read(upstream_fields, upstream_field_count, json_get(document, S("conf")), S(""), c, a,
+               &problems);
     c->name = json_get_text(document, S("name"));
     return c;
 }

@@ -63,7 +63,8 @@ static const char *wrong_header(struct str name, struct str value) {
     return NULL;
 }
 
-static void check_headers(struct check *c, const struct upstream_conf *u, struct str path, json at) {
+static void check_headers(struct check *c, const struct upstream_conf *u, struct str path,
+                          json at) {
     for (size_t i = 0; i < u->headers.n; i++) {
         struct str name = u->headers.items[i].name;
         const char *wrong = wrong_header(name, u->headers.items[i].value);
@@ -77,24 +78,29 @@ static void check_upstream(struct check *c, struct upstream_conf *u) {
     struct str path = arena_fmt(c->arena, "upstreams.%.*s", STR(u->name));
     json at = find(c, "upstreams", u->name);
     if (!name_valid_upstream(u->name))
-        complain(c, path, at, S("a name is 1 to 32 of A-Z a-z 0-9 _ -, without __ and without _ at an end"));
+        complain(c, path, at,
+                 S("a name is 1 to 32 of A-Z a-z 0-9 _ -, without __ and without _ at an end"));
     const char *wrong = names_a_kind(u);
     if (wrong) {
         complain(c, path, at, str_of(wrong));
         return;
     }
     if (u->type != UPSTREAM_AUTO && u->type != kind_of(u))
-        complain(c, path, at, S("type does not fit: stdio goes with command, http with url, builtin with builtin"));
+        complain(
+            c, path, at,
+            S("type does not fit: stdio goes with command, http with url, builtin with builtin"));
     u->type = kind_of(u);
     if (u->share == SHARE_AUTO)
         u->share = u->type == UPSTREAM_HTTP ? SHARE_PRINCIPAL : SHARE_TENANT;
     struct http_url url;
     err_t e = u->url.n ? http_url_parse(u->url, &url) : OK;
     if (e)
-        complain(c, arena_fmt(c->arena, "%.*s.url", STR(path)), json_get(at, S("url")), arena_fmt(c->arena, "%s", e->text));
+        complain(c, arena_fmt(c->arena, "%.*s.url", STR(path)), json_get(at, S("url")),
+                 arena_fmt(c->arena, "%s", e->text));
     if (u->builtin.n && !builtin_find(u->builtin))
-        complain(c, path, at, arena_fmt(c->arena, "there is no such built-in server; there are: %.*s",
-                                        STR(known_builtins(c->arena))));
+        complain(c, path, at,
+                 arena_fmt(c->arena, "there is no such built-in server; there are: %.*s",
+                           STR(known_builtins(c->arena))));
     check_headers(c, u, path, at);
     if (!u->tls.cert_file.n != !u->tls.key_file.n)
         complain(c, path, at, S("tls: cert_file and key_file go together"));
@@ -103,7 +109,8 @@ static void check_upstream(struct check *c, struct upstream_conf *u) {
 /* Built-in servers that are on without an entry of their own. */
 static void add_builtins(struct check *c) {
     struct gateway_conf *g = c->conf;
-    struct upstream_conf *all = ARENA_ARRAY(c->arena, struct upstream_conf, g->builtins.n + g->upstreams.n);
+    struct upstream_conf *all = ARENA_ARRAY(c->arena, struct upstream_conf,
+                                            g->builtins.n + g->upstreams.n);
     size_t n = 0;
     for (size_t i = 0; i < g->builtins.n; i++) {
         struct str name = g->builtins.items[i];
@@ -130,16 +137,18 @@ static bool has_upstream(const struct gateway_conf *g, struct str name) {
     return false;
 }
 
-static void complain_item(struct check *c, struct str path, json at, const char *list, size_t i, const char *message) {
-    complain(c, arena_fmt(c->arena, "%.*s.%s[%zu]", STR(path), list, i), json_at(json_get(at, str_of(list)), i),
-             str_of(message));
+static void complain_item(struct check *c, struct str path, json at, const char *list, size_t i,
+                          const char *message) {
+    complain(c, arena_fmt(c->arena, "%.*s.%s[%zu]", STR(path), list, i),
+             json_at(json_get(at, str_of(list)), i), str_of(message));
 }
 
 /* New names reach clients as they are, so they must be what any client takes (P-601). */
 static void check_renames(struct check *c, const struct profile_conf *p, struct str path, json at) {
     for (size_t i = 0; i < p->rename.n; i++) {
         struct str old = p->rename.items[i].name, now = p->rename.items[i].value;
-        const char *wrong = now.n && str_eq(name_show(c->arena, S(""), now), now) ? NULL
+        const char *wrong = now.n && str_eq(name_show(c->arena, S(""), now), now)
+                                ? NULL
                                 : "a new name is 1 to 64 of A-Z a-z 0-9 _ . -";
         for (size_t k = 0; k < i; k++)
             if (str_eq(p->rename.items[k].value, now))
@@ -171,8 +180,8 @@ static bool has_profile(const struct gateway_conf *g, struct str name) {
 static void check_key(struct check *c, const struct key_conf *k) {
     for (size_t i = 0; i < k->profiles.n; i++)
         if (!has_profile(c->conf, k->profiles.items[i]))
-            complain_item(c, arena_fmt(c->arena, "keys.%.*s", STR(k->name)), find(c, "keys", k->name), "profiles", i,
-                          "there is no such profile");
+            complain_item(c, arena_fmt(c->arena, "keys.%.*s", STR(k->name)),
+                          find(c, "keys", k->name), "profiles", i, "there is no such profile");
 }
 
 static void check_listen(struct check *c) {
@@ -180,15 +189,18 @@ static void check_listen(struct check *c) {
     for (size_t i = 0; i < c->conf->listen.n; i++) {
         err_t e = listen_parse(c->conf->listen.items[i], &addr);
         if (e)
-            complain(c, S("listen"), json_get(c->document, S("listen")), arena_fmt(c->arena, "%s", e->text));
+            complain(c, S("listen"), json_get(c->document, S("listen")),
+                     arena_fmt(c->arena, "%s", e->text));
     }
     if (c->conf->listen.n == 0 || c->conf->listen.n > 8)
         complain(c, S("listen"), json_get(c->document, S("listen")), S("one to eight addresses"));
     if (!c->conf->tls.cert_file.n != !c->conf->tls.key_file.n)
-        complain(c, S("tls"), json_get(c->document, S("tls")), S("cert_file and key_file go together"));
+        complain(c, S("tls"), json_get(c->document, S("tls")),
+                 S("cert_file and key_file go together"));
 }
 
-void conf_check(struct gateway_conf *g, json document, struct arena *a, struct field_problems *problems) {
+void conf_check(struct gateway_conf *g, json document, struct arena *a,
+                struct field_problems *problems) {
     struct check c = { g, document, a, problems };
     add_builtins(&c);
     struct upstream_conf *upstreams = g->upstreams.items;

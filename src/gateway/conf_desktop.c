@@ -3,11 +3,14 @@
 #include "gateway/conf.h"
 #include "mcp/names.h"
 
-static void note(struct field_problems *p, struct str path, json at, struct str message, bool warning) {
+static void note(struct field_problems *p, struct str path, json at, struct str message,
+                 bool warning) {
     if (!warning)
         p->errors++;
     if (p->n < ARRAY_SIZE(p->items))
-        p->items[p->n++] = (struct field_problem){ .path = path, .message = message, .at = at, .warning = warning };
+        p->items[p->n++] = (struct field_problem){
+            .path = path, .message = message, .at = at, .warning = warning
+        };
 }
 
 bool conf_is_desktop(json document) {
@@ -27,7 +30,8 @@ static struct str valid_name(struct arena *a, struct str name) {
     size_t n = 0;
     for (size_t i = 0; i < name.n && n < 32; i++) {
         char ch = name.p[i];
-        bool good = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-';
+        bool good = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+                    (ch >= '0' && ch <= '9') || ch == '-';
         if (!good && ch != '_')
             ch = '-';
         if ((ch == '_' || ch == '-') && (n == 0 || out[n - 1] == ch))
@@ -62,12 +66,24 @@ struct reading {
 
 typedef void take_fn(struct reading *r, json value);
 
-static void take_command(struct reading *r, json v) { r->to->command = json_text(v); }
-static void take_args(struct reading *r, json v) { r->to->args = strings(r->arena, v); }
-static void take_env(struct reading *r, json v) { r->to->env = pairs(r->arena, v); }
-static void take_cwd(struct reading *r, json v) { r->to->cwd = json_text(v); }
-static void take_url(struct reading *r, json v) { r->to->url = json_text(v); }
-static void take_headers(struct reading *r, json v) { r->to->headers = pairs(r->arena, v); }
+static void take_command(struct reading *r, json v) {
+    r->to->command = json_text(v);
+}
+static void take_args(struct reading *r, json v) {
+    r->to->args = strings(r->arena, v);
+}
+static void take_env(struct reading *r, json v) {
+    r->to->env = pairs(r->arena, v);
+}
+static void take_cwd(struct reading *r, json v) {
+    r->to->cwd = json_text(v);
+}
+static void take_url(struct reading *r, json v) {
+    r->to->url = json_text(v);
+}
+static void take_headers(struct reading *r, json v) {
+    r->to->headers = pairs(r->arena, v);
+}
 
 static void take_disabled(struct reading *r, json v) {
     bool off = false;
@@ -77,24 +93,36 @@ static void take_disabled(struct reading *r, json v) {
 
 static void take_type(struct reading *r, json v) {
     struct str type = json_text(v);
-    bool known = str_eq(type, S("stdio")) || str_eq(type, S("http")) || str_eq(type, S("streamable-http")) ||
-                 str_eq(type, S("streamableHttp"));
+    bool known = str_eq(type, S("stdio")) || str_eq(type, S("http")) ||
+                 str_eq(type, S("streamable-http")) || str_eq(type, S("streamableHttp"));
     if (!known)
-        note(r->problems, r->path, v, S("this transport is not spoken; it is tried as Streamable HTTP"), true);
+        note(r->problems, r->path, v,
+             S("this transport is not spoken; it is tried as Streamable HTTP"), true);
 }
 
-static void take_nothing(struct reading *r, json v) { }
+static void take_nothing(struct reading *r, json v) {
+}
 
 /* Keys of all dialects in one table; the last ones steer the client alone. */
 static const struct {
     const char *key;
     take_fn *take;
 } keys[] = {
-    { "command", take_command }, { "args", take_args },         { "env", take_env },
-    { "cwd", take_cwd },         { "url", take_url },           { "serverUrl", take_url },
-    { "httpUrl", take_url },     { "headers", take_headers },   { "type", take_type },
-    { "transport", take_type },  { "disabled", take_disabled }, { "autoApprove", take_nothing },
-    { "alwaysAllow", take_nothing }, { "gallery", take_nothing }, { "description", take_nothing },
+    { "command", take_command },
+    { "args", take_args },
+    { "env", take_env },
+    { "cwd", take_cwd },
+    { "url", take_url },
+    { "serverUrl", take_url },
+    { "httpUrl", take_url },
+    { "headers", take_headers },
+    { "type", take_type },
+    { "transport", take_type },
+    { "disabled", take_disabled },
+    { "autoApprove", take_nothing },
+    { "alwaysAllow", take_nothing },
+    { "gallery", take_nothing },
+    { "description", take_nothing },
 };
 
 static void read_member(struct reading *r, struct str key, json value) {
@@ -110,7 +138,8 @@ static void read_member(struct reading *r, struct str key, json value) {
 static void add_all(struct gateway_conf *c, json servers, const char *section, struct arena *a,
                     struct field_problems *problems) {
     size_t before = c->upstreams.n;
-    struct upstream_conf *all = ARENA_ARRAY(a, struct upstream_conf, before + json_count(servers) + 1);
+    struct upstream_conf *all = ARENA_ARRAY(a, struct upstream_conf,
+                                            before + json_count(servers) + 1);
     if (before)
         memcpy(all, c->upstreams.items, before * sizeof *all);
     size_t n = before;
@@ -123,7 +152,8 @@ static void add_all(struct gateway_conf *c, json servers, const char *section, s
             read_member(&r, m.key, m.value);
         for (size_t k = 0; k < n; k++)
             if (str_eq(all[k].name, name))
-                note(problems, r.path, it.value, arena_fmt(a, "a second server is called \"%.*s\"", STR(name)), false);
+                note(problems, r.path, it.value,
+                     arena_fmt(a, "a second server is called \"%.*s\"", STR(name)), false);
     }
     c->upstreams = (struct item_list){ .items = all, .n = n };
 }

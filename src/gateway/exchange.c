@@ -13,7 +13,8 @@
 enum { RESULT_PIECES = 12 };
 
 void answer_result(struct exchange *x, const struct str *result, size_t n) {
-    struct str pieces[RESULT_PIECES + 4] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"result\":") };
+    struct str pieces[RESULT_PIECES + 4] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id,
+                                             S(",\"result\":") };
     size_t used = 3;
     for (size_t i = 0; i < n && i < RESULT_PIECES; i++)
         pieces[used++] = result[i];
@@ -24,8 +25,7 @@ void answer_result(struct exchange *x, const struct str *result, size_t n) {
     x->face->answer(x, ANSWER_OK, pieces, used);
 }
 
-/* What HTTP says when the caller did not (PROTOCOL §2, §5.6). */
-static int status_for(const struct exchange *x, int code) {
+int answer_status(const struct exchange *x, int code) {
     if (code == RPC_PARSE || code == RPC_INVALID_REQUEST)
         return 400;
     if (x->era == ERA_LEGACY)
@@ -50,7 +50,8 @@ static const char *outcome_of(int code) {
     }
 }
 
-void answer_error(struct exchange *x, int status, int code, struct str data, const char *format, ...) {
+void answer_error(struct exchange *x, int status, int code, struct str data, const char *format,
+                  ...) {
     struct buf b = { 0 };
     va_list args;
     va_start(args, format);
@@ -76,7 +77,7 @@ void answer_error(struct exchange *x, int status, int code, struct str data, con
     if (!x->outcome)
         x->outcome = outcome_of(code);
     struct str piece = buf_view(&b);
-    x->face->answer(x, status ? status : status_for(x, code), &piece, 1);
+    x->face->answer(x, status ? status : answer_status(x, code), &piece, 1);
     buf_done(&b);
 }
 
@@ -94,8 +95,8 @@ void answer_failure(struct exchange *x, err_t e) {
     jw_object_end(&w);
     jw_object_end(&w);
     x->outcome = err_word(why.kind);
-    log_warn("call failed", F("method", method_name(x->method)), F("target", x->target), F("key", x->who->name),
-             F("error", why.text));
+    log_warn("call failed", F("method", method_name(x->method)), F("target", x->target),
+             F("key", x->who->name), F("error", why.text));
     answer_error(x, 0, RPC_INTERNAL, buf_view(&data), "%s", why.text);
 }
 
@@ -126,7 +127,8 @@ static bool step_known(struct exchange *x) {
 static bool step_name_header(struct exchange *x) {
     if (x->era == ERA_LEGACY || !x->head)
         return true;
-    if (x->method != METHOD_TOOLS_CALL && x->method != METHOD_PROMPTS_GET && x->method != METHOD_RESOURCES_READ)
+    if (x->method != METHOD_TOOLS_CALL && x->method != METHOD_PROMPTS_GET &&
+        x->method != METHOD_RESOURCES_READ)
         return true;
     struct str header = x->head->known[HTTP_MCP_NAME], value;
     if (header.p && header_value_read(x->arena, header, &value) && str_eq(value, x->in.name))
@@ -142,7 +144,8 @@ static void refuse_limited(struct exchange *x, nanos retry) {
     SCOPED(buf_done) struct buf data = { 0 };
     buf_fmt(&data, "{\"gatespan\":{\"kind\":\"limited\",\"retryAfterMs\":%lld}}",
             (long long)((retry + NANOS_MS - 1) / NANOS_MS));
-    answer_error(x, 429, RPC_INTERNAL, buf_view(&data), "Rate limit of key %.*s reached", STR(x->who->name));
+    answer_error(x, 429, RPC_INTERNAL, buf_view(&data), "Rate limit of key %.*s reached",
+                 STR(x->who->name));
 }
 
 static bool step_limit(struct exchange *x) {
@@ -175,15 +178,16 @@ static method_fn *const handlers[METHOD_COUNT] = {
 static metric_series series_of(struct exchange *x) {
     return METRIC_SERIES(&metric_operation_duration, method_name(x->method),
                          x->method == METHOD_TOOLS_CALL && x->entry ? x->entry->shown : S(""),
-                         x->upstream ? x->upstream->conf->name : S(""), str_of(x->outcome ? x->outcome : "none"));
+                         x->upstream ? x->upstream->conf->name : S(""),
+                         str_of(x->outcome ? x->outcome : "none"));
 }
 
 /* Success of a known tool is one array look-up; everything else may take its time. */
 static void account(struct exchange *x) {
     nanos took = worker_tick(task_worker(x->task)) - x->began;
     bool usual = x->method == METHOD_TOOLS_CALL && x->entry && x->rpc_code == 0 &&
-                 x->entry->index < x->gw->tool_series_count && x->gw->generation == x->snapshot->generation &&
-                 x->outcome && x->outcome[0] == 'o';
+                 x->entry->index < x->gw->tool_series_count &&
+                 x->gw->generation == x->snapshot->generation && x->outcome && x->outcome[0] == 'o';
     if (!usual) {
         metric_observe(series_of(x), took);
     } else {
@@ -192,8 +196,9 @@ static void account(struct exchange *x) {
             *series = series_of(x);
         metric_observe(*series, took);
     }
-    log_debug("exchange", F("method", method_name(x->method)), F("target", x->entry ? x->entry->shown : x->target),
-              F("key", x->who->name), F("outcome", x->outcome ? x->outcome : "none"),
+    log_debug("exchange", F("method", method_name(x->method)),
+              F("target", x->entry ? x->entry->shown : x->target), F("key", x->who->name),
+              F("outcome", x->outcome ? x->outcome : "none"),
               F("ms", (double)took / (double)NANOS_MS));
 }
 
@@ -233,7 +238,8 @@ static void run_steps(struct exchange *x) {
     if (handlers[x->method])
         handlers[x->method](x);
     else
-        answer_error(x, 0, RPC_METHOD_NOT_FOUND, (struct str){ 0 }, "Method not found: %.*s", STR(x->in.method));
+        answer_error(x, 0, RPC_METHOD_NOT_FOUND, (struct str){ 0 }, "Method not found: %.*s",
+                     STR(x->in.method));
 }
 
 void exchange_read_method(struct exchange *x) {
@@ -263,8 +269,8 @@ static void on_cancel(struct worker *w, struct mail *m) {
     struct cancel *c = (struct cancel *)m;
     struct gateway_worker *gw = gateway_here(w);
     for (struct exchange *x = gw ? gw->exchanges : NULL; x; x = x->next)
-        if (memcmp(x->session.id, c->session, SESSION_ID) == 0 && str_eq(x->in.id, str_from(c->id, c->n)) &&
-            x->method != METHOD_INITIALIZE) {
+        if (memcmp(x->session.id, c->session, SESSION_ID) == 0 &&
+            str_eq(x->in.id, str_from(c->id, c->n)) && x->method != METHOD_INITIALIZE) {
             x->cancelled = true;
             task_cancel(x->task);
         }
@@ -272,7 +278,8 @@ static void on_cancel(struct worker *w, struct mail *m) {
     worker_run_ready(w);
 }
 
-void exchange_cancel_request(struct gateway *g, const struct session_view *session, struct str raw_id) {
+void exchange_cancel_request(struct gateway *g, const struct session_view *session,
+                             struct str raw_id) {
     for (unsigned i = 0; i < workers_count(g->all); i++) {
         struct cancel *c = malloc(sizeof *c + raw_id.n);
         if (!c)

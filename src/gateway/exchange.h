@@ -67,8 +67,10 @@ void exchange_run(struct exchange *x);
 /* Answers, for steps and faces. */
 void answer_result(struct exchange *x, const struct str *result, size_t n);
 /* `data` is raw JSON or empty. status 0: by the era's rule (PROTOCOL §2, §5.6). */
-void answer_error(struct exchange *x, int status, int code, struct str data, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void answer_error(struct exchange *x, int status, int code, struct str data, const char *format,
+                  ...) __attribute__((format(printf, 5, 6)));
+/* What HTTP says for a code in the client's era (PROTOCOL §2, §5.6). */
+int answer_status(const struct exchange *x, int code);
 /* A failure of ours or of an upstream: -32603 with data under our own key (P-024). */
 void answer_failure(struct exchange *x, err_t e);
 
@@ -82,4 +84,5 @@ void method_set_level(struct exchange *x);
 void forward(struct exchange *x);
 
 /* Cancels what (session or principal, request id) names, on every worker (P-243). */
-void exchange_cancel_request(struct gateway *g, const struct session_view *session, struct str raw_id);
+void exchange_cancel_request(struct gateway *g, const struct session_view *session,
+                             struct str raw_id);

@@ -145,7 +145,8 @@ static bool check_modern(struct http_face *f) {
         return false;
     struct str header = h->known[HTTP_MCP_PROTOCOL_VERSION];
     if (!str_eq(header, x->in.protocol_version)) {
-        answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: MCP-Protocol-Version %s",
+        answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 },
+                     "Header mismatch: MCP-Protocol-Version %s",
                      header.p ? "differs from the body" : "is missing");
         return false;
     }
@@ -153,7 +154,8 @@ static bool check_modern(struct http_face *f) {
         return false;
     struct str method = h->known[HTTP_MCP_METHOD];
     if (x->in.kind == ENVELOPE_REQUEST && !str_eq(method, x->in.method)) {
-        answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: Mcp-Method %s",
+        answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 },
+                     "Header mismatch: Mcp-Method %s",
                      method.p ? "differs from the body" : "is missing");
         return false;
     }
@@ -207,14 +209,14 @@ static void serve_initialize(struct http_face *f) {
     struct exchange *x = &f->x;
     if (!era_negotiate(x))
         return;
-    err_t e = session_open(x->gw->gateway->sessions, x->revision, x->who->digest, profile_hash(f), client_name(x),
-                           task_now(x->task), &x->session);
+    err_t e = session_open(x->gw->gateway->sessions, x->revision, x->who->digest, profile_hash(f),
+                           client_name(x), task_now(x->task), &x->session);
     if (e) {
         answer_error(x, 429, RPC_INTERNAL, (struct str){ 0 }, "%s", e->text);
         return;
     }
-    f->fields[f->field_count++] =
-        (struct http_field){ S("mcp-session-id"), str_from(x->session.id, SESSION_ID) };
+    f->fields[f->field_count++] = (struct http_field){ S("mcp-session-id"),
+                                                       str_from(x->session.id, SESSION_ID) };
     exchange_run(x);
 }
 
@@ -224,11 +226,14 @@ static bool find_session(struct http_face *f) {
     struct str id = f->request->head->known[HTTP_MCP_SESSION_ID];
     if (!id.p) {
         answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 },
-                     "Mcp-Session-Id is missing: initialize first, or send the _meta of revision 2026-07-28");
+                     "Mcp-Session-Id is missing: initialize first, or send the _meta of revision "
+                     "2026-07-28");
         return false;
     }
-    if (!session_find(x->gw->gateway->sessions, id, x->who->digest, profile_hash(f), task_now(x->task), &x->session)) {
-        answer_error(x, 404, RPC_INVALID_REQUEST, (struct str){ 0 }, "The session has ended; initialize again");
+    if (!session_find(x->gw->gateway->sessions, id, x->who->digest, profile_hash(f),
+                      task_now(x->task), &x->session)) {
+        answer_error(x, 404, RPC_INVALID_REQUEST, (struct str){ 0 },
+                     "The session has ended; initialize again");
         return false;
     }
     struct str version = f->request->head->known[HTTP_MCP_PROTOCOL_VERSION];
@@ -267,7 +272,8 @@ static void serve_legacy(struct http_face *f) {
     if (!find_session(f))
         return;
     if (x->method == METHOD_INITIALIZE && x->in.kind == ENVELOPE_REQUEST) {
-        answer_error(x, 0, RPC_INVALID_REQUEST, (struct str){ 0 }, "The session is initialized already (P-034)");
+        answer_error(x, 0, RPC_INVALID_REQUEST, (struct str){ 0 },
+                     "The session is initialized already (P-034)");
         return;
     }
     f->request->on_gone = detached_from_client;
@@ -286,7 +292,8 @@ static void refuse_envelope(struct http_face *f, enum envelope_fault fault) {
     enum revision r = header.p ? revision_parse(header) : REV_NONE;
     f->x.revision = r;
     f->x.era = r == REV_NONE || revision_era(r) == ERA_LEGACY ? ERA_LEGACY : ERA_MODERN;
-    answer_error(&f->x, 400, envelope_fault_code(fault), (struct str){ 0 }, "%s", envelope_fault_text(fault));
+    answer_error(&f->x, 400, envelope_fault_code(fault), (struct str){ 0 }, "%s",
+                 envelope_fault_text(fault));
 }
 
 static void serve_post(struct http_face *f) {
@@ -363,16 +370,19 @@ static bool profile_granted(const struct principal *who, struct str name) {
 
 static bool find_profile(struct http_face *f) {
     struct exchange *x = &f->x;
-    if (snapshot_profile(x->snapshot, x->profile_name, &x->profile) && profile_granted(x->who, x->profile_name))
+    if (snapshot_profile(x->snapshot, x->profile_name, &x->profile) &&
+        profile_granted(x->who, x->profile_name))
         return true;
-    visit_refuse(x->task, f->request, REFUSE_API, 404, "not_found", "There is no profile \"%.*s\" for this key",
-                 STR(x->profile_name));
+    visit_refuse(x->task, f->request, REFUSE_API, 404, "not_found",
+                 "There is no profile \"%.*s\" for this key", STR(x->profile_name));
     return false;
 }
 
 static bool room_for_one_more(struct http_face *f) {
     struct exchange *x = &f->x;
-    size_t share = (size_t)x->snapshot->conf->limits.in_flight / workers_count(x->gw->gateway->all) + 1;
+    size_t share = (size_t)x->snapshot->conf->limits.in_flight /
+                       workers_count(x->gw->gateway->all) +
+                   1;
     if (x->gw->in_flight < share)
         return true;
     refuse(f, 503, "overload", "Too many requests are in flight");

@@ -62,7 +62,8 @@ static bool take_entry(struct exchange *x, const struct entry *e) {
     return true;
 }
 
-static bool route_by_name(struct exchange *x, enum item_kind kind, const char *what, struct str name) {
+static bool route_by_name(struct exchange *x, enum item_kind kind, const char *what,
+                          struct str name) {
     struct str known = unrenamed(x, name);
     const struct entry *e = known.p ? catalogue_find(x->snapshot->catalogue, kind, known) : NULL;
     if (!e || !access_has(x->view->access, e->index))
@@ -77,14 +78,15 @@ static bool refuse_resource(struct exchange *x, struct str uri) {
     jw_put_string(&w, "uri", uri);
     jw_object_end(&w);
     int code = x->era == ERA_MODERN ? RPC_INVALID_PARAMS : RPC_RESOURCE_NOT_FOUND; /* P-211 */
-    answer_error(x, 0, code, buf_view(&data), "Resource not found: %.*s", (int)(uri.n < 200 ? uri.n : 200), uri.p);
+    answer_error(x, 0, code, buf_view(&data), "Resource not found: %.*s",
+                 (int)(uri.n < 200 ? uri.n : 200), uri.p);
     return false;
 }
 
 static bool route_by_uri(struct exchange *x, struct str uri) {
     struct resource_route route;
-    if (!catalogue_route_uri(x->snapshot->catalogue, x->snapshot->sources, x->snapshot->upstream_count, x->arena,
-                             uri, &route) ||
+    if (!catalogue_route_uri(x->snapshot->catalogue, x->snapshot->sources,
+                             x->snapshot->upstream_count, x->arena, uri, &route) ||
         !(route.entry ? access_has(x->view->access, route.entry->index)
                       : access_allows_uri(x->view->access, route.upstream, uri)))
         return refuse_resource(x, uri);
@@ -199,11 +201,13 @@ static void write_meta(struct exchange *x, struct buf *b, enum era to, enum revi
     jw_object_end(&w);
 }
 
-static bool meta_must_change(const struct exchange *x, enum era to, const struct upstream_request *r) {
+static bool meta_must_change(const struct exchange *x, enum era to,
+                             const struct upstream_request *r) {
     return to == ERA_MODERN || x->era == ERA_MODERN || x->in.progress_token.p || r->traceparent.n;
 }
 
-static void edit_meta(struct exchange *x, struct outgoing *o, enum revision revision, const struct upstream_request *r) {
+static void edit_meta(struct exchange *x, struct outgoing *o, enum revision revision,
+                      const struct upstream_request *r) {
     enum era to = revision_era(revision);
     if (!meta_must_change(x, to, r))
         return;
@@ -222,7 +226,8 @@ static void edit_meta(struct exchange *x, struct outgoing *o, enum revision revi
     add_edit(o, str_from(x->in.params.p + 1, 0), buf_view(&o->text));
 }
 
-static void write_message(struct exchange *x, struct outgoing *o, const struct upstream_request *r) {
+static void write_message(struct exchange *x, struct outgoing *o,
+                          const struct upstream_request *r) {
     o->pieces[o->n++] = S("{\"jsonrpc\":\"2.0\",\"id\":");
     o->pieces[o->n++] = str_of(r->id_text);
     o->pieces[o->n++] = S(",\"method\":\"");
@@ -241,7 +246,8 @@ static void write_message(struct exchange *x, struct outgoing *o, const struct u
 /* ---- bridge ---------------------------------------------------------------------------------- */
 
 static struct uri_map uris_of(const struct exchange *x) {
-    return (struct uri_map){ .upstream = x->upstream->conf->name, .rewrite = x->upstream->conf->rewrite_uris };
+    return (struct uri_map){ .upstream = x->upstream->conf->name,
+                             .rewrite = x->upstream->conf->rewrite_uris };
 }
 
 static bool upstream_has_resources(const struct exchange *x) {
@@ -253,7 +259,20 @@ static bool upstream_has_resources(const struct exchange *x) {
     return true;
 }
 
+/* A modern upstream may answer with a question; without capabilities declared it has no right
+ * to, and a legacy client could not be told (P-085, P-103). */
+static bool is_complete(struct str result) {
+    struct str type = json_raw_get(result, S("resultType"));
+    return !type.p || str_eq(type, S("\"complete\""));
+}
+
 static void bridge_result(struct exchange *x, struct str result, enum revision from) {
+    if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY && !is_complete(result)) {
+        answer_failure(x, ERR(UPSTREAM,
+                              "upstream %.*s asks for input, which this client cannot be asked for",
+                              STR(x->upstream->conf->name)));
+        return;
+    }
     bool uris = x->upstream->conf->rewrite_uris && upstream_has_resources(x);
     if (!uris && !translate_needed(x->method, from, x->revision)) {
         answer_result(x, &result, 1);
@@ -267,19 +286,36 @@ static void bridge_result(struct exchange *x, struct str result, enum revision f
     answer_result(x, &piece, 1);
 }
 
-static void bridge_error(struct exchange *x, struct str error, enum revision from) {
-    SCOPED(buf_done) struct buf b = { 0 };
-    struct str uri = x->method == METHOD_RESOURCES_READ ? wanted_name(x, x->in.name, x->in.name_escaped) : S("");
-    translate_error(&b, x->method, error, from, x->revision, uri);
-    struct str raw = json_raw_get(buf_view(&b), S("code"));
+static int code_of(struct str error) {
+    struct str raw = json_raw_get(error, S("code"));
     int64_t code = RPC_INTERNAL;
     if (raw.p)
         str_to_i64(raw, &code);
-    x->rpc_code = (int)code;
+    return (int)code;
+}
+
+/* What the upstream says of headers and versions is between it and us (P-416). */
+static bool is_our_fault(int code) {
+    return code == RPC_HEADER_MISMATCH || code == RPC_UNSUPPORTED_VERSION;
+}
+
+static void bridge_error(struct exchange *x, struct str error, enum revision from) {
+    if (revision_era(from) == ERA_MODERN && is_our_fault(code_of(error))) {
+        answer_failure(x, ERR(UPSTREAM, "upstream %.*s refused our request: %.*s",
+                              STR(x->upstream->conf->name), STR(str_head(error, 200))));
+        return;
+    }
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct str uri = x->method == METHOD_RESOURCES_READ
+                         ? wanted_name(x, x->in.name, x->in.name_escaped)
+                         : S("");
+    translate_error(&b, x->method, error, from, x->revision, uri);
+    x->rpc_code = code_of(buf_view(&b));
     x->outcome = "upstream_error";
     x->answered = true;
-    struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"), buf_view(&b), S("}") };
-    x->face->answer(x, 200, pieces, ARRAY_SIZE(pieces));
+    struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"),
+                            buf_view(&b), S("}") };
+    x->face->answer(x, answer_status(x, x->rpc_code), pieces, ARRAY_SIZE(pieces));
 }
 
 static bool level_wanted(const struct exchange *x, struct str params) {
@@ -291,13 +327,15 @@ static bool level_wanted(const struct exchange *x, struct str params) {
 }
 
 /* Progress and log messages of this call go on; anything else is no business of its client. */
-static err_t bridge_notification(struct exchange *x, const struct envelope *m, const struct upstream_request *r) {
+static err_t bridge_notification(struct exchange *x, const struct envelope *m,
+                                 const struct upstream_request *r) {
     enum method method = method_parse(m->method);
     struct str token = { 0 }, prefix = { 0 };
     if (!x->can_stream)
         return OK;
     if (method == METHOD_N_PROGRESS) {
-        if (!x->in.progress_token.p || !str_eq(json_raw_get(m->params, S("progressToken")), str_of(r->id_text)))
+        if (!x->in.progress_token.p ||
+            !str_eq(json_raw_get(m->params, S("progressToken")), str_of(r->id_text)))
             return OK;
         token = x->in.progress_token;
     } else if (method == METHOD_N_MESSAGE) {
@@ -317,8 +355,8 @@ static err_t bridge_notification(struct exchange *x, const struct envelope *m, c
 
 /* ---- the call ---------------------------------------------------------------------------------- */
 
-static err_t read_answer(struct exchange *x, struct upstream_call *c, const struct upstream_request *r,
-                         enum revision from) {
+static err_t read_answer(struct exchange *x, struct upstream_call *c,
+                         const struct upstream_request *r, enum revision from) {
     struct envelope m;
     for (;;) {
         TRY(upstream_next(x->task, c, &m));
@@ -343,12 +381,13 @@ static uint64_t share_of(const struct exchange *x) {
 }
 
 static err_t call(struct exchange *x, struct outgoing *o, struct str old_name) {
-    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision, memory_order_relaxed);
+    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision,
+                                                           memory_order_relaxed);
     if (to == REV_NONE) {
         char reason[256];
         enum upstream_state state = upstream_state(x->upstream, reason);
-        return ERR(UNAVAILABLE, "upstream %.*s is %s%s%s", STR(x->upstream->conf->name), upstream_state_word(state),
-                   reason[0] ? ": " : "", reason);
+        return ERR(UNAVAILABLE, "upstream %.*s is %s%s%s", STR(x->upstream->conf->name),
+                   upstream_state_word(state), reason[0] ? ": " : "", reason);
     }
     struct upstream_request r = {
         .method = x->method, .name = x->method == METHOD_COMPLETE ? (struct str){ 0 } : x->target,
@@ -373,15 +412,18 @@ static err_t call(struct exchange *x, struct outgoing *o, struct str old_name) {
 /* The lowest level that this client asked for: per request (modern) or session (P-231, P-232). */
 static bool set_log_level(struct exchange *x) {
     if (x->era == ERA_LEGACY) {
-        x->log_level = x->session.log_level >= 0 ? x->session.log_level : log_level_parse(S("warning"));
+        x->log_level = x->session.log_level >= 0 ? x->session.log_level
+                                                 : log_level_parse(S("warning"));
         return true;
     }
     if (!x->in.log_level.p)
         return true;
     bool quoted = x->in.log_level.n > 2 && x->in.log_level.p[0] == '"';
-    int level = quoted ? log_level_parse(str_from(x->in.log_level.p + 1, x->in.log_level.n - 2)) : -1;
+    int level = quoted ? log_level_parse(str_from(x->in.log_level.p + 1, x->in.log_level.n - 2))
+                       : -1;
     if (level < 0) {
-        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "logLevel is not a level: %.*s", STR(x->in.log_level));
+        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "logLevel is not a level: %.*s",
+                     STR(x->in.log_level));
         return false;
     }
     x->log_level = level;
@@ -392,15 +434,18 @@ static void account_upstream(struct exchange *x, err_t e, nanos took) {
     metric_series *ok = &upstream_side(x->upstream, x->gw->worker)->ok_series;
     if (!e && !*ok)
         *ok = METRIC_SERIES(&metric_client_duration, x->upstream->conf->name, S("ok"));
-    metric_observe(!e ? *ok : METRIC_SERIES(&metric_client_duration, x->upstream->conf->name,
-                                            str_of(err_word(e->kind))), took);
+    metric_observe(!e ? *ok
+                      : METRIC_SERIES(&metric_client_duration, x->upstream->conf->name,
+                                      str_of(err_word(e->kind))),
+                   took);
 }
 
 void forward(struct exchange *x) {
     struct str old_name;
     if (!set_log_level(x) || !route(x, &old_name))
         return;
-    if (x->era == ERA_MODERN && x->entry && x->head && !param_headers_match(x, x->entry->header_params))
+    if (x->era == ERA_MODERN && x->entry && x->head &&
+        !param_headers_match(x, x->entry->header_params))
         return;
     nanos began = x->gw->worker->now;
     SCOPED(outgoing_done) struct outgoing o = { 0 };

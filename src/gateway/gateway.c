@@ -35,7 +35,8 @@ static void keys_free(void *index) {
 
 /* ---- the process ------------------------------------------------------------------------ */
 
-struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct session_limits limits) {
+struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
+                            struct session_limits limits) {
     struct gateway *g = NEW(struct gateway);
     gateway_metrics_register();
     g->all = all;
@@ -102,19 +103,22 @@ void gateway_worker_stop(struct gateway *g, struct worker *w) {
     free(gw);
 }
 
-static struct view *view_new(struct gateway_worker *gw, const struct snapshot *s, const struct principal *who,
-                             const struct profile_conf *profile, uint64_t key) {
+static struct view *view_new(struct gateway_worker *gw, const struct snapshot *s,
+                             const struct principal *who, const struct profile_conf *profile,
+                             uint64_t key) {
     struct view *v = NEW(struct view);
     v->key = key;
-    v->access = access_compile(s->catalogue, s->sources, profile, &who->grants.allow, &who->grants.deny);
+    v->access = access_compile(s->catalogue, s->sources, profile, &who->grants.allow,
+                               &who->grants.deny);
     if (who->grants.rate.per_second > 0)
-        v->limit = limits_find(gw->gateway->limits, who->digest, who->grants.rate.per_second, who->grants.burst);
+        v->limit = limits_find(gw->gateway->limits, who->digest, who->grants.rate.per_second,
+                               who->grants.burst);
     idmap_put(&gw->views, key, v);
     return v;
 }
 
-struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s, const struct principal *who,
-                          const struct profile_conf *profile) {
+struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,
+                          const struct principal *who, const struct profile_conf *profile) {
     if (gw->generation != s->generation) {
         if (gw->generation > s->generation) { /* an old request: it may not evict the new views */
             struct view *v = view_new(gw, s, who, profile, who->digest ^ s->generation);

@@ -42,7 +42,8 @@ struct gateway {
     nanos started;
 };
 
-struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct session_limits limits);
+struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
+                            struct session_limits limits);
 void gateway_free(struct gateway *g);
 /* From the workers' start and stop hooks. */
 void gateway_worker_start(struct gateway *g, struct worker *w);
@@ -96,5 +97,5 @@ static inline struct gateway_worker *gateway_here(struct worker *w) {
     return w->slots[WORKER_GATEWAY];
 }
 /* The caller's view, compiled on first use for this catalogue. */
-struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s, const struct principal *who,
-                          const struct profile_conf *profile);
+struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,
+                          const struct principal *who, const struct profile_conf *profile);

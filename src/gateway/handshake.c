@@ -3,7 +3,8 @@
  * ask anything in mid-call (P-035, P-045). */
 #include "gateway/upstream.h"
 
-static const char identity[] = "{\"name\":\"gatespan\",\"title\":\"Gatespan\",\"version\":\"" GATESPAN_VERSION "\"}";
+static const char identity[] =
+    "{\"name\":\"gatespan\",\"title\":\"Gatespan\",\"version\":\"" GATESPAN_VERSION "\"}";
 
 void modern_meta(struct buf *out, enum revision r) {
     struct jw w = jw_init(out);
@@ -99,7 +100,8 @@ err_t handshake_read_initialize(struct arena *a, struct str result, struct upstr
     struct str version = text_member(a, result, "protocolVersion");
     enum revision r = revision_parse(version);
     if (r == REV_NONE || revision_era(r) != ERA_LEGACY)
-        return ERR(UPSTREAM, "initialize was answered with protocol version \"%.*s\", which we do not speak",
+        return ERR(UPSTREAM,
+                   "initialize was answered with protocol version \"%.*s\", which we do not speak",
                    (int)(version.n < 40 ? version.n : 40), version.p ? version.p : "");
     *out = (struct upstream_info){
         .revision = r,
@@ -121,5 +123,6 @@ bool handshake_is_modern_error(struct str error, enum revision *out_mutual) {
         if (data.p)
             *out_mutual = mutual_modern(json_raw_get(data, S("supported")));
     }
-    return code == RPC_UNSUPPORTED_VERSION || code == RPC_HEADER_MISMATCH || code == RPC_MISSING_CAPABILITY;
+    return code == RPC_UNSUPPORTED_VERSION || code == RPC_HEADER_MISMATCH ||
+           code == RPC_MISSING_CAPABILITY;
 }

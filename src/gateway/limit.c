@@ -57,7 +57,8 @@ void limits_free(struct limits_table *t) {
     free(t);
 }
 
-struct limit *limits_find(struct limits_table *t, uint64_t digest, double per_second, double burst) {
+struct limit *limits_find(struct limits_table *t, uint64_t digest, double per_second,
+                          double burst) {
     pthread_mutex_lock(&t->lock);
     struct limit *l = idmap_get(&t->map, digest);
     if (!l) {

@@ -87,8 +87,9 @@ void method_set_level(struct exchange *x) {
     struct str raw = json_raw_get(x->in.params, S("level"));
     int level = raw.p && raw.p[0] == '"' ? log_level_parse(json_unquote(x->arena, raw)) : -1;
     if (level < 0) {
-        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
-                     "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
+        answer_error(
+            x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
+            "level must be one of debug, info, notice, warning, error, critical, alert, emergency");
         return;
     }
     x->session.log_level = level; /* the face's copy, where no table holds the session */
@@ -154,7 +155,8 @@ static void put_cursor(struct exchange *x, struct jw *w, size_t from) {
     SCOPED(buf_done) struct buf sealed = { 0 };
     struct page_key k = page_key(x, 0);
     uint32_t position = (uint32_t)from;
-    crypto_seal(&x->gw->gateway->ring, bound_to(&k), str_from((const char *)&position, sizeof position), &sealed);
+    crypto_seal(&x->gw->gateway->ring, bound_to(&k),
+                str_from((const char *)&position, sizeof position), &sealed);
     jw_put_string(w, "nextCursor", buf_view(&sealed));
 }
 
@@ -164,8 +166,9 @@ static void write_page(struct exchange *x, struct buf *b, size_t from) {
     jw_object(&w);
     put_modern(x, &w, x->snapshot->catalogue->missing.n ? 1000 : LIST_TTL_MS);
     jw_key(&w, str_of(list->member));
-    size_t next = catalogue_write_page(b, x->snapshot->catalogue, list->kind, x->view->access, x->profile, from,
-                                       (size_t)x->snapshot->conf->limits.page, x->revision);
+    size_t next = catalogue_write_page(b, x->snapshot->catalogue, list->kind, x->view->access,
+                                       x->profile, from, (size_t)x->snapshot->conf->limits.page,
+                                       x->revision);
     w.comma = true;
     if (next)
         put_cursor(x, &w, next);

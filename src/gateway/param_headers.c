@@ -71,7 +71,8 @@ bool param_headers_match(struct exchange *x, json header_params) {
         struct str header = http_find(x->head, arena_fmt(x->arena, "mcp-param-%.*s", STR(name)));
         if (header.p && matches(x, it.value, header, raw))
             continue;
-        answer_error(x, 0, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: Mcp-Param-%.*s %s", STR(name),
+        answer_error(x, 0, RPC_HEADER_MISMATCH, (struct str){ 0 },
+                     "Header mismatch: Mcp-Param-%.*s %s", STR(name),
                      header.p ? "differs from the argument" : "is missing");
         return false;
     }

@@ -56,7 +56,8 @@ void stream_gone(struct gateway_worker *gw, const void *self) {
 }
 
 static void on_keep_alive(struct worker *w, struct timer *t) {
-    struct push_stream *p = (struct push_stream *)((char *)t - offsetof(struct push_stream, keep_alive));
+    struct push_stream *p = (struct push_stream *)((char *)t -
+                                                   offsetof(struct push_stream, keep_alive));
     timer_set(w, t, w->now + KEEP_ALIVE);
     p->ops->keep_alive(p->self); /* may end the stream */
     worker_run_ready(w);
@@ -122,9 +123,11 @@ static bool push_message(struct push_stream *p, const struct buf *message) {
 }
 
 static void write_change(struct push_stream *p, enum change what, struct buf *b) {
-    buf_fmt(b, "{\"jsonrpc\":\"2.0\",\"method\":\"%.*s\"", STR(method_name(changes[what].notification)));
+    buf_fmt(b, "{\"jsonrpc\":\"2.0\",\"method\":\"%.*s\"",
+            STR(method_name(changes[what].notification)));
     if (p->listen_id.p) /* P-112 */
-        buf_fmt(b, ",\"params\":{\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}", STR(p->listen_id));
+        buf_fmt(b, ",\"params\":{\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}",
+                STR(p->listen_id));
     buf_char(b, '}');
 }
 
@@ -167,13 +170,15 @@ void stream_open_get(struct push_stream *p, struct exchange *x) {
     stream_end_session(x->gw->gateway, &x->session); /* the newest wins */
     memcpy(p->session, x->session.id, SESSION_ID);
     stream_open_all(p, x->snapshot, x->who);
-    session_set_stream(x->gw->gateway->sessions, str_from(p->session, SESSION_ID), (int)x->gw->worker->index, p->number);
+    session_set_stream(x->gw->gateway->sessions, str_from(p->session, SESSION_ID),
+                       (int)x->gw->worker->index, p->number);
     struct str hello = S(": stream open\n\n");
     http_stream_push(p->self, &hello, 1);
 }
 
 static bool read_filter(struct exchange *x, bool wants[CHANGES]) {
-    struct str filter = x->in.params.p ? json_raw_get(x->in.params, S("notifications")) : (struct str){ 0 };
+    struct str filter = x->in.params.p ? json_raw_get(x->in.params, S("notifications"))
+                                       : (struct str){ 0 };
     if (!filter.p || filter.p[0] != '{')
         return false;
     for (int i = 0; i < CHANGES; i++) {
@@ -185,12 +190,15 @@ static bool read_filter(struct exchange *x, bool wants[CHANGES]) {
 
 static void acknowledge(struct push_stream *p) {
     SCOPED(buf_done) struct buf b = { 0 };
-    buf_str(&b, S("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\"params\":"
-                  "{\"notifications\":{"));
+    buf_str(
+        &b,
+        S("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\"params\":"
+          "{\"notifications\":{"));
     for (int i = 0, n = 0; i < CHANGES; i++)
         if (p->wants[i])
             buf_fmt(&b, "%s\"%s\":true", n++ ? "," : "", changes[i].member);
-    buf_fmt(&b, "},\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}", STR(p->listen_id));
+    buf_fmt(&b, "},\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}",
+            STR(p->listen_id));
     push_message(p, &b);
 }
 
@@ -203,22 +211,27 @@ static size_t streams_of(const struct gateway_worker *gw, uint64_t principal) {
 
 /* The bound is shared out to the workers. */
 bool stream_allowed(const struct exchange *x) {
-    size_t share = (size_t)x->snapshot->conf->limits.streams_per_key / workers_count(x->gw->gateway->all) + 1;
+    size_t share = (size_t)x->snapshot->conf->limits.streams_per_key /
+                       workers_count(x->gw->gateway->all) +
+                   1;
     return streams_of(x->gw, x->who->digest) < share;
 }
 
 void method_listen(struct exchange *x) {
     bool wants[CHANGES];
     if (!read_filter(x, wants)) {
-        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "params.notifications must be an object");
+        answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
+                     "params.notifications must be an object");
         return;
     }
     if (!x->can_stream) {
-        answer_error(x, 406, RPC_INVALID_REQUEST, (struct str){ 0 }, "Accept must allow text/event-stream");
+        answer_error(x, 406, RPC_INVALID_REQUEST, (struct str){ 0 },
+                     "Accept must allow text/event-stream");
         return;
     }
     if (!stream_allowed(x)) {
-        answer_error(x, 429, RPC_INTERNAL, (struct str){ 0 }, "Too many streams of this key are open");
+        answer_error(x, 429, RPC_INTERNAL, (struct str){ 0 },
+                     "Too many streams of this key are open");
         return;
     }
     struct push_stream *p = x->face->open_stream(x);
@@ -245,13 +258,18 @@ bool stream_cancel(struct gateway_worker *gw, const void *self, struct str liste
 }
 
 static void write_cancelled(struct buf *b, struct str listen_id) {
-    buf_fmt(b, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":%.*s,"
-               "\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}", STR(listen_id), STR(listen_id));
+    buf_fmt(b,
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/"
+            "cancelled\",\"params\":{\"requestId\":%.*s,"
+            "\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}",
+            STR(listen_id), STR(listen_id));
 }
 
 static void write_end(struct buf *b, struct str listen_id) {
-    buf_fmt(b, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"resultType\":\"complete\",\"_meta\":"
-               "{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}", STR(listen_id), STR(listen_id));
+    buf_fmt(b,
+            "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{\"resultType\":\"complete\",\"_meta\":"
+            "{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}",
+            STR(listen_id), STR(listen_id));
 }
 
 /* Unlinked first: no failing push may find it again. */

@@ -39,8 +39,8 @@ void upstream_conf_digest(const struct upstream_conf *c, uint8_t out[SHA256_SIZE
     buf_done(&text);
 }
 
-struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *all, struct warden *warden,
-                              struct str data_dir) {
+struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *all,
+                              struct warden *warden, struct str data_dir) {
     struct upstream *u = NEW(struct upstream);
     arena_init(&u->arena, NULL, 0);
     arena_init(&u->info_arena, NULL, 0);
@@ -56,7 +56,9 @@ struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *
     u->data_dir = arena_dup(&u->arena, data_dir);
     u->home = (unsigned)(hash_str(conf->name) % workers_count(all));
     u->sides = NEW_ARRAY(struct upstream_side, workers_count(all) + 1);
-    unsigned share = conf->concurrency ? (unsigned)((conf->concurrency - 1) / workers_count(all) + 1) : 0;
+    unsigned share = conf->concurrency
+                         ? (unsigned)((conf->concurrency - 1) / workers_count(all) + 1)
+                         : 0;
     for (unsigned i = 0; i <= workers_count(all); i++)
         u->sides[i].gate = (struct gate){ .limit = share, .max_waiting = 10000 };
     return u;
@@ -97,7 +99,8 @@ void upstream_set_state(struct upstream *u, enum upstream_state state, const cha
     if (before == state)
         return;
     if (before == UP_READY || state == UP_READY)
-        metric_add(METRIC_SERIES(&metric_upstream_ready, u->conf->name), state == UP_READY ? 1 : -1);
+        metric_add(METRIC_SERIES(&metric_upstream_ready, u->conf->name),
+                   state == UP_READY ? 1 : -1);
     if (u->on_change)
         u->on_change(u, u->on_change_arg);
 }
@@ -176,7 +179,8 @@ void upstream_end(struct upstream_call *c) {
 
 /* ---- requests of our own ------------------------------------------------------------ */
 
-static void write_request(struct buf *out, const struct upstream_request *r, struct str params, enum revision rev) {
+static void write_request(struct buf *out, const struct upstream_request *r, struct str params,
+                          enum revision rev) {
     struct jw w = jw_init(out);
     jw_object(&w);
     jw_put_string(&w, "jsonrpc", S("2.0"));
@@ -200,7 +204,8 @@ static void write_request(struct buf *out, const struct upstream_request *r, str
     jw_object_end(&w);
 }
 
-static err_t ask(struct task *t, struct upstream *u, const struct upstream_request *r, struct buf *out) {
+static err_t ask(struct task *t, struct upstream *u, const struct upstream_request *r,
+                 struct buf *out) {
     SCOPED(upstream_end) struct upstream_call c = { 0 };
     TRY(upstream_begin(t, u, r, &c));
     struct envelope m;
@@ -216,7 +221,8 @@ static err_t ask(struct task *t, struct upstream *u, const struct upstream_reque
     return OK;
 }
 
-err_t upstream_ask(struct task *t, struct upstream *u, enum method method, struct str params, struct buf *out) {
+err_t upstream_ask(struct task *t, struct upstream *u, enum method method, struct str params,
+                   struct buf *out) {
     struct upstream_request r = { .method = method, .safe = true };
     upstream_next_id(u, task_worker(t), &r);
     SCOPED(buf_done) struct buf text = { 0 };

@@ -136,8 +136,8 @@ struct upstream_call {
     char session_text[UPSTREAM_SESSION]; /* last: not zeroed for each call */
 };
 
-struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *all, struct warden *warden,
-                              struct str data_dir);
+struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *all,
+                              struct warden *warden, struct str data_dir);
 struct upstream *upstream_ref(struct upstream *u);
 void upstream_unref(struct upstream *u);
 /* Starts and stops the keeper on the home worker; neither waits. */
@@ -178,6 +178,7 @@ err_t handshake_read_initialize(struct arena *a, struct str result, struct upstr
 bool handshake_is_modern_error(struct str error, enum revision *out_mutual);
 /* A request of the gateway itself (lists, probes): one call, the answer's result copied to
  * *out; an error answer becomes UPSTREAM with its text. */
-err_t upstream_ask(struct task *t, struct upstream *u, enum method method, struct str params, struct buf *out);
+err_t upstream_ask(struct task *t, struct upstream *u, enum method method, struct str params,
+                   struct buf *out);
 /* Appends _meta with what a modern upstream requires (P-040): raw object. */
 void modern_meta(struct buf *out, enum revision r);

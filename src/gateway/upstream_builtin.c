@@ -14,7 +14,8 @@ static err_t builtin_start(struct task *t, struct upstream *u) {
     struct field_problems problems = { .arena = &u->arena };
     field_defaults(ops->options, ops->option_count, conf, &u->arena);
     if (u->conf->options)
-        field_read(ops->options, ops->option_count, u->conf->options, S("options"), conf, &u->arena, &problems);
+        field_read(ops->options, ops->option_count, u->conf->options, S("options"), conf, &u->arena,
+                   &problems);
     TRY(field_problems_err(&problems));
     if (ops->open)
         TRY_WRAP(ops->open(conf, &u->builtin_self), "opening");
@@ -64,7 +65,8 @@ static err_t builtin_next(struct task *t, struct upstream_call *c, struct envelo
         struct call_ctx ctx = {
             .task = t, .arena = &a, .principal = c->request->principal, .tenant = S("default"), .wall = clock_wall(),
         };
-        server_call(u->builtin, u->builtin_self, &ctx, c->request->name, c->request->arguments, &c->local, &failed);
+        server_call(u->builtin, u->builtin_self, &ctx, c->request->name, c->request->arguments,
+                    &c->local, &failed);
     }
     arena_done(&a);
     struct str answer = buf_view(&c->local);

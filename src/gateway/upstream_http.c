@@ -45,12 +45,16 @@ static struct http_pool *pool_of(struct upstream *u, struct worker *w) {
     return side->pool;
 }
 
-static void write_prefix(struct upstream *u, struct buf *out, const char *method, const char *accept) {
+static void write_prefix(struct upstream *u, struct buf *out, const char *method,
+                         const char *accept) {
     const struct http_link *link = link_of(u);
-    buf_fmt(out, "%s %.*s HTTP/1.1\r\nhost: %.*s\r\nuser-agent: gatespan/" GATESPAN_VERSION "\r\naccept: %s\r\n",
+    buf_fmt(out,
+            "%s %.*s HTTP/1.1\r\nhost: %.*s\r\nuser-agent: gatespan/" GATESPAN_VERSION
+            "\r\naccept: %s\r\n",
             method, STR(link->url.target), STR(link->url.authority), accept);
     for (size_t i = 0; i < u->conf->headers.n; i++)
-        buf_fmt(out, "%.*s: %.*s\r\n", STR(u->conf->headers.items[i].name), STR(u->conf->headers.items[i].value));
+        buf_fmt(out, "%.*s: %.*s\r\n", STR(u->conf->headers.items[i].name),
+                STR(u->conf->headers.items[i].value));
 }
 
 /* The link is made once and lives as long as the upstream: other workers read it. */
@@ -100,10 +104,12 @@ struct post { /* what one POST needs beside its body */
 };
 
 static size_t post_head_size(const struct http_link *link, const struct post *p) {
-    return link->prefix.n + p->session.n + p->name.n * 2 + p->param_headers.n + p->traceparent.n + 320;
+    return link->prefix.n + p->session.n + p->name.n * 2 + p->param_headers.n + p->traceparent.n +
+           320;
 }
 
-static void write_post_head(struct head *h, const struct http_link *link, const struct post *p, size_t length) {
+static void write_post_head(struct head *h, const struct http_link *link, const struct post *p,
+                            size_t length) {
     add(h, buf_view(&link->prefix));
     if (p->revision != REV_NONE && p->revision >= R06)
         add_line(h, S("mcp-protocol-version: "), revision_text(p->revision));
@@ -132,8 +138,9 @@ static void write_post_head(struct head *h, const struct http_link *link, const 
 }
 
 /* Sends one message and waits for the head of the answer. */
-static err_t post(struct task *t, struct upstream *u, const struct post *p, const struct str *message,
-                  size_t pieces, unsigned flags, struct http_reply *out) {
+static err_t post(struct task *t, struct upstream *u, const struct post *p,
+                  const struct str *message, size_t pieces, unsigned flags,
+                  struct http_reply *out) {
     struct http_link *link = link_of(u);
     char room[HEAD_ROOM];
     size_t size = post_head_size(link, p), length = 0;
@@ -159,7 +166,8 @@ static err_t post_once(struct task *t, struct upstream *u, const struct post *p,
 
 /* The body of an answer to a handshake, JSON or the first response of an event stream,
  * with its slices copied to `text`. */
-static err_t read_answer(struct task *t, struct http_reply *r, struct str id, struct buf *text, struct envelope *out) {
+static err_t read_answer(struct task *t, struct http_reply *r, struct str id, struct buf *text,
+                         struct envelope *out) {
     struct str body = { 0 };
     if (!r->event_stream) {
         TRY(http_reply_body(t, r, 4 * 1024 * 1024, &body));
@@ -175,7 +183,8 @@ static err_t read_answer(struct task *t, struct http_reply *r, struct str id, st
             while (!found && sse_next(&sse, &body, &event, &e)) {
                 buf_clear(text);
                 buf_str(text, event.data);
-                found = envelope_scan(buf_view(text), (struct envelope_limits){ 0 }, out) == ENVELOPE_NONE &&
+                found = envelope_scan(buf_view(text), (struct envelope_limits){ 0 }, out) ==
+                            ENVELOPE_NONE &&
                         (out->kind == ENVELOPE_RESULT || out->kind == ENVELOPE_ERROR);
             }
             TRY(e);
@@ -183,7 +192,8 @@ static err_t read_answer(struct task *t, struct http_reply *r, struct str id, st
     }
     enum envelope_fault f = envelope_scan(buf_view(text), (struct envelope_limits){ 0 }, out);
     if (f)
-        return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC message: %s", r->status, envelope_fault_text(f));
+        return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC message: %s", r->status,
+                   envelope_fault_text(f));
     if (out->kind != ENVELOPE_RESULT && out->kind != ENVELOPE_ERROR)
         return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC response", r->status);
     if (out->kind == ENVELOPE_RESULT && !str_eq(out->id, id))
@@ -193,15 +203,16 @@ static err_t read_answer(struct task *t, struct http_reply *r, struct str id, st
 
 static err_t refused(int status) {
     if (status == 401 || status == 403)
-        return ERR(UPSTREAM, "HTTP %d: it refuses our credentials; check `headers` of this upstream", status);
+        return ERR(UPSTREAM,
+                   "HTTP %d: it refuses our credentials; check `headers` of this upstream", status);
     if (status == 429 || status == 503)
         return ERR(UNAVAILABLE, "HTTP %d: it is overloaded", status);
     return ERR(UPSTREAM, "HTTP %d", status);
 }
 
 /* initialize, then the initialized notification (P-030, P-033). */
-static err_t open_session(struct task *t, struct upstream *u, struct arena *a, struct upstream_info *info,
-                          struct str *out_id) {
+static err_t open_session(struct task *t, struct upstream *u, struct arena *a,
+                          struct upstream_info *info, struct str *out_id) {
     SCOPED(http_reply_done) struct http_reply r = { 0 };
     SCOPED(buf_done) struct buf message = { 0 };
     SCOPED(buf_done) struct buf text = { 0 };
@@ -217,7 +228,8 @@ static err_t open_session(struct task *t, struct upstream *u, struct arena *a, s
     struct envelope answer;
     TRY(read_answer(t, &r, S("1"), &text, &answer));
     if (answer.kind == ENVELOPE_ERROR)
-        return ERR(UPSTREAM, "initialize: %.*s", (int)(answer.error.n < 200 ? answer.error.n : 200), answer.error.p);
+        return ERR(UPSTREAM, "initialize: %.*s", (int)(answer.error.n < 200 ? answer.error.n : 200),
+                   answer.error.p);
     TRY(handshake_read_initialize(a, answer.result, info));
     http_reply_done(&r);
     struct post second = { .revision = info->revision, .session = buf_view(&session) };
@@ -278,7 +290,8 @@ static void side_forget(struct upstream_side *side, uint64_t share) {
 }
 
 /* The session id for a share, from this worker's memory or the home worker. */
-static err_t session_for(struct task *t, struct upstream *u, uint64_t share, struct str stale, struct str *out) {
+static err_t session_for(struct task *t, struct upstream *u, uint64_t share, struct str stale,
+                         struct str *out) {
     struct upstream_side *side = upstream_side(u, task_worker(t));
     struct session *s = idmap_get(&side->sessions, share);
     if (s && !(stale.p && str_eq(s->id, stale))) {
@@ -287,7 +300,8 @@ static err_t session_for(struct task *t, struct upstream *u, uint64_t share, str
     }
     struct session_order order = { .upstream = u, .share = share, .stale = stale };
     struct worker *home = workers_at(u->all, u->home);
-    err_t e = task_worker(t) == home ? get_session(t, &order) : task_on(t, home, get_session, &order);
+    err_t e = task_worker(t) == home ? get_session(t, &order)
+                                     : task_on(t, home, get_session, &order);
     if (e) {
         buf_done(&order.id);
         return e;
@@ -355,7 +369,8 @@ static struct post call_post(const struct upstream_call *c, enum revision revisi
 }
 
 static bool legacy(const struct upstream *u) {
-    return revision_era((enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed)) == ERA_LEGACY;
+    return revision_era((enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed)) ==
+           ERA_LEGACY;
 }
 
 /* The worker's own memory of it may go while the call waits. */
@@ -370,12 +385,13 @@ static err_t copy_session(struct task *t, struct upstream_call *c, struct str st
 
 static err_t send_call(struct task *t, struct upstream_call *c, struct str stale) {
     struct upstream *u = c->upstream;
-    enum revision revision = (enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed);
+    enum revision revision = (enum revision)atomic_load_explicit(&u->revision,
+                                                                 memory_order_relaxed);
     if (legacy(u))
         TRY(copy_session(t, c, stale));
     struct post p = call_post(c, revision);
-    return post(t, u, &p, c->request->message, c->request->pieces,
-                c->request->safe ? HTTP_SAFE : 0, &c->reply);
+    return post(t, u, &p, c->request->message, c->request->pieces, c->request->safe ? HTTP_SAFE : 0,
+                &c->reply);
 }
 
 static err_t http_begin(struct task *t, struct upstream_call *c) {
@@ -407,7 +423,9 @@ static err_t next_whole(struct task *t, struct upstream_call *c, struct envelope
                                                  (struct envelope_limits){ 0 }, out);
     if (f && status != 200)
         return refused(status);
-    return f ? ERR(UPSTREAM, "the answer is no JSON-RPC response to our request: %s", envelope_fault_text(f)) : OK;
+    return f ? ERR(UPSTREAM, "the answer is no JSON-RPC response to our request: %s",
+                   envelope_fault_text(f))
+             : OK;
 }
 
 /* A question in mid-call: no capability was declared, so the honest answer is "method not
@@ -421,10 +439,12 @@ static void run_side_post(struct task *t, void *arg) {
     struct side_post *s = arg;
     SCOPED(deadline_scope) struct deadline d = deadline_push(t, 5 * NANOS_SEC);
     SCOPED(http_reply_done) struct http_reply r = { 0 };
-    struct post p = { .revision = (enum revision)atomic_load(&s->upstream->revision), .session = buf_view(&s->session) };
+    struct post p = { .revision = (enum revision)atomic_load(&s->upstream->revision),
+                      .session = buf_view(&s->session) };
     err_t e = post_once(t, s->upstream, &p, buf_view(&s->message), &r);
     if (e)
-        log_debug("upstream did not take a message", F("upstream", s->upstream->conf->name), F("error", e->text));
+        log_debug("upstream did not take a message", F("upstream", s->upstream->conf->name),
+                  F("error", e->text));
     buf_done(&s->message);
     buf_done(&s->session);
     upstream_unref(s->upstream);
@@ -452,8 +472,10 @@ static void answer_question(struct upstream_call *c, const struct envelope *m) {
     if (str_eq(m->method, S("ping")))
         buf_fmt(&s->message, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{}}", STR(m->id));
     else
-        buf_fmt(&s->message, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32601,"
-                             "\"message\":\"the client offers no %.*s\"}}", STR(m->id), STR(m->method));
+        buf_fmt(&s->message,
+                "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32601,"
+                "\"message\":\"the client offers no %.*s\"}}",
+                STR(m->id), STR(m->method));
     side_post_send(c->worker, s);
 }
 
@@ -504,8 +526,10 @@ static void cancel_upstream(struct upstream_call *c, struct upstream *u) {
     if (!legacy(u) || c->request->method == METHOD_INITIALIZE)
         return;
     struct side_post *s = side_post_new(u, c->session);
-    buf_fmt(&s->message, "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":"
-                         "{\"requestId\":%s,\"reason\":\"the caller gave up\"}}", c->request->id_text);
+    buf_fmt(&s->message,
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":"
+            "{\"requestId\":%s,\"reason\":\"the caller gave up\"}}",
+            c->request->id_text);
     side_post_send(c->worker, s);
 }
 
@@ -547,9 +571,11 @@ static err_t read_changes(struct task *t, struct http_reply *r) {
 static err_t open_changes(struct task *t, struct upstream *u, struct http_reply *r) {
     if (!legacy(u)) {
         SCOPED(buf_done) struct buf message = { 0 };
-        buf_str(&message, S("{\"jsonrpc\":\"2.0\",\"id\":\"changes\",\"method\":\"subscriptions/listen\",\"params\":"
-                            "{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
-                            "\"resourcesListChanged\":true},\"_meta\":"));
+        buf_str(&message,
+                S("{\"jsonrpc\":\"2.0\",\"id\":\"changes\",\"method\":\"subscriptions/"
+                  "listen\",\"params\":"
+                  "{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
+                  "\"resourcesListChanged\":true},\"_meta\":"));
         modern_meta(&message, u->info.revision);
         buf_str(&message, S("}}"));
         struct post p = { .revision = u->info.revision, .method = METHOD_LISTEN };

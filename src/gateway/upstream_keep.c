@@ -27,20 +27,23 @@ static bool offers(const struct capabilities *has, enum method list) {
 }
 
 /* All pages of one list (P-617: bounded, a repeated cursor ends it). */
-static err_t read_list(struct task *t, struct upstream *u, struct part *p, enum method list, enum item_kind kind) {
+static err_t read_list(struct task *t, struct upstream *u, struct part *p, enum method list,
+                       enum item_kind kind) {
     SCOPED(buf_done) struct buf result = { 0 };
     SCOPED(buf_done) struct buf params = { 0 };
     for (int page = 0; page < MAX_PAGES && p->counts[kind] < MAX_ITEMS; page++) {
         buf_clear(&result);
         TRY(upstream_ask(t, u, list, buf_view(&params), &result));
         struct str cursor = { 0 };
-        TRY_WRAP(part_add_page(p, list, buf_view(&result), &cursor), "%.*s", STR(method_name(list)));
+        TRY_WRAP(part_add_page(p, list, buf_view(&result), &cursor), "%.*s",
+                 STR(method_name(list)));
         if (!cursor.p)
             return OK;
         SCOPED(buf_done) struct buf next = { 0 };
         buf_fmt(&next, "{\"cursor\":%.*s}", STR(cursor));
         if (str_eq(buf_view(&next), buf_view(&params)))
-            return ERR(UPSTREAM, "%.*s repeats the cursor %.*s", STR(method_name(list)), STR(cursor));
+            return ERR(UPSTREAM, "%.*s repeats the cursor %.*s", STR(method_name(list)),
+                       STR(cursor));
         buf_clear(&params);
         buf_str(&params, buf_view(&next));
     }
@@ -110,9 +113,10 @@ static bool gives_up(struct upstream *u, unsigned streak) {
 
 static void report_loss(struct upstream *u, const struct err *why, unsigned streak, bool final) {
     char reason[256];
-    snprintf(reason, sizeof reason, "%.200s%s", why->text, final ? " (given up; reload to try again)" : "");
-    log_warn("upstream failed", F("upstream", u->conf->name), F("error", why->text), F("failures", streak),
-             F("given_up", final));
+    snprintf(reason, sizeof reason, "%.200s%s", why->text,
+             final ? " (given up; reload to try again)" : "");
+    log_warn("upstream failed", F("upstream", u->conf->name), F("error", why->text),
+             F("failures", streak), F("given_up", final));
     atomic_fetch_add(&u->failures, 1);
     metric_add(METRIC_SERIES(&metric_upstream_failures, u->conf->name), 1);
     upstream_set_state(u, UP_FAILED, reason);
