@@ -255,7 +255,7 @@ static inline enum http_verdict framing(struct scan *s) {
     if (!h->minor_1)
         return bad(s, "Transfer-Encoding with HTTP/1.0");
     if (!str_eq_nocase(coding, S("chunked")))
-        return refuse(s, HTTP_NOT_IMPL, "transfer coding other than chunked");
+        return bad(s, "transfer coding other than chunked"); /* where the body ends, nobody knows */
     h->chunked = true;
     return HTTP_OK;
 }
@@ -401,7 +401,7 @@ enum http_verdict http_parse_response(struct str text, const struct http_limits 
 int http_verdict_status(enum http_verdict v) {
     static const int status[] = {
         [HTTP_OK] = 200,  [HTTP_MORE] = 408,    [HTTP_BAD] = 400,     [HTTP_TOO_LARGE] = 431,
-        [HTTP_URI_LONG] = 414, [HTTP_VERSION] = 505, [HTTP_NOT_IMPL] = 501,
+        [HTTP_URI_LONG] = 414, [HTTP_VERSION] = 505,
     };
     return status[v];
 }

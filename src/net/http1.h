@@ -85,7 +85,6 @@ enum http_verdict {
     HTTP_TOO_LARGE,  /* 431 */
     HTTP_URI_LONG,   /* 414 */
     HTTP_VERSION,    /* 505 */
-    HTTP_NOT_IMPL,   /* 501: unknown transfer coding */
 };
 int http_verdict_status(enum http_verdict v); /* MORE: 408, for a head that did not come in time */
 

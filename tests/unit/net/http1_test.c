@@ -406,10 +406,9 @@ static void only_chunked_is_a_transfer_coding(void **state) {
     for (unsigned i = 0; i < ARRAY_SIZE(other); i++) {
         char text[100];
         snprintf(text, sizeof text, "Transfer-Encoding: %s\r\n", other[i]);
-        assert_refused(HTTP_NOT_IMPL, with(text));
+        assert_bad(with(text));
     }
     assert_bad(with("Transfer-Encoding: \x0b\x63hunked\r\n"));
-    assert_int_equal(http_verdict_status(HTTP_NOT_IMPL), 501);
     assert_bad(request("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
     assert_bad(response("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", false));
 }
