@@ -8,7 +8,8 @@ static void check_time(struct str text) {
     struct iso_time t, again;
     if (iso_read_time(text, &t) || !t.has_date)
         return;
-    assert(t.at.year >= 1 && t.at.year <= 9999 && t.at.second <= 59 && t.at.nano < NANOS_PER_SECOND);
+    assert(t.at.year >= 1 && t.at.year <= 9999 && t.at.second <= 59 &&
+           t.at.nano < NANOS_PER_SECOND);
     if (t.at.hour == 24) { /* the only form that is not written */
         t.at = civil_of(civil_local(&t.at), 0);
         if (t.at.year > 9999)

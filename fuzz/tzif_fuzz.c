@@ -1,7 +1,7 @@
 /* tzif_fuzz.c - any bytes as the file of a time zone, or as a TZ string: what is accepted
  * answers for every instant with a period that holds it, and for every local time. */
-#include "servers/time/local.h"
 #include "base/mem.h"
+#include "servers/time/local.h"
 #include <assert.h>
 
 static const int64_t instants[] = {

@@ -101,12 +101,15 @@ static bool is_absent(const struct field *row, const void *value) {
 /* Names of rows need no escapes. */
 static void put_name(struct jw *w, struct str name) {
     buf_reserve(w->out, name.n + 4);
+    char *at = w->out->p + w->out->n;
     if (w->comma)
-        buf_char(w->out, ',');
-    buf_char(w->out, '"');
-    buf_str(w->out, name);
-    buf_char(w->out, '"');
-    buf_char(w->out, ':');
+        *at++ = ',';
+    *at++ = '"';
+    memcpy(at, name.p, name.n);
+    at += name.n;
+    *at++ = '"';
+    *at++ = ':';
+    w->out->n = (size_t)(at - w->out->p);
     w->comma = false;
 }
 

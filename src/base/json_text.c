@@ -93,14 +93,17 @@ static size_t plain_in_block(uint64_t x) {
     return odd ? (size_t)__builtin_ctzll(odd) / 8 : BLOCK;
 }
 
-/* One byte escaped, or one sequence of UTF-8; returns how many bytes of p it was. */
+/* One byte escaped, or a run of UTF-8 that is not ASCII; returns how many bytes of p it was. */
 static size_t put_odd(struct buf *out, const unsigned char *p, size_t left) {
-    size_t n = *p < 0x80 ? 0 : utf8_length(p, left);
-    if (n)
-        buf_put(out, p, n);
-    else
+    size_t n = 0, one;
+    while (n < left && p[n] >= 0x80 && (one = utf8_length(p + n, left - n)) > 0)
+        n += one;
+    if (n == 0) {
         put_escaped(out, *p);
-    return n ? n : 1;
+        return 1;
+    }
+    buf_put(out, p, n);
+    return n;
 }
 
 /* As far as the next byte that is neither plain nor a quote or backslash. Whole blocks are

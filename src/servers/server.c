@@ -126,11 +126,13 @@ static void put_result(const struct tool_result *r, struct buf *out) {
 }
 
 /* One line for each problem, so that the model can mend all of them at once (P-025). */
-static void put_problems(const struct tool *tool, const struct field_problems *p, struct buf *text) {
+static void put_problems(const struct tool *tool, const struct field_problems *p,
+                         struct buf *text) {
     buf_fmt(text, "Invalid arguments for %s:", tool->name);
     for (size_t i = 0; i < p->n; i++)
         if (!p->items[i].warning)
-            buf_fmt(text, "\n%.*s %.*s", STR(p->items[i].path.n ? p->items[i].path : S("arguments")),
+            buf_fmt(text, "\n%.*s %.*s",
+                    STR(p->items[i].path.n ? p->items[i].path : S("arguments")),
                     STR(p->items[i].message));
     if (p->errors > p->n)
         buf_fmt(text, "\nand %zu more", p->errors - p->n);

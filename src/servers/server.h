@@ -31,7 +31,7 @@ struct tool_result {
     struct buf structured; /* one JSON object: becomes structuredContent and a text block (P-195) */
     struct buf text;       /* a text block; used when structured is empty, or instead of its copy */
     struct buf content;    /* further raw content blocks, comma separated, without brackets */
-    bool is_error;         /* the tool failed: text says why, so that the model can mend it (P-025) */
+    bool is_error;         /* it failed: text says why, so that the model can mend it (P-025) */
 };
 
 /* Fills *result. A returned error is shown as isError with its text, INTERNAL ones are

@@ -72,10 +72,6 @@ const char *civil_weekday_name(int64_t days) {
     return names[civil_weekday(days)];
 }
 
-int civil_day_of_year(const struct civil *c) {
-    return (int)(civil_days(c->year, c->month, c->day) - civil_days(c->year, 1, 1)) + 1;
-}
-
 struct instant instant_of(nanos wall) {
     int64_t seconds = floor_div(wall, NANOS_SEC);
     return (struct instant){ seconds, (int)(wall - seconds * NANOS_SEC) };

@@ -47,7 +47,6 @@ bool civil_add_months(struct civil *c, int64_t months, bool *clamped);
 
 int civil_weekday(int64_t days); /* 0 Monday … 6 Sunday */
 const char *civil_weekday_name(int64_t days);
-int civil_day_of_year(const struct civil *c); /* from 1 */
 
 static inline int64_t floor_div(int64_t n, int64_t by) {
     return n / by - (n % by < 0);

@@ -65,7 +65,8 @@ static bool take_date(struct str *in, struct civil *c) {
     if (!take_digits(in, 4, &c->year))
         return false;
     bool extended = take(in, "-");
-    return take_digits(in, 2, &c->month) && take(in, "-") == extended && take_digits(in, 2, &c->day);
+    return take_digits(in, 2, &c->month) && take(in, "-") == extended &&
+           take_digits(in, 2, &c->day);
 }
 
 /* hh:mm, hh:mm:ss, hh:mm:ss.f, or without colons */
@@ -107,7 +108,8 @@ static err_t check_date(const struct civil *c) {
         return ERR(INVALID, "has month %02d: months are 01 to 12", c->month);
     int last = civil_month_days(c->year, c->month);
     if (c->day < 1 || c->day > last)
-        return ERR(INVALID, "has day %02d: %04d-%02d has days 01 to %02d", c->day, c->year, c->month, last);
+        return ERR(INVALID, "has day %02d: %04d-%02d has days 01 to %02d", c->day, c->year,
+                   c->month, last);
     return OK;
 }
 
@@ -200,7 +202,8 @@ static const struct unit *take_unit(struct str *in, bool clock, size_t *next) {
 }
 
 /* A fraction of an hour or minute becomes seconds; it ends the duration. */
-static err_t add_fraction(struct span *d, const struct unit *unit, int billionths, struct str rest) {
+static err_t add_fraction(struct span *d, const struct unit *unit, int billionths,
+                          struct str rest) {
     if (!unit->seconds)
         return ERR(INVALID, "has a fraction of a calendar unit: years, months, weeks and days "
                             "have no fixed length, use hours, minutes or seconds");

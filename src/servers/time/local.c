@@ -95,7 +95,8 @@ static err_t too_far(void) {
 
 /* Twelve digits a unit (iso8601.c): nothing overflows. */
 static err_t add_calendar(const struct zone *z, struct instant *at, const struct span *d,
-                          enum local_choice choice, bool reject_overflow, struct local_notes *notes) {
+                          enum local_choice choice, bool reject_overflow,
+                          struct local_notes *notes) {
     struct civil c;
     bool clamped = false;
     int64_t sign = d->negative ? -1 : 1;
@@ -104,7 +105,8 @@ static err_t add_calendar(const struct zone *z, struct instant *at, const struct
     if (!civil_add_months(&c, sign * (d->years * 12 + d->months), &clamped))
         return too_far();
     if (clamped && reject_overflow)
-        return ERR(INVALID, "leads to %04d-%02d-%02d, which does not exist", c.year, c.month, asked);
+        return ERR(INVALID, "leads to %04d-%02d-%02d, which does not exist", c.year, c.month,
+                   asked);
     int64_t local = civil_local(&c) + sign * (d->weeks * 7 + d->days) * SECONDS_PER_DAY;
     if (!civil_in_range(local))
         return too_far();
@@ -159,7 +161,8 @@ static bool reaches(const struct zone *z, struct instant from, int64_t months, i
     struct instant at;
     struct local_notes unused = { 0 };
     struct span d = { .months = months, .days = days };
-    return !local_add(z, from, &d, LOCAL_COMPATIBLE, false, &at, &unused) && instant_cmp(at, to) <= 0;
+    return !local_add(z, from, &d, LOCAL_COMPATIBLE, false, &at, &unused) &&
+           instant_cmp(at, to) <= 0;
 }
 
 /* Whole months, then whole days, each guessed from the dates: at most one or two too many,
@@ -183,7 +186,8 @@ static err_t calendar_part(const struct zone *z, struct instant from, struct ins
     return OK;
 }
 
-static err_t forward(const struct zone *z, struct instant from, struct instant to, struct span *out) {
+static err_t forward(const struct zone *z, struct instant from, struct instant to,
+                     struct span *out) {
     struct span whole;
     struct instant at;
     struct local_notes unused = { 0 };
@@ -196,7 +200,8 @@ static err_t forward(const struct zone *z, struct instant from, struct instant t
     return OK;
 }
 
-err_t local_between(const struct zone *z, struct instant start, struct instant end, struct span *out) {
+err_t local_between(const struct zone *z, struct instant start, struct instant end,
+                    struct span *out) {
     bool negative = instant_cmp(end, start) < 0;
     TRY(negative ? forward(z, end, start, out) : forward(z, start, end, out));
     out->negative = negative;

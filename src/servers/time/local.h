@@ -45,7 +45,8 @@ err_t local_add(const struct zone *z, struct instant from, const struct span *d,
 
 /* The calendar's years, months and days, then exact hours to seconds, that lead from the
  * earlier to the later of the two; negative when `end` is the earlier one. No weeks. */
-err_t local_between(const struct zone *z, struct instant start, struct instant end, struct span *out);
+err_t local_between(const struct zone *z, struct instant start, struct instant end,
+                    struct span *out);
 
 /* Hours, minutes, seconds only. */
 struct span span_exact(struct instant start, struct instant end);

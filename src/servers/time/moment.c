@@ -26,7 +26,8 @@ static bool read_unix(struct str text, struct instant *out) {
     int64_t whole;
     int nano = 0, unit = NANOS_PER_SECOND / 10;
     digits = str_cut(&rest, '.');
-    if (!str_to_i64(digits, &whole) || !civil_in_range(whole) || (rest.p && (rest.n == 0 || rest.n > 9)))
+    if (!str_to_i64(digits, &whole) || !civil_in_range(whole) ||
+        (rest.p && (rest.n == 0 || rest.n > 9)))
         return false;
     for (size_t i = 0; i < rest.n; i++, unit /= 10) {
         if (rest.p[i] < '0' || rest.p[i] > '9')
@@ -39,14 +40,17 @@ static bool read_unix(struct str text, struct instant *out) {
 }
 
 static err_t no_unix(void) {
-    return ERR(INVALID, "is not \"@\" and Unix seconds such as @1785240000.5 in the years 0001 to 9999");
+    return ERR(INVALID,
+               "is not \"@\" and Unix seconds such as @1785240000.5 in the years 0001 to 9999");
 }
 
 /* A leap second is the last second of a month in UTC; it counts as the one after. */
 static err_t skip_leap_second(struct instant *at) {
     int64_t next = at->seconds + 1;
     if (next % SECONDS_PER_DAY != 0 || civil_of(next, 0).day != 1)
-        return ERR(INVALID, "has second 60, which only a leap second has: 23:59:60 UTC at the end of a month");
+        return ERR(
+            INVALID,
+            "has second 60, which only a leap second has: 23:59:60 UTC at the end of a month");
     at->seconds = next;
     return OK;
 }
@@ -61,7 +65,8 @@ static err_t date_of_today(struct call_ctx *c, const struct zone *zone, struct c
 }
 
 /* m->zone is the clock of local times. */
-static err_t resolve(struct call_ctx *c, struct iso_time *read, enum local_choice choice, struct moment *m) {
+static err_t resolve(struct call_ctx *c, struct iso_time *read, enum local_choice choice,
+                     struct moment *m) {
     const struct zone *clock = read->has_offset ? zone_of_offset(c->arena, read->offset) : m->zone;
     if (!read->has_date)
         TRY(date_of_today(c, clock, &read->at));
@@ -69,11 +74,12 @@ static err_t resolve(struct call_ctx *c, struct iso_time *read, enum local_choic
     m->leap_second = read->leap_second;
     if (read->leap_second)
         TRY(skip_leap_second(&m->at));
-    return civil_in_range(m->at.seconds) ? OK : ERR(INVALID, "is outside of the years 0001 to 9999");
+    return civil_in_range(m->at.seconds) ? OK
+                                         : ERR(INVALID, "is outside of the years 0001 to 9999");
 }
 
-static err_t read_time(struct call_ctx *c, struct str text, bool zone_given, enum local_choice choice,
-                       struct moment *m) {
+static err_t read_time(struct call_ctx *c, struct str text, bool zone_given,
+                       enum local_choice choice, struct moment *m) {
     struct iso_time read;
     if (text.n == 0 || str_eq_nocase(text, S("now"))) {
         m->at = instant_of(c->wall);
@@ -103,12 +109,14 @@ err_t moment_read(struct call_ctx *c, struct time_server *s, struct time_arg tim
 
 /* ---- showing ------------------------------------------------------------------------ */
 
-err_t moment_show(struct arena *a, struct instant at, const struct zone *zone, struct moment_view *out) {
+err_t moment_show(struct arena *a, struct instant at, const struct zone *zone,
+                  struct moment_view *out) {
     char text[ISO_TEXT];
     struct civil c;
     struct zone_period p;
     TRY(local_civil(zone, at, &c, &p));
-    struct str time = zone == zone_utc ? iso_write_utc(&c, text) : iso_write_time(&c, p.offset, text);
+    struct str time = zone == zone_utc ? iso_write_utc(&c, text)
+                                       : iso_write_time(&c, p.offset, text);
     out->time = arena_dup(a, time);
     out->zone = zone_name(zone);
     out->offset = arena_dup(a, iso_write_offset(p.offset, text));
@@ -131,13 +139,19 @@ void moment_add_notes(struct arena *a, const struct moment *m, const char *argum
     struct str zone = zone_name(m->zone);
     struct str *at = out->items + out->n;
     if (m->notes.gap)
-        *at++ = arena_fmt(a, "%s: clocks in %.*s go forward over this local time, so it does not exist; "
-                             "moved by the length of the gap, disambiguation says which way", argument, STR(zone));
+        *at++ = arena_fmt(
+            a,
+            "%s: clocks in %.*s go forward over this local time, so it does not exist; "
+            "moved by the length of the gap, disambiguation says which way",
+            argument, STR(zone));
     if (m->notes.overlap)
-        *at++ = arena_fmt(a, "%s: clocks in %.*s go back over this local time, so it exists twice; "
-                             "disambiguation says which one is taken", argument, STR(zone));
+        *at++ = arena_fmt(a,
+                          "%s: clocks in %.*s go back over this local time, so it exists twice; "
+                          "disambiguation says which one is taken",
+                          argument, STR(zone));
     if (m->notes.clamped)
-        *at++ = arena_fmt(a, "%s: the month is shorter, so the day was cut to its last one", argument);
+        *at++ = arena_fmt(a, "%s: the month is shorter, so the day was cut to its last one",
+                          argument);
     if (m->leap_second)
         *at++ = arena_fmt(a, "%s: the leap second is counted as the second after it", argument);
     out->n = (size_t)(at - out->items);

@@ -40,7 +40,8 @@ struct moment_view {
     struct str time, zone, offset, abbreviation, weekday;
     bool dst;
 };
-err_t moment_show(struct arena *a, struct instant at, const struct zone *zone, struct moment_view *out);
+err_t moment_show(struct arena *a, struct instant at, const struct zone *zone,
+                  struct moment_view *out);
 struct str moment_utc(struct arena *a, struct instant at);
 
 /* What was done to arguments, in sentences; at most two more than are in it. */

@@ -63,8 +63,8 @@ static err_t get_current_time(struct call_ctx *c, void *self, const void *given,
     struct moment now;
     nanos wall = c->wall - c->wall % NANOS_MS; /* finer is noise by the time it is read */
     struct now_result out = { .unix_seconds = floor_div(wall, NANOS_SEC) };
-    TRY(moment_read(c, self, (struct time_arg){ "time", S("") }, (struct time_arg){ "zone", args->zone },
-                    LOCAL_COMPATIBLE, &now));
+    TRY(moment_read(c, self, (struct time_arg){ "time", S("") },
+                    (struct time_arg){ "zone", args->zone }, LOCAL_COMPATIBLE, &now));
     now.at = instant_of(wall);
     TRY(moment_show(c->arena, now.at, now.zone, &out.here));
     out.utc = now.zone == zone_utc ? out.here.time : moment_utc(c->arena, now.at);
@@ -139,7 +139,8 @@ static err_t convert_to(struct call_ctx *c, struct time_server *s, const struct 
     return OK;
 }
 
-static err_t convert_time(struct call_ctx *c, void *self, const void *given, struct tool_result *result) {
+static err_t convert_time(struct call_ctx *c, void *self, const void *given,
+                          struct tool_result *result) {
     const struct convert_args *args = given;
     struct note_list notes = { 0 };
     struct moment m;
@@ -223,35 +224,37 @@ static double exact_seconds(struct instant a, struct instant b) {
     return (double)(b.seconds - a.seconds) + (double)(b.nano - a.nano) / NANOS_PER_SECOND;
 }
 
+/* One more part of the text; *comma is where the last one begins. */
+static void put_part(struct buf *text, size_t *comma, double n, const char *unit) {
+    struct jw w = jw_init(text);
+    *comma = text->n;
+    buf_str(text, text->n ? S(", ") : S(""));
+    jw_double(&w, n);
+    buf_fmt(text, n == 1 ? " %s" : " %ss", unit);
+}
+
 /* "1 year, 2 months and 3.5 seconds" */
-static struct str span_words(struct arena *a, const struct span *d) {
-    const struct { int64_t n; const char *name; } parts[] = {
-        { d->years, "year" }, { d->months, "month" }, { d->days, "day" }, { d->hours, "hour" },
-        { d->minutes, "minute" },
+static struct str calendar_words(struct arena *a, const struct calendar *c) {
+    const struct {
+        double n;
+        const char *unit;
+    } parts[] = {
+        { (double)c->years, "year" }, { (double)c->months, "month" },   { (double)c->days, "day" },
+        { (double)c->hours, "hour" }, { (double)c->minutes, "minute" }, { c->seconds, "second" },
     };
     SCOPED(buf_done) struct buf text = { 0 };
-    size_t comma = 0; /* where the last one begins: it becomes "and" */
-    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-        if (parts[i].n == 0)
-            continue;
-        comma = text.n;
-        buf_fmt(&text, "%s%lld %s%s", text.n ? ", " : "", (long long)parts[i].n, parts[i].name,
-                parts[i].n == 1 ? "" : "s");
-    }
-    if (d->seconds || d->nano || text.n == 0) {
-        struct jw w = jw_init(&text);
-        comma = text.n;
-        buf_str(&text, text.n ? S(", ") : S(""));
-        jw_double(&w, (double)d->seconds + (double)d->nano / NANOS_PER_SECOND);
-        buf_str(&text, d->seconds == 1 && d->nano == 0 ? S(" second") : S(" seconds"));
-    }
-    if (comma == 0)
-        return arena_dup(a, buf_view(&text));
+    size_t comma = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        if (parts[i].n != 0 || (i == ARRAY_SIZE(parts) - 1 && text.n == 0))
+            put_part(&text, &comma, parts[i].n, parts[i].unit);
     struct str all = buf_view(&text);
+    if (comma == 0)
+        return arena_dup(a, all);
     return arena_fmt(a, "%.*s and %.*s", STR(str_head(all, comma)), STR(str_skip(all, comma + 2)));
 }
 
-static err_t local_days(const struct zone *zone, struct instant start, struct instant end, int64_t *out) {
+static err_t local_days(const struct zone *zone, struct instant start, struct instant end,
+                        int64_t *out) {
     struct civil a, b;
     TRY(local_civil(zone, start, &a, NULL));
     TRY(local_civil(zone, end, &b, NULL));
@@ -269,24 +272,28 @@ static err_t measure(struct call_ctx *c, const struct moment *start, const struc
     out->duration = arena_dup(c->arena, iso_write_duration(&whole, text));
     out->exact_duration = arena_dup(c->arena, iso_write_duration(&exact, text));
     out->negative = whole.negative;
-    out->text = span_words(c->arena, &whole);
     out->calendar = (struct calendar){
         .years = whole.years, .months = whole.months, .days = whole.days, .hours = whole.hours,
         .minutes = whole.minutes, .seconds = (double)whole.seconds + (double)whole.nano / NANOS_PER_SECOND,
     };
+    out->text = calendar_words(c->arena, &out->calendar);
     return OK;
 }
 
-static err_t time_between(struct call_ctx *c, void *self, const void *given, struct tool_result *result) {
+static err_t time_between(struct call_ctx *c, void *self, const void *given,
+                          struct tool_result *result) {
     const struct between_args *args = given;
     struct time_arg zone = { "zone", args->zone };
-    struct time_arg end_zone = args->end_zone.n ? (struct time_arg){ "end_zone", args->end_zone } : zone;
+    struct time_arg end_zone = args->end_zone.n ? (struct time_arg){ "end_zone", args->end_zone }
+                                                : zone;
     struct moment start, end;
     struct moment_view from, to;
     struct note_list notes = { 0 };
     struct between_result out = { 0 };
-    TRY(moment_read(c, self, (struct time_arg){ "start", args->start }, zone, args->disambiguation, &start));
-    TRY(moment_read(c, self, (struct time_arg){ "end", args->end }, end_zone, args->disambiguation, &end));
+    TRY(moment_read(c, self, (struct time_arg){ "start", args->start }, zone, args->disambiguation,
+                    &start));
+    TRY(moment_read(c, self, (struct time_arg){ "end", args->end }, end_zone, args->disambiguation,
+                    &end));
     TRY_WRAP(moment_show(c->arena, start.at, start.zone, &from), "start");
     TRY_WRAP(moment_show(c->arena, end.at, end.zone, &to), "end");
     out.start = from.time;
@@ -343,12 +350,13 @@ static err_t move(const struct add_args *args, const struct moment *from, struct
     *to = (struct moment){ .zone = from->zone };
     err_t e = iso_read_duration(str_trim(args->duration), &d);
     if (!e)
-        e = local_add(from->zone, from->at, &d, args->disambiguation, args->overflow == OVERFLOW_REJECT,
-                      &to->at, &to->notes);
+        e = local_add(from->zone, from->at, &d, args->disambiguation,
+                      args->overflow == OVERFLOW_REJECT, &to->at, &to->notes);
     return e ? argument_error(arg, e) : OK;
 }
 
-static err_t add_duration(struct call_ctx *c, void *self, const void *given, struct tool_result *result) {
+static err_t add_duration(struct call_ctx *c, void *self, const void *given,
+                          struct tool_result *result) {
     const struct add_args *args = given;
     struct moment from, to;
     struct moment_view start;
@@ -411,8 +419,8 @@ static const struct field list_result[] = {
     FIELD(struct list_result, next_offset, INT, NULL, "1..", 0, "The offset of the next page; absent on the last one."),
 };
 
-static err_t fill_offsets(struct call_ctx *c, struct time_server *s, const struct zone_entry *const *page,
-                          size_t n, struct list_zone *out) {
+static err_t fill_offsets(struct call_ctx *c, struct time_server *s,
+                          const struct zone_entry *const *page, size_t n, struct list_zone *out) {
     char text[ISO_TEXT];
     struct zone_period now;
     const struct zone **zones = ARENA_ARRAY(c->arena, const struct zone *, n);
@@ -442,13 +450,15 @@ static size_t pick(const struct zone_names *names, const struct list_args *args,
     return n;
 }
 
-static err_t list_time_zones(struct call_ctx *c, void *self, const void *given, struct tool_result *result) {
+static err_t list_time_zones(struct call_ctx *c, void *self, const void *given,
+                             struct tool_result *result) {
     const struct list_args *args = given;
     struct time_server *s = self;
     const struct zone_names *names;
     struct list_result out = { 0 };
     TRY(zones_names(c->task, s->zones, &names));
-    const struct zone_entry **page = ARENA_ARRAY(c->arena, const struct zone_entry *, (size_t)args->limit);
+    const struct zone_entry **page = ARENA_ARRAY(c->arena, const struct zone_entry *,
+                                                 (size_t)args->limit);
     size_t n = pick(names, args, page, &out);
     struct list_zone *zones = ARENA_ARRAY(c->arena, struct list_zone, n);
     for (size_t i = 0; i < n; i++) {
@@ -498,10 +508,18 @@ static const struct field options[] = {
           "Folder with the compiled time zones of the IANA database (package tzdata)."),
 };
 
+/* Not fatal: UTC and offsets work without. */
+static void warn_without_zones(struct str folder) {
+    SCOPED(mem_scope) char *path = mem_text(folder.p, folder.n);
+    if (access(path, R_OK | X_OK) != 0)
+        log_warn("no time zone data", F("folder", path), F("remedy", "install the package tzdata"));
+}
+
 static err_t open_server(const void *conf, void **out_self) {
     const struct time_conf *given = conf;
     struct time_server *s = NEW(struct time_server);
     s->zones = zones_new(given->zoneinfo);
+    warn_without_zones(given->zoneinfo);
     *out_self = s;
     return OK;
 }

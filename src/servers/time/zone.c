@@ -64,7 +64,9 @@ static bool take_header(struct str *in, struct counts *out, char *version) {
     if (!take_bytes(in, HEADER, &head) || !str_starts(head, MAGIC))
         return false;
     *version = head.p[4];
-    uint32_t *counts[] = { &out->isut, &out->isstd, &out->leap, &out->time, &out->type, &out->chars };
+    uint32_t *counts[] = {
+        &out->isut, &out->isstd, &out->leap, &out->time, &out->type, &out->chars
+    };
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
         *counts[i] = be32(head.p + 20 + 4 * i);
     return true;
@@ -163,7 +165,8 @@ static const char *fill(struct zone *z, const struct block *b, struct str footer
     if (!read_changes(b, (int64_t *)z->at))
         return "has changes out of order or of unknown type";
     z->has_rule = footer.n > 0;
-    return !z->has_rule || posix_tz_read(footer, &z->rule) ? NULL : "has a footer that is no TZ string";
+    return !z->has_rule || posix_tz_read(footer, &z->rule) ? NULL
+                                                           : "has a footer that is no TZ string";
 }
 
 err_t zone_new(struct str name, struct str tzif, struct zone **out) {

@@ -62,9 +62,11 @@ static void dir_scope(DIR **d) {
         closedir(*d);
 }
 
-static void walk(struct zone_names *names, int parent, const char *folder, struct str prefix, int depth);
+static void walk(struct zone_names *names, int parent, const char *folder, struct str prefix,
+                 int depth);
 
-static void visit(struct zone_names *names, DIR *d, const char *file, struct str prefix, int depth) {
+static void visit(struct zone_names *names, DIR *d, const char *file, struct str prefix,
+                  int depth) {
     struct stat st;
     char full[ZONE_NAME_MAX + 1];
     struct str name = str_of(file), path = { full, prefix.n + name.n };
@@ -82,7 +84,8 @@ static void visit(struct zone_names *names, DIR *d, const char *file, struct str
     walk(names, dirfd(d), file, path, depth + 1);
 }
 
-static void walk(struct zone_names *names, int parent, const char *folder, struct str prefix, int depth) {
+static void walk(struct zone_names *names, int parent, const char *folder, struct str prefix,
+                 int depth) {
     int fd = openat(parent, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     SCOPED(dir_scope) DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d)
@@ -237,20 +240,32 @@ static const struct {
     const char *word;
     struct str meant;
 } abbreviations[] = {
-    { "pst", S_INIT("America/Los_Angeles") }, { "pdt", S_INIT("America/Los_Angeles") },
-    { "pt", S_INIT("America/Los_Angeles") },  { "mdt", S_INIT("America/Denver") },
-    { "mt", S_INIT("America/Denver") },       { "cst", S_INIT("America/Chicago, Asia/Shanghai") },
-    { "cdt", S_INIT("America/Chicago") },     { "ct", S_INIT("America/Chicago") },
-    { "edt", S_INIT("America/New_York") },    { "et", S_INIT("America/New_York") },
-    { "akst", S_INIT("America/Anchorage") },  { "akdt", S_INIT("America/Anchorage") },
-    { "bst", S_INIT("Europe/London") },       { "cest", S_INIT("Europe/Paris, Europe/Berlin") },
-    { "eest", S_INIT("Europe/Athens, Europe/Helsinki") }, { "msk", S_INIT("Europe/Moscow") },
+    { "pst", S_INIT("America/Los_Angeles") },
+    { "pdt", S_INIT("America/Los_Angeles") },
+    { "pt", S_INIT("America/Los_Angeles") },
+    { "mdt", S_INIT("America/Denver") },
+    { "mt", S_INIT("America/Denver") },
+    { "cst", S_INIT("America/Chicago, Asia/Shanghai") },
+    { "cdt", S_INIT("America/Chicago") },
+    { "ct", S_INIT("America/Chicago") },
+    { "edt", S_INIT("America/New_York") },
+    { "et", S_INIT("America/New_York") },
+    { "akst", S_INIT("America/Anchorage") },
+    { "akdt", S_INIT("America/Anchorage") },
+    { "bst", S_INIT("Europe/London") },
+    { "cest", S_INIT("Europe/Paris, Europe/Berlin") },
+    { "eest", S_INIT("Europe/Athens, Europe/Helsinki") },
+    { "msk", S_INIT("Europe/Moscow") },
     { "ist", S_INIT("Asia/Kolkata, Europe/Dublin, Asia/Jerusalem") },
-    { "jst", S_INIT("Asia/Tokyo") },          { "kst", S_INIT("Asia/Seoul") },
-    { "sgt", S_INIT("Asia/Singapore") },      { "hkt", S_INIT("Asia/Hong_Kong") },
+    { "jst", S_INIT("Asia/Tokyo") },
+    { "kst", S_INIT("Asia/Seoul") },
+    { "sgt", S_INIT("Asia/Singapore") },
+    { "hkt", S_INIT("Asia/Hong_Kong") },
     { "aest", S_INIT("Australia/Sydney, Australia/Brisbane") },
-    { "aedt", S_INIT("Australia/Sydney") },   { "nzst", S_INIT("Pacific/Auckland") },
-    { "nzdt", S_INIT("Pacific/Auckland") },   { "brt", S_INIT("America/Sao_Paulo") },
+    { "aedt", S_INIT("Australia/Sydney") },
+    { "nzst", S_INIT("Pacific/Auckland") },
+    { "nzdt", S_INIT("Pacific/Auckland") },
+    { "brt", S_INIT("America/Sao_Paulo") },
     { "sast", S_INIT("Africa/Johannesburg") },
 };
 

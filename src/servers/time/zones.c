@@ -159,7 +159,8 @@ static err_t unknown(const struct request *r, const struct zone_names *names) {
     struct str meant = zone_names_suggest(names, r->name, r->arena);
     struct str asked = str_head(r->name, 64);
     if (meant.n)
-        return ERR(INVALID, "\"%.*s\" is no IANA time zone; did you mean %.*s?", STR(asked), STR(meant));
+        return ERR(INVALID, "\"%.*s\" is no IANA time zone; did you mean %.*s?", STR(asked),
+                   STR(meant));
     return ERR(INVALID,
                "\"%.*s\" is no IANA time zone such as Europe/Paris; list_time_zones finds names",
                STR(asked));

@@ -2,7 +2,7 @@
  *
  * Threads  any; finding a zone that was used before takes no lock
  * Waits    at the first use of a zone or of the names: files are read on the blocking pool
- * Memory   zones and names live until zones_free; a folder's worth is about 1 MiB
+ * Memory   zones and names live until zones_free; a folder's worth is 0.6 MiB
  */
 #pragma once
 #include "run/task.h"

@@ -1,5 +1,5 @@
-#include "servers/time/iso8601.h"
 #include "base/mem.h"
+#include "servers/time/iso8601.h"
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>

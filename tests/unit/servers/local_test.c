@@ -20,8 +20,8 @@ static void check_local(const struct zone *z, const struct str columns[4]) {
         struct instant at;
         assert_null(local_instant(z, &c, (enum local_choice)choice, &at, &notes));
         if (at.seconds != want[choice] || at.nano != 5)
-            fail_msg("%.*s, local %" PRId64 ", %s: %" PRId64 ", Python says %" PRId64, STR(zone_name(z)),
-                     local, local_choices[choice], at.seconds, want[choice]);
+            fail_msg("%.*s, local %" PRId64 ", %s: %" PRId64 ", Python says %" PRId64,
+                     STR(zone_name(z)), local, local_choices[choice], at.seconds, want[choice]);
         assert_int_equal(notes.gap, fold0 > fold1);
         assert_int_equal(notes.overlap, fold0 < fold1);
     }
@@ -46,11 +46,12 @@ static void gaps_and_overlaps_may_be_rejected(void **state) {
     struct civil fine = clock_of("2026-10-25T03:00");
     err_t e = local_instant(paris, &gap, LOCAL_REJECT, &at, &notes);
     assert_non_null(e);
-    assert_string_equal(e->text,
-                        "2026-03-29T02:30:00 does not exist in Europe/Paris: clocks go forward over it");
+    assert_string_equal(
+        e->text, "2026-03-29T02:30:00 does not exist in Europe/Paris: clocks go forward over it");
     e = local_instant(paris, &twice, LOCAL_REJECT, &at, &notes);
     assert_non_null(e);
-    assert_string_equal(e->text, "2026-10-25T02:30:00 exists twice in Europe/Paris: clocks go back over it");
+    assert_string_equal(e->text,
+                        "2026-10-25T02:30:00 exists twice in Europe/Paris: clocks go back over it");
     assert_null(local_instant(paris, &fine, LOCAL_REJECT, &at, &notes));
     assert_false(notes.gap || notes.overlap);
     zone_free(paris);
@@ -72,7 +73,8 @@ static void a_whole_day_may_be_skipped(void **state) {
 }
 
 static void clocks_do_not_leave_the_years(void **state) {
-    struct zone *paris = sample_zone("slim", S("Europe/Paris")), *tokyo = sample_zone("slim", S("Asia/Tokyo"));
+    struct zone *paris = sample_zone("slim", S("Europe/Paris")),
+                *tokyo = sample_zone("slim", S("Asia/Tokyo"));
     struct local_notes notes = { 0 };
     struct instant at, last = { CIVIL_MAX, 0 };
     struct civil c = clock_of("0001-01-01T00:00:00");
@@ -147,12 +149,16 @@ static void a_choice_holds_for_the_result_too(void **state) {
     struct local_notes notes = { 0 };
     struct span day = { .days = 1 }, month = { .months = 1 };
     struct instant to;
-    assert_null(local_add(z, instant_at("2026-10-24T02:30:00+02:00"), &day, LOCAL_LATER, false, &to, &notes));
+    assert_null(local_add(z, instant_at("2026-10-24T02:30:00+02:00"), &day, LOCAL_LATER, false, &to,
+                          &notes));
     assert_shown(z, to, "2026-10-25T02:30:00+01:00");
-    assert_null(local_add(z, instant_at("2026-03-28T02:30:00+01:00"), &day, LOCAL_EARLIER, false, &to, &notes));
+    assert_null(local_add(z, instant_at("2026-03-28T02:30:00+01:00"), &day, LOCAL_EARLIER, false,
+                          &to, &notes));
     assert_shown(z, to, "2026-03-29T01:30:00+01:00");
-    assert_non_null(local_add(z, instant_at("2026-03-28T02:30:00+01:00"), &day, LOCAL_REJECT, false, &to, &notes));
-    err_t e = local_add(z, instant_at("2026-01-31T12:00:00+01:00"), &month, LOCAL_COMPATIBLE, true, &to, &notes);
+    assert_non_null(local_add(z, instant_at("2026-03-28T02:30:00+01:00"), &day, LOCAL_REJECT, false,
+                              &to, &notes));
+    err_t e = local_add(z, instant_at("2026-01-31T12:00:00+01:00"), &month, LOCAL_COMPATIBLE, true,
+                        &to, &notes);
     assert_non_null(e);
     assert_string_equal(e->text, "leads to 2026-02-31, which does not exist");
     zone_free(z);
@@ -218,8 +224,10 @@ static void what_lies_between_added_to_the_start_is_the_end(void **state) {
             struct local_notes notes = { 0 };
             struct span d;
             chance = chance * 6364136223846793005u + 1442695040888963407u;
-            from = (struct instant){ (int64_t)(chance >> 33), (int)(chance >> 40) % NANOS_PER_SECOND };
-            to = (struct instant){ from.seconds + (int64_t)(chance % (k % 2 ? 300000 : 300000000)), 7 };
+            from = (struct instant){ (int64_t)(chance >> 33),
+                                     (int)(chance >> 40) % NANOS_PER_SECOND };
+            to = (struct instant){ from.seconds + (int64_t)(chance % (k % 2 ? 300000 : 300000000)),
+                                   7 };
             if (instant_cmp(from, to) > 0)
                 continue;
             assert_null(local_between(z, from, to, &d));

@@ -1,5 +1,5 @@
-#include "servers/time/posix_tz.h"
 #include "servers/time/civil.h"
+#include "servers/time/posix_tz.h"
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@ static struct posix_tz rule(const char *text) {
     return tz;
 }
 
-/* What holds up to the change, and from it on. */
+/* What holds up to the change, and from it on. In Dublin winter is the time that saves. */
 struct change_row {
     const char *rule;
     int year, month, day, hour, minute; /* of the change, UTC */
@@ -29,7 +29,7 @@ static const struct change_row changes[] = {
     { "CET-1CEST,M3.5.0,M10.5.0/3", 2026, 10, 25, 1, 0, 120, 60, false },
     { "EST5EDT,M3.2.0,M11.1.0", 2027, 3, 14, 7, 0, -300, -240, true },
     { "EST5EDT,M3.2.0,M11.1.0", 2027, 11, 7, 6, 0, -240, -300, false },
-    { "IST-1GMT0,M10.5.0,M3.5.0/1", 2026, 10, 25, 1, 0, 60, 0, true }, /* Dublin: winter is "saving" */
+    { "IST-1GMT0,M10.5.0,M3.5.0/1", 2026, 10, 25, 1, 0, 60, 0, true }, /* Dublin */
     { "IST-1GMT0,M10.5.0,M3.5.0/1", 2026, 3, 29, 1, 0, 0, 60, false },
     { "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0", 2026, 10, 3, 15, 30, 630, 660, true },
     { "<-02>2<-01>,M3.5.0/-1,M10.5.0/0", 2026, 3, 29, 1, 0, -120, -60, true }, /* the day before */

@@ -1,5 +1,5 @@
-#include "servers/server.h"
 #include "base/log.h"
+#include "servers/server.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -49,7 +49,8 @@ static err_t play(struct call_ctx *c, void *self, const void *given, struct tool
     return OK;
 }
 
-static err_t nothing(struct call_ctx *c, void *self, const void *given, struct tool_result *result) {
+static err_t nothing(struct call_ctx *c, void *self, const void *given,
+                     struct tool_result *result) {
     return OK;
 }
 
@@ -90,25 +91,28 @@ static void assert_call(const char *arguments, const char *want) {
 
 /* P-193, P-195 */
 static void a_result_is_structured_and_a_text_of_the_same(void **state) {
-    assert_call("{\"act\":\"sing\"}",
-                "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"did\\\":\\\"sing\\\",\\\"times\\\":1}\"}],"
-                "\"structuredContent\":{\"did\":\"sing\",\"times\":1}}");
+    assert_call("{\"act\":\"sing\"}", "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"did\\\":"
+                                      "\\\"sing\\\",\\\"times\\\":1}\"}],"
+                                      "\"structuredContent\":{\"did\":\"sing\",\"times\":1}}");
 }
 
 static void a_tool_may_have_its_own_text_and_content(void **state) {
-    assert_call("{\"act\":\"text\"}", "{\"content\":[{\"type\":\"text\",\"text\":\"own \\\"words\\\"\"}]}");
+    assert_call("{\"act\":\"text\"}",
+                "{\"content\":[{\"type\":\"text\",\"text\":\"own \\\"words\\\"\"}]}");
     assert_call("{\"act\":\"both\"}",
                 "{\"content\":[{\"type\":\"text\",\"text\":\"own \\\"words\\\"\"}],"
                 "\"structuredContent\":{\"did\":\"both\",\"times\":1},\"isError\":true}");
     assert_call("{\"act\":\"content\",\"times\":2}",
-                "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"did\\\":\\\"content\\\",\\\"times\\\":2}\"},"
-                "{\"type\":\"text\",\"text\":\"more\"}],\"structuredContent\":{\"did\":\"content\",\"times\":2}}");
+                "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"did\\\":\\\"content\\\","
+                "\\\"times\\\":2}\"},"
+                "{\"type\":\"text\",\"text\":\"more\"}],\"structuredContent\":{\"did\":\"content\","
+                "\"times\":2}}");
 }
 
 /* P-025 */
 static void a_failure_of_a_tool_is_a_result_that_says_why(void **state) {
-    assert_call("{\"act\":\"refuse\"}",
-                "{\"content\":[{\"type\":\"text\",\"text\":\"act \\\"refuse\\\" is refused\"}],\"isError\":true}");
+    assert_call("{\"act\":\"refuse\"}", "{\"content\":[{\"type\":\"text\",\"text\":\"act "
+                                        "\\\"refuse\\\" is refused\"}],\"isError\":true}");
 }
 
 static void an_internal_error_is_not_shown(void **state) {
@@ -131,7 +135,8 @@ static void wrong_arguments_are_all_named(void **state) {
 static void arguments_that_are_no_json_are_refused(void **state) {
     bool failed;
     assert_non_null(strstr(call("play", "{\"act\":", &failed), "\"isError\":true"));
-    assert_non_null(strstr(call("play", "{\"act\":\"a\",\"act\":\"b\"}", &failed), "\"isError\":true"));
+    assert_non_null(
+        strstr(call("play", "{\"act\":\"a\",\"act\":\"b\"}", &failed), "\"isError\":true"));
     assert_false(failed);
 }
 
@@ -159,17 +164,26 @@ static void a_list_has_schemas_and_annotations(void **state) {
     server_list(&theatre, &out);
     assert_string_equal(
         buf_text(&out),
-        "{\"tools\":[{\"name\":\"play\",\"title\":\"Play\",\"description\":\"Plays.\",\"inputSchema\":"
-        "{\"type\":\"object\",\"properties\":{\"act\":{\"type\":\"string\",\"description\":\"What to do.\","
-        "\"minLength\":1,\"maxLength\":20},\"times\":{\"type\":\"integer\",\"description\":\"How often.\","
-        "\"minimum\":1,\"maximum\":9,\"default\":1}},\"required\":[\"act\"],\"additionalProperties\":false},"
-        "\"outputSchema\":{\"type\":\"object\",\"properties\":{\"did\":{\"type\":\"string\",\"description\":"
-        "\"What was done.\"},\"times\":{\"type\":\"integer\",\"description\":\"How often.\"}},\"required\":"
+        "{\"tools\":[{\"name\":\"play\",\"title\":\"Play\",\"description\":\"Plays.\","
+        "\"inputSchema\":"
+        "{\"type\":\"object\",\"properties\":{\"act\":{\"type\":\"string\",\"description\":\"What "
+        "to do.\","
+        "\"minLength\":1,\"maxLength\":20},\"times\":{\"type\":\"integer\",\"description\":\"How "
+        "often.\","
+        "\"minimum\":1,\"maximum\":9,\"default\":1}},\"required\":[\"act\"],"
+        "\"additionalProperties\":false},"
+        "\"outputSchema\":{\"type\":\"object\",\"properties\":{\"did\":{\"type\":\"string\","
+        "\"description\":"
+        "\"What was done.\"},\"times\":{\"type\":\"integer\",\"description\":\"How "
+        "often.\"}},\"required\":"
         "[\"did\",\"times\"],\"additionalProperties\":false},\"annotations\":{\"title\":\"Play\","
-        "\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":false,\"openWorldHint\":true}},"
-        "{\"name\":\"nothing\",\"title\":\"Nothing\",\"description\":\"Does nothing.\",\"inputSchema\":"
+        "\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":false,"
+        "\"openWorldHint\":true}},"
+        "{\"name\":\"nothing\",\"title\":\"Nothing\",\"description\":\"Does "
+        "nothing.\",\"inputSchema\":"
         "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false},\"annotations\":"
-        "{\"title\":\"Nothing\",\"readOnlyHint\":true,\"destructiveHint\":false,\"idempotentHint\":true,"
+        "{\"title\":\"Nothing\",\"readOnlyHint\":true,\"destructiveHint\":false,\"idempotentHint\":"
+        "true,"
         "\"openWorldHint\":false}}]}");
     buf_done(&out);
 }

@@ -1,5 +1,6 @@
-#include "servers/time/time_server.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "servers/time/time_server.h"
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -37,7 +38,8 @@ static json call(const char *tool, const char *arguments) {
     json answer;
     server_call(&time_server, self, &c, str_of(tool), str_of(arguments), &out, &failed);
     assert_false(failed);
-    assert_null(json_parse(&arena, arena_dup(&arena, buf_view(&out)), (struct json_limits){ 0 }, &answer));
+    assert_null(
+        json_parse(&arena, arena_dup(&arena, buf_view(&out)), (struct json_limits){ 0 }, &answer));
     return answer;
 }
 
@@ -85,9 +87,12 @@ static void now_is_shown_on_the_zones_clock(void **state) {
         "{\"time\":\"2026-11-21T14:52:37.692+11:00\",\"zone\":\"Australia/Lord_Howe\","
         "\"offset\":\"+11:00\",\"abbreviation\":\"+11\",\"dst\":true,\"weekday\":\"Saturday\","
         "\"utc\":\"2026-11-21T03:52:37.692Z\",\"unix\":1795233157}";
-    assert_string_equal(compact(result_of("get_current_time", "{\"zone\":\"Australia/Lord_Howe\"}")), want);
-    assert_string_equal(compact(result_of("get_current_time", "{\"zone\":\" australia/lord_howe \"}")), want);
-    assert_string_equal(compact(result_of("get_current_time", "{\"timezone\":\"Australia/Lord_Howe\"}")), want);
+    assert_string_equal(
+        compact(result_of("get_current_time", "{\"zone\":\"Australia/Lord_Howe\"}")), want);
+    assert_string_equal(
+        compact(result_of("get_current_time", "{\"zone\":\" australia/lord_howe \"}")), want);
+    assert_string_equal(
+        compact(result_of("get_current_time", "{\"timezone\":\"Australia/Lord_Howe\"}")), want);
 }
 
 static void an_unknown_zone_is_named_with_advice(void **state) {
@@ -99,8 +104,9 @@ static void an_unknown_zone_is_named_with_advice(void **state) {
 /* ---- convert_time ------------------------------------------------------------------------ */
 
 static void a_local_time_is_shown_in_several_zones(void **state) {
-    json r = result_of("convert_time", "{\"time\":\"2026-07-28T14:30\",\"zone\":\"Europe/Paris\","
-                                       "\"target_zones\":[\"Asia/Tokyo\",\"America/New_York\",\"+05:45\"]}");
+    json r = result_of("convert_time",
+                       "{\"time\":\"2026-07-28T14:30\",\"zone\":\"Europe/Paris\","
+                       "\"target_zones\":[\"Asia/Tokyo\",\"America/New_York\",\"+05:45\"]}");
     json targets = json_get(r, S("targets"));
     assert_int_equal(json_count(targets), 3);
     assert_text(json_get(r, S("source")), "time", "2026-07-28T14:30:00+02:00");
@@ -138,8 +144,10 @@ static const struct time_row spellings[] = { /* in Asia/Tokyo, +09:00 */
 static void a_time_has_many_spellings(void **state) {
     for (size_t i = 0; i < ARRAY_SIZE(spellings); i++) {
         struct str arguments = arena_fmt(
-            &arena, "{\"time\":\"%s\",\"zone\":\"Asia/Tokyo\",\"target_zones\":[\"UTC\"]}", spellings[i].time);
-        assert_text(result_of("convert_time", arena_text(&arena, arguments)), "utc", spellings[i].utc);
+            &arena, "{\"time\":\"%s\",\"zone\":\"Asia/Tokyo\",\"target_zones\":[\"UTC\"]}",
+            spellings[i].time);
+        assert_text(result_of("convert_time", arena_text(&arena, arguments)), "utc",
+                    spellings[i].utc);
     }
 }
 
@@ -160,17 +168,19 @@ static const struct time_row bad_times[] = {
 
 static void a_time_that_is_none_is_named_with_the_reason(void **state) {
     for (size_t i = 0; i < ARRAY_SIZE(bad_times); i++) {
-        struct str arguments =
-            arena_fmt(&arena, "{\"time\":\"%s\",\"target_zones\":[\"UTC\"]}", bad_times[i].time);
+        struct str arguments = arena_fmt(&arena, "{\"time\":\"%s\",\"target_zones\":[\"UTC\"]}",
+                                         bad_times[i].time);
         struct str want = json_unquote(&arena, arena_fmt(&arena, "\"%s\"", bad_times[i].utc));
         assert_error("convert_time", arena_text(&arena, arguments), arena_text(&arena, want));
     }
 }
 
 static void the_offset_of_a_time_is_its_zone_when_none_is_given(void **state) {
-    json r = result_of("convert_time", "{\"time\":\"2026-07-28T14:30-03:30\",\"target_zones\":[\"UTC\"]}");
+    json r = result_of("convert_time",
+                       "{\"time\":\"2026-07-28T14:30-03:30\",\"target_zones\":[\"UTC\"]}");
     assert_text(json_get(r, S("source")), "zone", "-03:30");
-    r = result_of("convert_time", "{\"time\":\"2026-07-28T14:30\",\"target_zones\":[\"Asia/Tokyo\"]}");
+    r = result_of("convert_time",
+                  "{\"time\":\"2026-07-28T14:30\",\"target_zones\":[\"Asia/Tokyo\"]}");
     assert_text(json_get(r, S("source")), "time", "2026-07-28T14:30:00Z");
 }
 
@@ -184,43 +194,52 @@ static void a_choice_about_a_gap_is_noted(void **state) {
     assert_text(r, "utc", "2026-03-29T00:30:00Z");
     assert_error("convert_time", arena_text(&arena, arena_fmt(&arena, ask, "reject")),
                  "2026-03-29T02:30:00 does not exist in Europe/Paris");
-    assert_error("convert_time", arena_text(&arena, arena_fmt(&arena, ask, "sooner")),
-                 "disambiguation must be one of \"compatible\", \"earlier\", \"later\", \"reject\"");
+    assert_error(
+        "convert_time", arena_text(&arena, arena_fmt(&arena, ask, "sooner")),
+        "disambiguation must be one of \"compatible\", \"earlier\", \"later\", \"reject\"");
 }
 
 static void each_target_zone_is_checked(void **state) {
     assert_error("convert_time", "{\"target_zones\":[\"UTC\",\"Asia/Tokio\"]}",
                  "target_zones[1]: \"Asia/Tokio\" is no IANA time zone; did you mean Asia/Tokyo?");
-    assert_error("convert_time", "{\"target_zones\":[]}", "target_zones must be an array of texts of 1 to 50");
+    assert_error("convert_time", "{\"target_zones\":[]}",
+                 "target_zones must be an array of texts of 1 to 50");
     assert_error("convert_time", "{}", "target_zones is missing");
-    assert_error("convert_time", "{\"target_zones\":[\"Asia/Tokyo\"],\"time\":\"9999-12-31T23:00Z\"}",
+    assert_error("convert_time",
+                 "{\"target_zones\":[\"Asia/Tokyo\"],\"time\":\"9999-12-31T23:00Z\"}",
                  "outside of the years 0001 to 9999 in Asia/Tokyo");
 }
 
 static void offsets_before_standard_time_keep_their_seconds(void **state) {
-    json r = result_of("convert_time", "{\"time\":\"1900-01-01T00:00:00Z\",\"target_zones\":[\"Europe/Paris\"]}");
+    json r = result_of("convert_time",
+                       "{\"time\":\"1900-01-01T00:00:00Z\",\"target_zones\":[\"Europe/Paris\"]}");
     json paris = json_at(json_get(r, S("targets")), 0);
     assert_text(paris, "time", "1900-01-01T00:09:21+00:09:21");
     assert_text(paris, "abbreviation", "PMT");
-    r = result_of("convert_time", "{\"time\":\"1900-01-01T00:09:21+00:09:21\",\"target_zones\":[\"UTC\"]}");
+    r = result_of("convert_time",
+                  "{\"time\":\"1900-01-01T00:09:21+00:09:21\",\"target_zones\":[\"UTC\"]}");
     assert_text(r, "utc", "1900-01-01T00:00:00Z");
 }
 
 /* ---- time_between ------------------------------------------------------------------------ */
 
 static void what_lies_between_is_told_in_every_way(void **state) {
-    json r = result_of("time_between", "{\"start\":\"2026-03-27T12:00\",\"end\":\"2026-05-29T12:00:01.5\","
-                                       "\"zone\":\"Europe/Paris\"}");
+    json r = result_of("time_between",
+                       "{\"start\":\"2026-03-27T12:00\",\"end\":\"2026-05-29T12:00:01.5\","
+                       "\"zone\":\"Europe/Paris\"}");
     assert_string_equal(
         compact(r),
         "{\"start\":\"2026-03-27T12:00:00+01:00\",\"end\":\"2026-05-29T12:00:01.500+02:00\","
         "\"seconds\":5439601.5,\"days\":63,\"duration\":\"P2M2DT1.500S\","
-        "\"exact_duration\":\"PT1511H1.500S\",\"calendar\":{\"years\":0,\"months\":2,\"days\":2,\"hours\":0,"
-        "\"minutes\":0,\"seconds\":1.5},\"negative\":false,\"text\":\"2 months, 2 days and 1.5 seconds\"}");
+        "\"exact_duration\":\"PT1511H1.500S\",\"calendar\":{\"years\":0,\"months\":2,\"days\":2,"
+        "\"hours\":0,"
+        "\"minutes\":0,\"seconds\":1.5},\"negative\":false,\"text\":\"2 months, 2 days and 1.5 "
+        "seconds\"}");
 }
 
 static void an_earlier_end_is_negative(void **state) {
-    json r = result_of("time_between", "{\"start\":\"2026-01-02T00:00Z\",\"end\":\"2025-12-31T23:00Z\"}");
+    json r = result_of("time_between",
+                       "{\"start\":\"2026-01-02T00:00Z\",\"end\":\"2025-12-31T23:00Z\"}");
     assert_text(r, "duration", "-P1DT1H");
     assert_text(r, "seconds", "-90000");
     assert_text(r, "days", "-2");
@@ -233,8 +252,9 @@ static void the_end_may_be_now_or_in_another_zone(void **state) {
     json r = result_of("time_between", "{\"start\":\"2026-11-21T03:52:37.692345678Z\"}");
     assert_text(r, "duration", "PT0S");
     assert_text(r, "text", "0 seconds");
-    r = result_of("time_between", "{\"start\":\"2026-07-28T10:30\",\"zone\":\"Europe/Paris\","
-                                  "\"end\":\"2026-07-28T12:45\",\"end_zone\":\"America/New_York\"}");
+    r = result_of("time_between",
+                  "{\"start\":\"2026-07-28T10:30\",\"zone\":\"Europe/Paris\","
+                  "\"end\":\"2026-07-28T12:45\",\"end_zone\":\"America/New_York\"}");
     assert_text(r, "text", "8 hours and 15 minutes");
     assert_text(r, "end", "2026-07-28T12:45:00-04:00");
 }
@@ -243,13 +263,16 @@ static void each_end_is_checked_by_its_name(void **state) {
     assert_error("time_between", "{}", "start is missing");
     assert_error("time_between", "{\"start\":\"x\"}", "start \"x\" is not");
     assert_error("time_between", "{\"start\":\"now\",\"end\":\"x\"}", "end \"x\" is not");
-    assert_error("time_between", "{\"start\":\"now\",\"end_zone\":\"Asia/X\"}", "end_zone: \"Asia/X\"");
+    assert_error("time_between", "{\"start\":\"now\",\"end_zone\":\"Asia/X\"}",
+                 "end_zone: \"Asia/X\"");
 }
 
 /* ---- add_duration ------------------------------------------------------------------------ */
 
 static void a_duration_is_added_on_the_zones_calendar(void **state) {
-    json r = result_of("add_duration", "{\"time\":\"2026-03-28T02:30\",\"zone\":\"Europe/Paris\",\"duration\":\"P1D\"}");
+    json r = result_of(
+        "add_duration",
+        "{\"time\":\"2026-03-28T02:30\",\"zone\":\"Europe/Paris\",\"duration\":\"P1D\"}");
     assert_text(r, "time", "2026-03-29T03:30:00+02:00");
     assert_text(r, "start", "2026-03-28T02:30:00+01:00");
     assert_text(r, "utc", "2026-03-29T01:30:00Z");
@@ -263,14 +286,17 @@ static void a_short_month_cuts_the_day_or_refuses(void **state) {
     json r = result_of("add_duration", "{\"time\":\"2026-01-31\",\"duration\":\"P1M\"}");
     assert_text(r, "time", "2026-02-28T00:00:00Z");
     assert_int_equal(json_count(json_get(r, S("notes"))), 1);
-    assert_error("add_duration", "{\"time\":\"2026-01-31\",\"duration\":\"P1M\",\"overflow\":\"reject\"}",
+    assert_error("add_duration",
+                 "{\"time\":\"2026-01-31\",\"duration\":\"P1M\",\"overflow\":\"reject\"}",
                  "duration \"P1M\" leads to 2026-02-31, which does not exist");
 }
 
 static void a_duration_that_is_none_is_refused(void **state) {
-    assert_error("add_duration", "{\"duration\":\"1 day\"}", "duration \"1 day\" is not an ISO 8601 duration");
+    assert_error("add_duration", "{\"duration\":\"1 day\"}",
+                 "duration \"1 day\" is not an ISO 8601 duration");
     assert_error("add_duration", "{\"duration\":\"P0.5D\"}", "use hours, minutes or seconds");
-    assert_error("add_duration", "{\"duration\":\"P9999Y\"}", "leads outside of the years 0001 to 9999");
+    assert_error("add_duration", "{\"duration\":\"P9999Y\"}",
+                 "leads outside of the years 0001 to 9999");
     assert_error("add_duration", "{}", "duration is missing");
 }
 
@@ -301,19 +327,22 @@ static void zones_are_listed_in_pages(void **state) {
 
 static void zones_are_found_and_shown_with_offsets(void **state) {
     json r = result_of("list_time_zones", "{\"country\":\"Japan\",\"offsets\":true}");
-    assert_string_equal(compact(r), "{\"zones\":[{\"name\":\"Asia/Tokyo\",\"country\":\"JP\",\"offset\":\"+09:00\","
-                                    "\"abbreviation\":\"JST\"}],\"total\":1}");
+    assert_string_equal(
+        compact(r), "{\"zones\":[{\"name\":\"Asia/Tokyo\",\"country\":\"JP\",\"offset\":\"+09:00\","
+                    "\"abbreviation\":\"JST\"}],\"total\":1}");
     r = result_of("list_time_zones", "{\"search\":\"nowhere\"}");
     assert_string_equal(compact(r), "{\"zones\":[],\"total\":0}");
     r = result_of("list_time_zones", "{\"offset\":10000}");
     assert_string_equal(compact(r), "{\"zones\":[],\"total\":30}");
-    assert_error("list_time_zones", "{\"limit\":0}", "limit must be an integer from 1 to 1000, not 0");
+    assert_error("list_time_zones", "{\"limit\":0}",
+                 "limit must be an integer from 1 to 1000, not 0");
 }
 
 /* ---- the server -------------------------------------------------------------------------- */
 
 static void without_zone_data_there_is_utc_and_a_reason(void **state) {
     tear_down(NULL);
+    log_setup((struct log_conf){ .level = LOG_OFF });
     assert_int_equal(open_at("/nonexistent/zoneinfo"), 0);
     result_of("get_current_time", "{}");
     assert_error("get_current_time", "{\"zone\":\"Europe/Paris\"}", "install the package tzdata");
@@ -333,7 +362,8 @@ static void tools_are_announced_as_what_they_are(void **state) {
         json hints = json_get(it.value, S("annotations"));
         assert_true(json_is_bool(json_get(hints, S("readOnlyHint")), &read_only) && read_only);
         assert_true(json_is_bool(json_get(hints, S("openWorldHint")), &open_world) && !open_world);
-        assert_null(json_get(json_get(json_get(it.value, S("inputSchema")), S("properties")), S("timezone")));
+        assert_null(json_get(json_get(json_get(it.value, S("inputSchema")), S("properties")),
+                             S("timezone")));
         assert_non_null(json_get(it.value, S("outputSchema")));
     }
 }

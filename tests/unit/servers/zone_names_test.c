@@ -1,6 +1,6 @@
-#include "servers/time/zone_names.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "servers/time/zone_names.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,7 +44,8 @@ static void names_are_found_whatever_their_case(void **state) {
 }
 
 static void only_names_below_the_folder_are_plausible(void **state) {
-    static const char *const good[] = { "UTC", "America/Argentina/Buenos_Aires", "Etc/GMT+12", "GB-Eire" };
+    static const char *const good[] = { "UTC", "America/Argentina/Buenos_Aires", "Etc/GMT+12",
+                                        "GB-Eire" };
     static const char *const bad[] = {
         "", "/etc/passwd", "../passwd", "Europe/../../passwd", "Europe//Paris", "Europe/", ".", "..",
         "Europe/Paris\n", "Europe\\Paris", "zone.tab", "Europe/Par is", "posix/Europe/Paris",
@@ -102,7 +103,8 @@ static void filters_narrow_the_list(void **state) {
     assert_int_equal(matching((struct zone_filter){ .country = S("Brazil") }), 1);
     assert_int_equal(matching((struct zone_filter){ .search = S("brazil") }), 1);
     assert_int_equal(matching((struct zone_filter){ .search = S("new york") }), 1);
-    assert_int_equal(matching((struct zone_filter){ .search = S("don"), .region = S("Europe") }), 1);
+    assert_int_equal(matching((struct zone_filter){ .search = S("don"), .region = S("Europe") }),
+                     1);
 }
 
 /* ---- a folder of our own ------------------------------------------------------------ */

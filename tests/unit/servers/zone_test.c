@@ -53,7 +53,6 @@ static void utc_and_offsets_need_no_file(void **state) {
 
 /* ---- files made by hand -------------------------------------------------------------- */
 
-
 static void put32(struct buf *b, uint32_t n) {
     n = __builtin_bswap32(n);
     buf_put(b, &n, 4);
@@ -122,7 +121,8 @@ static void version_1_has_32_bit_times(void **state) {
     zone_at(z, -6, &p);
     assert_true(p.offset == 0 && str_eq(p.abbreviation, S("STD")));
     zone_at(z, -5, &p);
-    assert_true(p.offset == 3600 && str_eq(p.abbreviation, S("SUM")) && p.start == -5 && p.end == 100);
+    assert_true(p.offset == 3600 && str_eq(p.abbreviation, S("SUM")) && p.start == -5 &&
+                p.end == 100);
     zone_at(z, 100, &p);
     assert_true(p.offset == 0 && p.end == INT64_MAX);
     zone_free(z);

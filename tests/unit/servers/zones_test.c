@@ -1,9 +1,6 @@
 #include "servers/time/zones.h"
+#include "tests/unit/run/fixture.h"
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
 
 #define FOLDER S(CORPUS_DIR "/zoneinfo/slim")
 
@@ -44,7 +41,8 @@ static void utc_and_offsets_are_zones_too(void **state) {
     assert_true(str_eq(zone_name(get("+0530")), S("+05:30")));
 }
 
-static void assert_refused(struct zones *of, const char *name, enum err_kind kind, const char *why) {
+static void assert_refused(struct zones *of, const char *name, enum err_kind kind,
+                           const char *why) {
     const struct zone *z = NULL;
     err_t e = zones_get(NULL, of, str_of(name), &arena, &z);
     if (!e)
@@ -115,6 +113,25 @@ static void threads_that_come_at_once_share_zones(void **state) {
     }
 }
 
+static void get_as_a_task(struct task *t, void *arg) {
+    const struct zone *z = NULL;
+    const struct zone_names *names = NULL;
+    assert_null(zones_get(t, zones, S("asia/tokyo"), &arena, &z));
+    assert_true(str_eq(zone_name(z), S("Asia/Tokyo")));
+    err_t e = zones_get(t, zones, S("Asia/Tokio"), &arena, &z);
+    assert_non_null(e);
+    assert_true(str_find(str_of(e->text), S("did you mean Asia/Tokyo?")) >= 0);
+    assert_null(zones_names(t, zones, &names));
+    assert_int_equal(names->n, 30);
+    *(bool *)arg = true;
+}
+
+static void a_task_waits_while_the_pool_reads(void **state) {
+    bool ran = false;
+    run_script(0, get_as_a_task, &ran);
+    assert_true(ran);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_zone_is_read_once, set_up, tear_down),
@@ -122,6 +139,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_unknown_zone_gets_advice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_the_folder_utc_still_works, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_zones_of_a_page_come_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_task_waits_while_the_pool_reads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(threads_that_come_at_once_share_zones, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
