@@ -233,6 +233,22 @@ static void say_finished(struct conn *c) {
     shutdown(c->fd, SHUT_WR);
 }
 
+static void drop_queue(struct conn *c) {
+    net_buf_done(c->worker, &c->out);
+    c->out_at = 0;
+    set_flag(c, &c->writing, false);
+}
+
+/* The end is told at the next turn: our caller's owner may not expect it now. */
+static err_t sending_failed(struct conn *c) {
+    err_t e = ERR(CLOSED, "sending: %s", write_problem(c));
+    c->failing = true;
+    drop_queue(c);
+    set_flag(c, &c->again, true);
+    event_set(&c->drained);
+    return e;
+}
+
 /* Sends what is queued. False: the connection failed. */
 static bool flush_queue(struct conn *c) {
     while (c->out_at < c->out.n) {
@@ -245,9 +261,7 @@ static bool flush_queue(struct conn *c) {
         }
         c->out_at += (size_t)sent;
     }
-    net_buf_done(c->worker, &c->out);
-    c->out_at = 0;
-    set_flag(c, &c->writing, false);
+    drop_queue(c);
     if (c->finishing)
         say_finished(c);
     return true;
@@ -257,7 +271,7 @@ static bool flush_queue(struct conn *c) {
 static void flush(struct conn *c) {
     bool had = conn_queued(c) > 0;
     if (!flush_queue(c)) {
-        end(c, ERR(CLOSED, "sending: %s", write_problem(c)));
+        sending_failed(c);
         return;
     }
     event_set(&c->drained);
@@ -311,7 +325,7 @@ static ssize_t send_flat(struct conn *c, const struct str *pieces, size_t n) {
 }
 
 err_t conn_send(struct conn *c, const struct str *pieces, size_t n) {
-    if (c->closed || c->ended || c->finishing)
+    if (c->closed || c->ended || c->failing || c->finishing)
         return ERR(CLOSED, "the connection is closed");
     size_t total = total_of(pieces, n);
     if (total == 0)
@@ -322,13 +336,13 @@ err_t conn_send(struct conn *c, const struct str *pieces, size_t n) {
     }
     ssize_t sent = total <= FLAT ? send_flat(c, pieces, n) : c->tls ? 0 : send_vector(c, pieces, n);
     if (sent == TLS_FAILED)
-        return ERR(CLOSED, "sending: %s", write_problem(c));
+        return sending_failed(c);
     if (sent >= 0 && (size_t)sent == total)
         return OK;
     queue_from(c, pieces, n, total, sent > 0 ? (size_t)sent : 0);
     if (sent == TLS_WANT_READ) /* a handshake that waits for its peer: reading goes on with it */
         return OK;
-    return flush_queue(c) ? OK : ERR(CLOSED, "sending: %s", write_problem(c));
+    return flush_queue(c) ? OK : sending_failed(c);
 }
 
 void conn_finish(struct conn *c) {
@@ -342,7 +356,7 @@ void conn_finish(struct conn *c) {
 err_t conn_drain(struct task *t, struct conn *c, size_t left) {
     while (!c->closed && !c->ended && conn_queued(c) > left)
         TRY(event_wait(t, &c->drained));
-    return c->closed || c->ended ? ERR(CLOSED, "the connection is closed") : OK;
+    return c->closed || c->ended || c->failing ? ERR(CLOSED, "the connection is closed") : OK;
 }
 
 /* ---- reading --------------------------------------------------------------------- */
@@ -436,6 +450,8 @@ static bool read_once(struct conn *c) {
         set_flag(c, &c->again, true);
         return false;
     }
+    if (got <= 0 && c->failing)
+        return false;
     if (got <= 0) {
         end(c, got == 0 ? OK : ERR(CLOSED, "receiving: %s", write_problem(c)));
         return false;
@@ -453,7 +469,7 @@ static void readable(struct conn *c) {
         more = read_once(c);
         worker_run_ready(c->worker); /* the shared buffer is reused by the next read */
     }
-    if (c->closed || c->ended || !c->tls)
+    if (c->closed || c->ended || c->failing || !c->tls)
         return;
     if (more) /* of which no event would tell */
         set_flag(c, &c->again, true);
@@ -495,9 +511,10 @@ static err_t socket_problem(struct conn *c) {
 /* The socket failed. What came before it did, such as the reason of a server that does
  * not read on, is there to be read. */
 static void broken(struct conn *c) {
+    c->failing = true;
     if (!c->connecting && !c->paused)
         readable(c);
-    if (!c->closed && !c->ended)
+    if (!c->closed)
         end(c, socket_problem(c));
 }
 
@@ -505,13 +522,14 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     struct conn *c = handle->data;
     struct worker *w = c->worker;
     worker_now(w);
-    if (status < 0)
+    if (status < 0 || c->failing)
         broken(c);
     else if (c->connecting)
         connected(c);
     else if ((events & UV_WRITABLE) && c->writing)
         flush(c);
-    if (!c->closed && !c->ended && !c->connecting && !c->paused && ((events & UV_READABLE) || c->again))
+    if (!c->closed && !c->ended && !c->failing && !c->connecting && !c->paused &&
+        ((events & UV_READABLE) || c->again))
         readable(c);
     worker_run_ready(w);
     ASAN_POISON_MEMORY_REGION(net_of(w)->read->p, READ_SIZE);

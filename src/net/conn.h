@@ -51,6 +51,7 @@ struct conn {
     bool writing;           /* bytes wait for the socket to take them */
     bool again;             /* TLS holds bytes, or wants to write first: read at the next turn */
     bool finishing, finished;
+    bool failing;           /* nothing can be sent any more; what came before is read yet */
     struct net_block *lent; /* memory behind the slice being delivered, once held */
 };
 
@@ -63,7 +64,8 @@ struct conn *conn_new(struct worker *w, int fd, struct tls_context *tls, struct 
 void conn_close(struct conn *c);
 
 /* Sends the pieces in order, queueing what the socket does not take; never waits.
- * CLOSED when the connection is dead. Pieces are free for reuse when it returns. */
+ * CLOSED when the connection is dead; on_end follows, after on_data for what the peer had
+ * said before. Pieces are free for reuse when it returns. */
 err_t conn_send(struct conn *c, const struct str *pieces, size_t n);
 static inline size_t conn_queued(const struct conn *c) {
     return c->out.n - c->out_at;

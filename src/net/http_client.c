@@ -1,7 +1,6 @@
 /* http_client.c - see http_client.h. The reply is filled by the connection's callbacks
  * and read by the task that made the call; both run on the pool's worker. */
 #include "net/http_client.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "run/gate.h"
 #include <arpa/inet.h>
@@ -13,14 +12,22 @@
 
 enum { MAX_ADDRESSES = 8, KEPT_LIMIT = 256 * 1024 };
 #define ADDRESSES_FRESH (30 * NANOS_SEC)
+#define ADDRESSES_DOUBTED (1 * NANOS_SEC) /* after a connect failed */
 
 struct http_peer {
-    struct http_peer *next, **back; /* in the idle list */
+    struct http_peer *next, **back; /* in the idle list; NULL back: in use */
     struct http_pool *pool;
     struct conn *conn;
     struct http_reply *reply;
     struct timer timer;
-    bool used; /* has carried a call before */
+    nanos until; /* when idling ends. The timer may be set for earlier: it then looks again */
+    bool used;   /* has carried a call before */
+};
+
+/* A call that waits for the first addresses of its pool; on its task's stack. */
+struct lookup_waiter {
+    struct lookup_waiter *next;
+    struct event done;
 };
 
 struct http_pool {
@@ -30,10 +37,14 @@ struct http_pool {
     struct sockaddr_storage addresses[MAX_ADDRESSES];
     unsigned address_count;
     nanos resolved_at;
+    bool doubted;   /* a connect failed since then */
+    bool resolving;
+    struct lookup_waiter *waiters;
+    struct err lookup_error;
     struct http_peer *idle;
     struct gate gate; /* calls that hold or want a connection */
     struct http_pool_stats stats;
-    unsigned users; /* calls and connections that still point here */
+    unsigned users; /* calls, connections and look-ups that still point here */
     bool freed;
     struct http_head scratch;
 };
@@ -84,12 +95,12 @@ static void leave_idle(struct http_peer *peer) {
         peer->next->back = peer->back;
     peer->back = NULL;
     peer->pool->stats.idle--;
-    timer_unset(peer->pool->worker, &peer->timer);
 }
 
 static void peer_close(struct http_peer *peer) {
     struct http_pool *p = peer->pool;
     leave_idle(peer);
+    timer_unset(p->worker, &peer->timer);
     conn_close(peer->conn);
     p->stats.open--;
     p->users--;
@@ -97,8 +108,16 @@ static void peer_close(struct http_peer *peer) {
     pool_release(p);
 }
 
+/* The timer stays set while a call is made: a call in the usual course does not touch the
+ * wheel. */
 static void on_idle_timeout(struct worker *w, struct timer *t) {
-    peer_close((struct http_peer *)((char *)t - offsetof(struct http_peer, timer)));
+    struct http_peer *peer = (struct http_peer *)((char *)t - offsetof(struct http_peer, timer));
+    if (!peer->back)
+        return;
+    if (peer->until > w->now)
+        timer_set(w, t, peer->until);
+    else
+        peer_close(peer);
 }
 
 static void peer_rest(struct http_peer *peer) {
@@ -115,7 +134,9 @@ static void peer_rest(struct http_peer *peer) {
         p->idle->back = &peer->next;
     p->idle = peer;
     p->stats.idle++;
-    timer_set(p->worker, &peer->timer, p->worker->now + p->target.idle_timeout);
+    peer->until = p->worker->now + p->target.idle_timeout;
+    if (!timer_is_set(&peer->timer))
+        timer_set(p->worker, &peer->timer, peer->until);
 }
 
 void http_pool_free(struct http_pool *p) {
@@ -137,54 +158,87 @@ struct http_pool_stats http_pool_stats(const struct http_pool *p) {
 
 /* ---- addresses --------------------------------------------------------------------- */
 
-struct lookup {
-    const char *host;
-    uint16_t port;
-    struct sockaddr_storage *out;
-    unsigned count;
-};
-
-static void add_address(struct lookup *l, const struct sockaddr *address, socklen_t n) {
-    if (l->count < MAX_ADDRESSES)
-        memcpy(&l->out[l->count++], address, n);
+static void add_address(struct http_pool *p, const struct sockaddr *address, socklen_t n) {
+    if (p->address_count < MAX_ADDRESSES)
+        memcpy(&p->addresses[p->address_count++], address, n);
 }
 
-static err_t look_up(void *arg, const bool *cancelled) {
-    struct lookup *l = arg;
+static bool numeric(struct http_pool *p) {
+    struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(p->target.port) };
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(p->target.port) };
+    bool is_v4 = inet_pton(AF_INET, p->host, &v4.sin_addr) == 1;
+    if (!is_v4 && inet_pton(AF_INET6, p->host, &v6.sin6_addr) != 1)
+        return false;
+    p->address_count = 0;
+    if (is_v4)
+        add_address(p, (struct sockaddr *)&v4, sizeof v4);
+    else
+        add_address(p, (struct sockaddr *)&v6, sizeof v6);
+    return true;
+}
+
+static void take_addresses(struct http_pool *p, int status, const struct addrinfo *list) {
+    if (status) {
+        p->lookup_error = *ERR(UNAVAILABLE, "resolving %s: %s", p->host, uv_strerror(status));
+        return; /* what was known stays */
+    }
+    p->address_count = 0;
+    for (const struct addrinfo *a = list; a; a = a->ai_next)
+        add_address(p, a->ai_addr, a->ai_addrlen);
+}
+
+static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list) {
+    struct http_pool *p = lookup->data;
+    struct worker *w = p->worker;
+    take_addresses(p, status, list);
+    uv_freeaddrinfo(list);
+    free(lookup);
+    p->resolving = p->doubted = false;
+    p->resolved_at = worker_now(w);
+    for (struct lookup_waiter *i = p->waiters; i; i = i->next)
+        event_set(&i->done);
+    p->users--;
+    pool_release(p);
+    worker_run_ready(w);
+}
+
+static void start_lookup(struct http_pool *p) {
     char service[8];
-    snprintf(service, sizeof service, "%u", l->port);
+    snprintf(service, sizeof service, "%u", p->target.port);
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG };
-    struct addrinfo *list = NULL;
-    int problem = getaddrinfo(l->host, service, &hints, &list);
+    uv_getaddrinfo_t *lookup = NEW(uv_getaddrinfo_t);
+    lookup->data = p;
+    p->resolving = true;
+    p->users++;
+    int problem = uv_getaddrinfo(&p->worker->loop, lookup, on_resolved, p->host, service, &hints);
     if (problem)
-        return ERR(UNAVAILABLE, "resolving %s: %s", l->host, gai_strerror(problem));
-    for (struct addrinfo *a = list; a; a = a->ai_next)
-        add_address(l, a->ai_addr, a->ai_addrlen);
-    freeaddrinfo(list);
-    return OK;
+        on_resolved(lookup, problem, NULL);
 }
 
-static bool numeric(struct lookup *l) {
-    struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(l->port) };
-    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(l->port) };
-    if (inet_pton(AF_INET, l->host, &v4.sin_addr) == 1)
-        add_address(l, (struct sockaddr *)&v4, sizeof v4);
-    else if (inet_pton(AF_INET6, l->host, &v6.sin6_addr) == 1)
-        add_address(l, (struct sockaddr *)&v6, sizeof v6);
-    return l->count > 0;
+static err_t await_lookup(struct task *t, struct http_pool *p) {
+    struct lookup_waiter me = { .next = p->waiters };
+    p->waiters = &me;
+    err_t e = OK;
+    while (p->resolving && !e)
+        e = event_wait(t, &me.done);
+    struct lookup_waiter **at = &p->waiters;
+    while (*at != &me)
+        at = &(*at)->next;
+    *at = me.next;
+    return e;
 }
 
+/* One look-up at a time, on libuv's pool: a call leaves it behind when its deadline passes.
+ * Addresses that worked are used on while they are looked up again. */
 static err_t resolve(struct task *t, struct http_pool *p) {
-    if (p->address_count && p->worker->now - p->resolved_at < ADDRESSES_FRESH)
+    nanos age = p->worker->now - p->resolved_at;
+    if (p->address_count && age < (p->doubted ? ADDRESSES_DOUBTED : ADDRESSES_FRESH))
         return OK;
-    struct sockaddr_storage found[MAX_ADDRESSES];
-    struct lookup l = { .host = p->host, .port = p->target.port, .out = found };
-    if (!numeric(&l))
-        TRY(work_run(t, look_up, &l));
-    memcpy(p->addresses, found, sizeof found);
-    p->address_count = l.count;
-    p->resolved_at = p->worker->now;
-    return OK;
+    if (!p->resolving && !numeric(p))
+        start_lookup(p);
+    if (p->resolving && (!p->address_count || p->doubted))
+        TRY(await_lookup(t, p));
+    return p->address_count ? OK : err_again(&p->lookup_error);
 }
 
 /* ---- connecting -------------------------------------------------------------------- */
@@ -205,6 +259,24 @@ static err_t open_socket(const struct sockaddr_storage *address, int *out) {
     return OK;
 }
 
+static err_t peer_new(struct http_pool *p, const struct sockaddr_storage *address, struct http_reply *r,
+                      struct http_peer **out) {
+    int fd = -1;
+    TRY(open_socket(address, &fd));
+    struct http_peer *peer = NEW(struct http_peer);
+    *peer = (struct http_peer){ .pool = p, .reply = r, .timer.fire = on_idle_timeout };
+    peer->conn = conn_new(p->worker, fd, p->target.tls, p->target.host, true, &client_ops, peer);
+    if (!peer->conn) {
+        free(peer);
+        return ERR(UNAVAILABLE, "socket: the kernel cannot watch one more");
+    }
+    p->stats.open++;
+    p->stats.connects++;
+    p->users++;
+    *out = peer;
+    return OK;
+}
+
 static err_t wait_connected(struct task *t, struct http_peer *peer, struct http_reply *r) {
     SCOPED(deadline_scope) struct deadline d = deadline_push(t, peer->pool->target.connect_timeout);
     struct conn *c = peer->conn;
@@ -215,14 +287,8 @@ static err_t wait_connected(struct task *t, struct http_peer *peer, struct http_
 
 static err_t connect_one(struct task *t, struct http_pool *p, const struct sockaddr_storage *address,
                          struct http_reply *r, struct http_peer **out) {
-    int fd = -1;
-    TRY(open_socket(address, &fd));
-    struct http_peer *peer = NEW(struct http_peer);
-    *peer = (struct http_peer){ .pool = p, .reply = r, .timer.fire = on_idle_timeout };
-    peer->conn = conn_new(p->worker, fd, p->target.tls, p->target.host, true, &client_ops, peer);
-    p->stats.open++;
-    p->stats.connects++;
-    p->users++;
+    struct http_peer *peer = NULL;
+    TRY(peer_new(p, address, r, &peer));
     err_t e = wait_connected(t, peer, r);
     if (!e) {
         *out = peer;
@@ -230,7 +296,7 @@ static err_t connect_one(struct task *t, struct http_pool *p, const struct socka
     }
     struct err saved = *e;
     peer_close(peer);
-    r->failed = false;
+    r->failed = r->over = false;
     if (saved.kind == ERR_TIMEOUT && !task_cancelled(t) && task_now(t) < task_deadline(t))
         return ERR(UNAVAILABLE, "connect: timed out");
     return err_again(&saved);
@@ -247,7 +313,7 @@ static err_t connect_new(struct task *t, struct http_pool *p, struct http_reply 
     if (!e)
         return OK;
     p->stats.failures++;
-    p->address_count = 0; /* ask the resolver again next time */
+    p->doubted = true;
     return err_wrap(e, "%s:%u", p->host, p->target.port);
 }
 
@@ -273,6 +339,19 @@ static void fail(struct http_reply *r, const struct err *why) {
     event_set(&r->ready);
 }
 
+/* The connection is over, and so is what it brought: is the answer complete? */
+static void settle(struct http_reply *r) {
+    bool until_close = r->has_head && r->left < 0 && !r->chunked;
+    if (until_close && !r->cut) {
+        r->ended = true;
+        event_set(&r->ready);
+        return;
+    }
+    fail(r, r->cut ? &r->error
+                   : ERR(CLOSED, "the upstream closed the connection %s",
+                         r->has_head ? "in the middle of its answer" : "without an answer"));
+}
+
 static void on_end(struct conn *c, err_t e) {
     struct http_peer *peer = c->owner;
     struct http_reply *r = peer->reply;
@@ -281,20 +360,21 @@ static void on_end(struct conn *c, err_t e) {
         return;
     }
     r->reusable = false;
-    if (!e && r->has_head && r->left < 0 && !r->chunked) {
-        r->ended = true;
-        event_set(&r->ready);
+    if (r->ended || r->failed)
         return;
-    }
-    fail(r, e ? e : ERR(CLOSED, "the upstream closed the connection %s",
-                        r->has_head ? "in the middle of its answer" : "without an answer"));
+    r->over = true;
+    r->cut = e != OK;
+    if (e)
+        r->error = *e;
+    if (!r->has_head || !conn_kept(c)) /* else http_reply_next, when all was read */
+        settle(r);
 }
 
 static void read_type(struct http_reply *r, struct str type) {
     r->json = str_eq(type, S("application/json"));
     if (r->json)
         return;
-    type = str_trim(str_head(type, (size_t)(str_find_char(type, ';') >= 0 ? str_find_char(type, ';') : (ptrdiff_t)type.n)));
+    type = str_trim(str_cut(&type, ';'));
     r->event_stream = str_eq_nocase(type, S("text/event-stream"));
     r->json = str_eq_nocase(type, S("application/json"));
 }
@@ -341,16 +421,24 @@ static size_t take_body(struct http_reply *r, struct str data) {
     return n;
 }
 
+/* A partial head is parsed from its start: only when one more line of it is there. */
+static bool worth_parsing(struct http_reply *r, struct str data) {
+    struct str fresh = str_skip(data, r->looked);
+    r->looked = data.n;
+    return data.n >= r->pool->target.head.head || memchr(fresh.p, '\n', fresh.n);
+}
+
 /* Skips 1xx heads; returns the bytes of all heads read, 0 while incomplete. */
-static size_t take_heads(struct http_peer *peer, struct str data) {
-    struct http_pool *p = peer->pool;
-    struct http_reply *r = peer->reply;
-    for (size_t used = 0;;) {
-        const char *why = "";
+static size_t take_heads(struct http_reply *r, struct str data) {
+    struct http_pool *p = r->pool;
+    const char *why = "";
+    for (size_t used = 0; worth_parsing(r, str_skip(data, used)); r->looked = 0) {
         enum http_verdict v = http_parse_response(str_skip(data, used), &p->target.head, false, &p->scratch, &why);
         if (v == HTTP_MORE)
             return used;
-        if (v != HTTP_OK) {
+        if (v == HTTP_OK && p->scratch.status == 101)
+            why = "it switches protocols";
+        if (v != HTTP_OK || p->scratch.status == 101) {
             fail(r, ERR(UPSTREAM, "the answer is not HTTP/1.1: %s", why));
             return data.n;
         }
@@ -359,11 +447,16 @@ static size_t take_heads(struct http_peer *peer, struct str data) {
             take_head(r, &p->scratch);
             return used;
         }
-        if (p->scratch.status == 101) {
-            fail(r, ERR(UPSTREAM, "the answer switches protocols"));
-            return data.n;
-        }
+        if (used == data.n)
+            return used;
     }
+    return 0;
+}
+
+/* Bytes that the task cannot look at now: it works on earlier ones, or waits for something
+ * else, and fresh ones lie where the next read will go. */
+static bool not_now(struct http_reply *r, struct conn *c) {
+    return r->data.n || (r->has_head && !r->ready.waiter && !conn_kept(c));
 }
 
 static size_t on_data(struct conn *c, struct str data) {
@@ -375,25 +468,26 @@ static size_t on_data(struct conn *c, struct str data) {
     }
     if (r->failed)
         return data.n;
-    if (r->data.n || (r->ended && r->has_head)) {
-        if (r->ended)
-            r->reusable = false;
-        else if (data.n > KEPT_LIMIT)
+    if (r->ended) {
+        r->reusable = false;
+        return data.n;
+    }
+    if (not_now(r, c)) {
+        if (data.n > KEPT_LIMIT)
             conn_pause(c);
         return 0;
     }
-    size_t used = 0;
-    if (!r->has_head) {
-        used = take_heads(peer, data);
-        if (!r->has_head)
-            return used;
-    }
+    size_t used = r->has_head ? 0 : take_heads(r, data);
+    if (!r->has_head)
+        return used;
     if (!r->ended && used < data.n)
         used += take_body(r, str_skip(data, used));
     if (r->ended && used < data.n)
         r->reusable = false;
-    if (conn_kept(c))
+    if (conn_kept(c)) { /* data and head stay where they are */
+        net_block_free(c->worker, r->block);
         r->block = conn_hold(c);
+    }
     r->taken = false;
     event_set(&r->ready);
     return used;
@@ -410,13 +504,14 @@ static err_t wait_head(struct task *t, struct http_reply *r) {
 /* Lets go of the connection: to the pool when the answer was read to its end. */
 static void reply_drop(struct http_reply *r) {
     struct http_peer *peer = r->peer;
-    buf_done(&r->body);
+    net_buf_done(r->pool->worker, &r->body);
     if (!peer)
         return;
     r->peer = NULL;
     net_block_free(peer->pool->worker, r->block);
     r->block = NULL;
-    if (r->ended && r->reusable && !r->failed)
+    bool in_step = r->ended && r->reusable && !r->failed && !conn_queued(peer->conn);
+    if (in_step)
         peer_rest(peer);
     else
         peer_close(peer);
@@ -428,9 +523,8 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
     TRY(acquire(t, p, r, &peer));
     r->peer = peer;
     bool reused = peer->used;
-    err_t e = conn_send(peer->conn, request, pieces);
-    if (!e)
-        e = wait_head(t, r);
+    conn_send(peer->conn, request, pieces); /* who refuses to read on may have said why */
+    err_t e = wait_head(t, r);
     *out_stale = e && reused && e->kind == ERR_CLOSED;
     return e;
 }
@@ -445,7 +539,8 @@ err_t http_call(struct task *t, struct http_pool *p, const struct str *request, 
         pool_release(p);
         return e;
     }
-    for (bool stale = true, again = true; again;) {
+    for (bool again = true; again;) {
+        bool stale = false;
         *out = (struct http_reply){ .task = t, .pool = p };
         e = try_call(t, p, request, pieces, out, &stale);
         again = e && stale && (flags & HTTP_SAFE);
@@ -481,10 +576,26 @@ err_t http_reply_next(struct task *t, struct http_reply *r, struct str *out) {
             *out = (struct str){ 0 };
             return OK;
         }
-        conn_resume(r->peer->conn);
+        struct conn *c = r->peer->conn;
+        conn_resume(c);
+        if (r->over && !r->data.n && !conn_kept(c) && !r->ended)
+            settle(r);
         if (!r->data.n && !r->ended && !r->failed)
             TRY(event_wait(t, &r->ready));
     }
+}
+
+static err_t keep_piece(struct http_reply *r, size_t limit, struct str piece) {
+    struct worker *w = r->pool->worker;
+    size_t left = r->left > 0 ? (size_t)r->left : 0;
+    if (r->body.n + piece.n + left > limit)
+        return ERR(TOO_LARGE, "the answer is larger than %zu bytes", limit);
+    if (r->body.cap - r->body.n < piece.n + left && !net_may_buffer(w, piece.n + left))
+        return ERR(TOO_LARGE, "no memory for another large answer now");
+    if (!r->body.p)
+        net_buf_reserve(w, &r->body, piece.n + left);
+    net_buf_put(w, &r->body, piece);
+    return OK;
 }
 
 err_t http_reply_body(struct task *t, struct http_reply *r, size_t limit, struct str *out) {
@@ -492,16 +603,12 @@ err_t http_reply_body(struct task *t, struct http_reply *r, size_t limit, struct
     if (r->left > 0 && (uint64_t)r->left + r->data.n > limit)
         return ERR(TOO_LARGE, "the answer is larger than %zu bytes", limit);
     TRY(http_reply_next(t, r, &piece));
-    if (r->ended) {
+    if (r->ended && piece.n <= limit) {
         *out = piece;
         return OK;
     }
-    if (r->left > 0)
-        buf_reserve(&r->body, (size_t)r->left + piece.n);
     while (piece.n) {
-        if (r->body.n + piece.n > limit)
-            return ERR(TOO_LARGE, "the answer is larger than %zu bytes", limit);
-        buf_put(&r->body, piece.p, piece.n);
+        TRY(keep_piece(r, limit, piece));
         TRY(http_reply_next(t, r, &piece));
     }
     *out = buf_view(&r->body);

@@ -54,18 +54,22 @@ struct http_reply {
     struct buf body;         /* a body that came in pieces and was asked for whole */
     struct http_chunks chunks;
     int64_t left;            /* of Content-Length, -1: until close */
-    struct err error;
-    bool has_head, failed, ended, taken, chunked, reusable;
+    bool has_head, taken, chunked, reusable;
+    bool over, cut;          /* the connection ended, properly or not; bytes may still be kept */
+    bool failed, ended;      /* the answer: broken, complete */
+    size_t looked;           /* bytes of a partial head in which no more lines end */
+    struct err error;        /* last: it is large, and seldom touched */
 };
 
 enum { HTTP_SAFE = 1 << 0 }; /* may be sent again when a reused connection died unanswered */
 
 /* Sends the request and waits for the head of the answer (1xx skipped). UNAVAILABLE: not
- * connected, nothing was sent (so it may be tried elsewhere); CLOSED: the connection died
+ * connected (TLS included), nothing was sent, so it may be tried elsewhere; CLOSED: the connection died
  * after sending; UPSTREAM: the answer is not HTTP. */
 err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                 unsigned flags, struct http_reply *out);
-/* The whole body; TOO_LARGE beyond `limit`. A body that came in one read is not copied. */
+/* The whole body; TOO_LARGE beyond `limit` or what the worker may buffer. A body that came
+ * in one read is not copied. */
 err_t http_reply_body(struct task *t, struct http_reply *r, size_t limit, struct str *out);
 /* The next piece of the body as it comes; empty at its end. */
 err_t http_reply_next(struct task *t, struct http_reply *r, struct str *out);

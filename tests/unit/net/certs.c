@@ -11,9 +11,9 @@
 static char folder[64];
 
 const char *cert_path(const char *name) {
-    static char path[8][256];
+    static char path[64][256];
     static unsigned next;
-    char *p = path[next++ % 8];
+    char *p = path[next++ % 64];
     snprintf(p, sizeof path[0], "%s/%s", folder, name);
     return p;
 }
