@@ -171,34 +171,55 @@ static struct str trace_of(struct exchange *x) {
     return own.p ? next_span(x, own) : own;
 }
 
-/* The upstream's _meta: the client's without what belongs to its own era, with our
- * progress token, the next span, and what a modern upstream requires. */
-static void write_meta(struct exchange *x, struct buf *b, enum era to, enum revision revision,
-                       const struct upstream_request *r) {
-    struct jw w = jw_init(b);
-    jw_object(&w);
+/* One member; the key is raw, with its quotes and colon. */
+static void put_member(struct buf *b, struct str key, struct str value) {
+    if (b->n && b->p[b->n - 1] != '{')
+        buf_char(b, ',');
+    buf_str(b, key);
+    buf_str(b, value);
+}
+
+static void put_quoted(struct buf *b, struct str key, struct str plain) {
+    put_member(b, key, S("\""));
+    buf_str(b, plain);
+    buf_char(b, '"');
+}
+
+/* The client's own members, without those that belong to its era or to us. */
+static void put_foreign_meta(struct exchange *x, struct buf *b, const struct upstream_request *r) {
     struct json_members m = json_members(x->in.meta);
     while (json_member(&m)) {
         bool ours = is_modern_key(m.key) || str_eq(m.key, S("progressToken")) ||
                     (r->traceparent.n && str_eq(m.key, S("traceparent")));
         if (ours)
             continue;
-        buf_fmt(b, "%s\"%.*s\":%.*s", w.comma ? "," : "", STR(m.key), STR(m.value));
-        w.comma = true;
+        put_quoted(b, (struct str){ 0 }, m.key);
+        buf_char(b, ':');
+        buf_str(b, m.value);
     }
-    if (x->in.progress_token.p && x->can_stream)
-        jw_put_raw(&w, "progressToken", str_of(r->id_text));
+}
+
+/* The upstream's _meta: the client's, with our progress token, the next span, and what a
+ * modern upstream requires. Keys are literals: this is on the way of every modern call. */
+static void write_meta(struct exchange *x, struct buf *b, enum era to, enum revision revision,
+                       const struct upstream_request *r) {
+    bool streams = x->can_stream;
+    buf_reserve(b, 512);
+    buf_char(b, '{');
+    put_foreign_meta(x, b, r);
+    if (x->in.progress_token.p && streams)
+        put_member(b, S("\"progressToken\":"), str_of(r->id_text));
     if (r->traceparent.n)
-        jw_put_string(&w, "traceparent", r->traceparent);
+        put_quoted(b, S("\"traceparent\":"), r->traceparent);
     if (to == ERA_MODERN) {
-        jw_put_string(&w, "io.modelcontextprotocol/protocolVersion", revision_text(revision));
-        jw_put_raw(&w, "io.modelcontextprotocol/clientInfo",
+        put_quoted(b, S("\"io.modelcontextprotocol/protocolVersion\":"), revision_text(revision));
+        put_member(b, S("\"io.modelcontextprotocol/clientInfo\":"),
                    x->in.client_info.p ? x->in.client_info : x->snapshot->server_info);
-        jw_put_raw(&w, "io.modelcontextprotocol/clientCapabilities", S("{}"));
-        if (x->log_level < LOG_LEVELS && x->can_stream)
-            jw_put_string(&w, "io.modelcontextprotocol/logLevel", log_level_name(x->log_level));
+        put_member(b, S("\"io.modelcontextprotocol/clientCapabilities\":"), S("{}"));
+        if (x->log_level < LOG_LEVELS && streams)
+            put_quoted(b, S("\"io.modelcontextprotocol/logLevel\":"), log_level_name(x->log_level));
     }
-    jw_object_end(&w);
+    buf_char(b, '}');
 }
 
 static bool meta_must_change(const struct exchange *x, enum era to,

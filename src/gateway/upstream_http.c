@@ -40,6 +40,7 @@ static struct http_pool *pool_of(struct upstream *u, struct worker *w) {
         side->pool = http_pool_new(w, &(struct http_target){
             .host = link->url.host, .port = link->url.port, .tls = link->tls,
             .max_conns = (unsigned)u->conf->max_connections,
+            .max_waiting = 20000, /* as many as requests can be in flight */
             .connect_timeout = u->conf->connect_timeout, .idle_timeout = u->conf->idle_timeout,
         });
     return side->pool;
