@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 enum { ACCEPTS_PER_TURN = 64 };
+#define REST (100 * NANOS_MS) /* of a listener that can take nobody */
 
 struct listener {
     struct worker *worker;
     uv_poll_t poll;
-    int fd, reserve; /* reserve: given up for one accept when descriptors run out */
+    int fd, reserve; /* reserve: given up for one accept when descriptors run out; -1: none left */
+    struct timer rest;
     accept_fn *on_accept;
     void *arg;
 };
@@ -111,14 +113,33 @@ static int reserve_fd(void) {
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/* Out of descriptors: answer nothing but let go of one caller, or the loop would spin. */
+static void on_readable(uv_poll_t *handle, int status, int events);
+
+static void on_rested(struct worker *w, struct timer *t) {
+    struct listener *l = (struct listener *)((char *)t - offsetof(struct listener, rest));
+    if (l->reserve < 0)
+        l->reserve = reserve_fd();
+    uv_poll_start(&l->poll, UV_READABLE, on_readable);
+}
+
+/* Out of descriptors: lets go of one caller, so that nobody waits for an answer that will
+ * not come. Where not even that is possible the loop would spin: a rest instead. */
 static void shed_one(struct listener *l) {
-    close(l->reserve);
+    if (l->reserve >= 0)
+        close(l->reserve);
     int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0)
         close(fd);
     l->reserve = reserve_fd();
     log_error("out of file descriptors", F("remedy", "raise LimitNOFILE or lower max_connections"));
+    if (l->reserve >= 0)
+        return;
+    uv_poll_stop(&l->poll);
+    timer_set(l->worker, &l->rest, worker_now(l->worker) + REST);
+}
+
+static bool exhausted(int problem) {
+    return problem == EMFILE || problem == ENFILE || problem == ENOBUFS || problem == ENOMEM;
 }
 
 /* False when the queue is empty or cannot be read now. */
@@ -126,7 +147,7 @@ static bool accept_one(struct listener *l) {
     struct sockaddr_storage peer;
     socklen_t n = sizeof peer;
     int fd = accept4(l->fd, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+    if (fd < 0 && exhausted(errno)) {
         shed_one(l);
         return false;
     }
@@ -141,7 +162,7 @@ static bool accept_one(struct listener *l) {
 
 static void on_readable(uv_poll_t *handle, int status, int events) {
     struct listener *l = handle->data;
-    worker_tick(l->worker);
+    worker_now(l->worker);
     for (int i = 0; i < ACCEPTS_PER_TURN && accept_one(l); i++)
         ;
     worker_run_ready(l->worker);
@@ -158,9 +179,15 @@ err_t listener_new(struct worker *w, const struct listen_addr *addr, int backlog
     }
     struct listener *l = NEW(struct listener);
     *l = (struct listener){
-        .worker = w, .fd = fd, .reserve = reserve_fd(), .on_accept = on_accept, .arg = arg,
+        .worker = w, .fd = fd, .reserve = reserve_fd(), .on_accept = on_accept, .arg = arg, .rest.fire = on_rested,
     };
-    uv_poll_init(&w->loop, &l->poll, fd);
+    int problem = uv_poll_init(&w->loop, &l->poll, fd);
+    if (problem) {
+        close(fd);
+        close(l->reserve);
+        free(l);
+        return err_errno(-problem, "listening on %.*s", STR(addr->text));
+    }
     l->poll.data = l;
     uv_poll_start(&l->poll, UV_READABLE, on_readable);
     *out = l;
@@ -176,6 +203,7 @@ void listener_close(struct listener *l) {
         return;
     while (accept_one(l))
         ;
+    timer_unset(l->worker, &l->rest);
     uv_poll_stop(&l->poll);
     close(l->fd);
     close(l->reserve);

@@ -232,7 +232,8 @@ static int seal_ticket(const struct tls_context *c, unsigned char *name, unsigne
     return EVP_EncryptInit_ex2(cipher, c->ticket_cipher, k->cipher, iv, NULL) && key_mac(mac, k) ? 1 : -1;
 }
 
-/* As SSL_CTX_set_tlsext_ticket_key_evp_cb says: 1 fine, 2 fine but to be renewed, 0 not ours. */
+/* As SSL_CTX_set_tlsext_ticket_key_evp_cb says: 1 fine, 2 fine but to be renewed, 0 not
+ * ours. In TLS 1.3 clients use a ticket once (RFC 8446 §C.4), so it is always renewed. */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int seal) {
     const struct tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
@@ -244,7 +245,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
             continue;
         if (!EVP_DecryptInit_ex2(cipher, c->ticket_cipher, k->cipher, iv, NULL) || !key_mac(mac, k))
             return -1;
-        return i == 0 ? 1 : 2;
+        return i == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
     }
     return 0;
 }
