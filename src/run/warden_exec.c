@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FALLBACK_PATH "/usr/local/bin:/usr/bin:/bin"
@@ -37,10 +38,19 @@ static void own_session(const struct exec_plan *p) {
         _exit(126); /* the warden died before the line above */
 }
 
+/* glibc keeps the signals below SIGRTMIN for its threads and refuses to touch them; whoever
+ * started us may have left them ignored. All zeros is SIG_DFL in the kernel's own struct. */
+static void fresh_reserved_signals(void) {
+    const char defaults[64] = { 0 };
+    for (int s = 32; s < SIGRTMIN; s++)
+        syscall(SYS_rt_sigaction, s, defaults, NULL, 8);
+}
+
 static void fresh_signals(void) {
     sigset_t none;
     for (int s = 1; s <= SIGRTMAX; s++)
         signal(s, SIG_DFL);
+    fresh_reserved_signals();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
