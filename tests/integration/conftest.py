@@ -318,10 +318,10 @@ def fixture_server(mode, *arguments, **options):
     return {"command": sys.executable, "args": command, **options}
 
 
-def http_server(processes, *arguments):
+def http_server(processes, port=0, **behaviour):
     """Starts tests/fixtures/http_server.py; its handle, see there."""
-    port = free_port()
-    p = processes(sys.executable, FIXTURES / "http_server.py", port, *arguments)
+    port = port or free_port()
+    p = processes(sys.executable, FIXTURES / "http_server.py", port, json.dumps(behaviour))
     wait_for(lambda: "ready\n" in p.lines, what="the HTTP fixture")
     return HttpFixture(port, p)
 
@@ -341,6 +341,14 @@ class HttpFixture:
     def behave(self, **how):
         """How answers look from now on: see http_server.py."""
         self._control("behave", how)
+
+    def push(self, method):
+        """Sends a notification on every stream that is open; how many there are."""
+        return self._control("behave", {"push": method})["streams"]
+
+    def most_at_once(self):
+        """The largest number of calls of `slow` that ran at the same time."""
+        return self._control("busy")["most"]
 
     def seen(self, method=None):
         """The MCP requests that came: [{"method", "headers", "message"}, …]."""

@@ -1,0 +1,569 @@
+"""The life of a gateway: starts that work and starts that are refused, reloads, the end, and what it
+tells about itself on the way."""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import (ADMIN_KEY, FIXTURES, binary, fixture_server, free_port, http_server, upstream_config, wait_for)
+
+CLIENT_KEY = "key-of-a-client-0123456789"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
+
+
+# ---- helpers
+
+def refused_start(tmp_path, *arguments, data="refused"):
+    """A start that is expected to fail: its code and what it said."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
+    done = subprocess.run([str(binary()), "serve", "--data", str(tmp_path / data), *map(str, arguments)], env=env,
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    return done.returncode, done.stdout
+
+
+def text_of(result):
+    return result["content"][0]["text"]
+
+
+def replace(path, text):
+    """As editors do: a new file under the old name."""
+    new = path.with_suffix(".new")
+    new.write_text(text if isinstance(text, str) else json.dumps(text))
+    os.replace(new, path)
+
+
+def reloads(gw):
+    return gw.logs().count("configuration reloaded")
+
+
+def reload(gw, path, config):
+    """Replaces the file and waits until the gateway has read it."""
+    before = reloads(gw)
+    replace(path, config)
+    wait_for(lambda: reloads(gw) > before, what="the reload")
+
+
+def descendants(pid):
+    """Every process below pid, found by parents."""
+    children = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as f:
+                parent = int(f.read().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        children.setdefault(parent, []).append(int(entry))
+    found, todo = [], [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def runs(pid):
+    """True while the process exists and is no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def files_text(folder):
+    return b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
+
+
+class Stream:
+    """The GET stream of a legacy session."""
+
+    def __init__(self, session):
+        gw = session.gateway
+        self.connection = http.client.HTTPConnection("127.0.0.1", gw.port, timeout=30)
+        headers = {**session.headers, "Accept": "text/event-stream", "Authorization": f"Bearer {gw.key}"}
+        self.connection.request("GET", "/mcp", headers=headers)
+        self.answer = self.connection.getresponse()
+        assert self.answer.status == 200, self.answer.read()
+        self.messages = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        try:
+            for line in self.answer:
+                if line.startswith(b"data: {"):
+                    self.messages.append(json.loads(line[6:]))
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+
+    def methods(self):
+        return [m.get("method") for m in self.messages]
+
+
+class Background:
+    """A call on a thread of its own."""
+
+    def __init__(self, call):
+        self.value = self.error = None
+
+        def run():
+            try:
+                self.value = call()
+            except Exception as e:  # the test looks at it
+                self.error = e
+        self.thread = threading.Thread(target=run, daemon=True)
+        self.thread.start()
+
+    def wait(self, seconds=30):
+        self.thread.join(seconds)
+        assert not self.thread.is_alive(), "the call did not end"
+        return self
+
+
+# ---- starts that are refused
+
+def test_a_port_in_use_is_one_clear_error(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, said = refused_start(tmp_path, "--listen", address)
+    assert code not in (0, 3)
+    assert len(said.splitlines()) == 1, said
+    assert address in said and "in use" in said
+    assert "admin key" not in said, "keys are shown when they can be used"
+
+
+def test_a_second_start_on_the_data_directory_is_refused(gateway, tmp_path):
+    gw = gateway(data=tmp_path / "mine")
+    code, said = refused_start(tmp_path, "--listen", f"127.0.0.1:{free_port()}", data="mine")
+    assert code not in (0, 3)
+    assert len(said.splitlines()) == 1, said
+    assert str(tmp_path / "mine") in said and "--data" in said
+    assert gw.request("GET", "/health").status == 200
+
+
+@pytest.mark.parametrize("name, text, place, said", [
+    ("a.yaml", "limits:\n  bodi: 1MiB\n", "2:3", "did you mean"),
+    ("a.yaml", "upstreams:\n  one:\n    comand: x\n", "3:5", "did you mean"),
+    ("a.json", '{\n  "listem": []\n}\n', "2:3", "did you mean"),
+    ("a.yaml", "log:\n  level: loud\n", "2:10", "debug"),
+    ("a.yaml", "limits:\n  page: 0\n", "2:9", "1"),
+    ("a.json", '{"builtins": ["time"],\n "limits": {"page": 5,}\n "x": 1}', "3:2", ""),
+    ("a.yaml", "a: [1, 2\nb: 3\n", "2:", ""),
+])
+def test_a_broken_file_says_where_and_what(tmp_path, name, text, place, said):
+    (tmp_path / name).write_text(text)
+    code, output = refused_start(tmp_path, "--config", tmp_path / name)
+    assert code == 3, output
+    assert f"{name}:{place}" in output
+    assert said in output
+    assert not (tmp_path / "refused" / "keys.json").exists(), "nothing is made for a start that fails"
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    for path in (tmp_path / "nowhere.yaml", tmp_path):
+        code, said = refused_start(tmp_path, "--config", path)
+        assert code == 3, said
+        assert str(path) in said
+
+
+# ---- the first start and the second
+
+@pytest.mark.smoke
+def test_the_first_start_shows_keys_once(gateway, tmp_path):
+    first = gateway(key=None, data=tmp_path / "mine")
+    first.wait_log("mcpServers")
+    said = first.logs()
+    admin = re.search(r"admin key\s+(\S+)", said)[1]
+    snippet = json.loads(re.search(r'\{"mcpServers".*?\}\}\}\}', said, re.DOTALL)[0])["mcpServers"]["gatespan"]
+    client = snippet["headers"]["Authorization"].removeprefix("Bearer ")
+    assert said.count(admin) == said.count(client) == 1
+    assert f"{first.mcp}\n" in said and snippet["url"] == first.mcp
+    assert str(tmp_path / "mine") in said
+
+    wait_for(lambda: "time__get_current_time" in first.tools(key=client), what="tools")
+    assert first.request("GET", "/metrics", key=client).status == 403
+    assert first.request("GET", "/metrics", key=admin).status == 200
+    stored = files_text(tmp_path / "mine")
+    assert admin.encode() not in stored and client.encode() not in stored
+    assert admin.rpartition("_")[2].encode() not in stored and client.rpartition("_")[2].encode() not in stored
+    assert first.stop() == 0
+
+    second = gateway(key=None, data=tmp_path / "mine")
+    assert second.request("GET", "/metrics", key=admin).status == 200
+    assert "time__get_current_time" in second.tools(key=client)
+    assert "admin key" not in second.logs() and "mcpServers" not in second.logs() and "gs_" not in second.logs()
+
+
+def test_the_data_directory_is_for_its_owner_alone(gateway, tmp_path):
+    gateway(data=tmp_path / "mine")
+    modes = {p: p.stat().st_mode & 0o077 for p in [tmp_path / "mine", *(tmp_path / "mine").rglob("*")]}
+    assert not any(modes.values()), modes
+
+
+def test_the_admin_key_from_the_environment(gateway, tmp_path):
+    gw = gateway(upstream_config("one", **fixture_server("legacy")), data=tmp_path / "mine").wait_ready("one")
+    assert "admin key" not in gw.logs() and ADMIN_KEY not in gw.logs()
+    assert gw.request("GET", "/metrics").status == 200
+    assert ADMIN_KEY.encode() not in files_text(tmp_path / "mine")
+    env = json.loads(text_of(gw.call_tool("one__surroundings")))["env"]
+    assert ADMIN_KEY not in env.values(), "children do not see it"
+
+
+def test_an_admin_key_that_is_too_weak_is_refused(tmp_path):
+    env = {**os.environ, "GATESPAN_ADMIN_KEY": "secret"}
+    done = subprocess.run([str(binary()), "serve", "--data", str(tmp_path / "d"), "--listen", f"127.0.0.1:{free_port()}"],
+                          env=env, text=True, capture_output=True, timeout=30)
+    assert done.returncode != 0 and "GATESPAN_ADMIN_KEY" in done.stderr
+
+
+# ---- files of desktop clients
+
+def test_a_file_of_claude_desktop(gateway):
+    gw = gateway({"globalShortcut": "", "mcpServers": {"My server!": {**fixture_server("legacy"), "env": {"MARK": "here"}}}})
+    gw.wait_ready("My-server")
+    assert json.loads(text_of(gw.call_tool("My-server__surroundings")))["env"]["MARK"] == "here"
+
+
+def vscode():
+    return {"inputs": [{"type": "promptString", "id": "api-key", "description": "The key", "password": True}],
+            "servers": {"one": {"type": "stdio", **fixture_server("legacy"), "env": {"TOKEN": "${input:api-key}"}}}}
+
+
+def test_a_file_of_vscode(gateway):
+    gw = gateway(vscode(), env={"GATESPAN_INPUT_API_KEY": "from-the-environment"}).wait_ready("one")
+    assert json.loads(text_of(gw.call_tool("one__surroundings")))["env"]["TOKEN"] == "from-the-environment"
+
+
+def test_an_input_that_nobody_gave(tmp_path):
+    (tmp_path / "mcp.json").write_text(json.dumps(vscode()))
+    code, said = refused_start(tmp_path, "--config", tmp_path / "mcp.json")
+    assert code == 3 and "GATESPAN_INPUT_API_KEY" in said, said
+
+
+# ---- reload
+
+@pytest.fixture
+def reloadable(gateway, tmp_path):
+    """A gateway with the upstreams keep, change and drop; its file and its configuration."""
+    config = {"builtins": [], "upstreams": {
+        "keep": fixture_server("legacy"), "change": fixture_server("legacy", env={"MARK": "1"}),
+        "drop": fixture_server("modern")}}
+    gw = gateway(config).wait_ready("keep", "change", "drop")
+    return gw, tmp_path / "gatespan.json", config
+
+
+def test_a_reload_touches_what_changed(reloadable):
+    gw, path, config = reloadable
+    session = gw.session()
+    stream = Stream(session)
+    keep, change = text_of(gw.call_tool("keep__pid")), text_of(gw.call_tool("change__pid"))
+    drop = int(text_of(gw.call_tool("drop__pid")))
+
+    config["upstreams"]["change"]["env"]["MARK"] = "2"
+    del config["upstreams"]["drop"]
+    reload(gw, path, config)
+
+    wait_for(lambda: not any(t.startswith("drop__") for t in gw.tools()), what="the tools of drop are gone")
+    wait_for(lambda: "notifications/tools/list_changed" in stream.methods(), what="list_changed on the stream")
+    wait_for(lambda: not runs(drop), what="the process of drop ended")
+    assert gw.upstream("drop") is None
+    assert text_of(gw.call_tool("keep__pid")) == keep, "an upstream that did not change keeps its process"
+    gw.wait_ready("change")
+    assert json.loads(text_of(gw.call_tool("change__surroundings")))["env"]["MARK"] == "2"
+    assert text_of(gw.call_tool("change__pid")) != change
+    wait_for(lambda: not runs(int(change)), what="the old process ended")
+    names = [t["name"] for t in session.result("tools/list")["tools"]]
+    assert "keep__echo" in names and "drop__echo" not in names, "the session lives on"
+    assert text_of(session.result("tools/call", {"name": "keep__pid", "arguments": {}})) == keep
+
+
+def test_a_reload_on_sighup_reads_what_the_file_refers_to(gateway, tmp_path):
+    secret = tmp_path / "secrets" / "key"
+    secret.parent.mkdir()
+    secret.write_text("first-key-of-a-client-0123")
+    gw = gateway({"keys": {"one": {"secret": f"${{file:{secret}}}"}}})
+    assert gw.modern("tools/list", key="first-key-of-a-client-0123").status == 200
+    secret.write_text("second-key-of-a-client-012")
+    gw.process.send_signal(signal.SIGHUP)
+    gw.wait_log("configuration reloaded")
+    wait_for(lambda: gw.modern("tools/list", key="second-key-of-a-client-012").status == 200, what="the new key")
+    assert gw.modern("tools/list", key="first-key-of-a-client-0123").status == 401
+
+
+@pytest.mark.parametrize("by_signal", [True, False], ids=["sighup", "file change"])
+def test_a_reload_is_whole_or_not_at_all(gateway, tmp_path, by_signal):
+    config = upstream_config("one", **fixture_server("legacy"))
+    gw = gateway(config).wait_ready("one")
+    pid = text_of(gw.call_tool("one__pid"))
+    replace(tmp_path / "gatespan.json", {
+        "builtins": ["time"], "upstreams": {"two": fixture_server("legacy")}, "limits": {"page": 0}})
+    if by_signal:
+        gw.process.send_signal(signal.SIGHUP)
+    gw.wait_log("reload refused; the running configuration stays")
+    assert "limits.page" in gw.logs() and "gatespan.json:1:" in gw.logs()
+    assert [u["name"] for u in gw.health()["upstreams"]] == ["one"]
+    assert text_of(gw.call_tool("one__pid")) == pid
+    config["upstreams"]["two"] = fixture_server("legacy")
+    reload(gw, tmp_path / "gatespan.json", config)
+    gw.wait_ready("two")
+    assert text_of(gw.call_tool("one__pid")) == pid
+
+
+def test_a_file_that_is_gone_changes_nothing(reloadable):
+    gw, path, config = reloadable
+    path.unlink()
+    gw.process.send_signal(signal.SIGHUP)
+    gw.wait_log("reload refused")
+    assert "keep__echo" in gw.tools()
+
+
+def test_listen_does_not_change_while_running(gateway, tmp_path):
+    port, other = free_port(), free_port()
+    config = {"listen": [f"127.0.0.1:{port}"]}
+    gw = gateway(config, listen=False, wait=False)
+    gw.port, gw.url = port, f"http://127.0.0.1:{port}"
+    gw.wait_log("upstream connected")
+    wait_for(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), what="listening")
+    replace(tmp_path / "gatespan.json", {"listen": [f"127.0.0.1:{other}"], "builtins": []})
+    gw.wait_log("listen cannot change while running")
+    assert "time__get_current_time" in gw.tools(), "nothing of the refused file is in force"
+    assert socket.socket().connect_ex(("127.0.0.1", other)) != 0
+
+
+# ---- the end
+
+@pytest.fixture
+def slow(gateway, processes):
+    """A gateway, and a call through it that takes as long as one says."""
+    upstream = http_server(processes)
+    gw = gateway(upstream_config("up", url=upstream.url, timeout="60s")).wait_ready("up")
+
+    def begin(seconds):
+        call = Background(lambda: gw.call_tool("up__slow", seconds=seconds, text="whole"))
+        wait_for(lambda: upstream._control("busy")["now"], what="the call arrived")
+        return call
+    return gw, begin
+
+
+@pytest.mark.smoke
+def test_sigterm_finishes_what_runs_and_takes_nothing_new(slow):
+    gw, begin = slow
+    idle = socket.create_connection(("127.0.0.1", gw.port))
+    stream = Stream(gw.session())
+    call = begin(2)
+    gw.process.send_signal(signal.SIGTERM)
+    gw.wait_log("draining")
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", gw.port)), 2, "new connections refused")
+    assert call.thread.is_alive(), "the call was still running while new ones were refused"
+    assert call.wait().error is None and text_of(call.value) == "whole"
+    assert gw.process.wait(5) == 0
+    assert idle.recv(100) == b""
+    assert stream.answer.isclosed() or wait_for(stream.answer.isclosed, 5, "the stream's end")
+
+
+def test_a_second_sigterm_does_not_wait(slow):
+    gw, begin = slow
+    call = begin(20)
+    gw.process.send_signal(signal.SIGTERM)
+    gw.wait_log("draining")
+    gw.process.send_signal(signal.SIGTERM)
+    assert gw.process.wait(5) == 0
+    assert call.wait(5).error is not None
+
+
+def test_a_drain_ends_at_its_limit(gateway, processes):
+    upstream = http_server(processes)
+    gw = gateway({**upstream_config("up", url=upstream.url, timeout="60s"), "limits": {"drain": "500ms"}}).wait_ready("up")
+    Background(lambda: gw.call_tool("up__slow", seconds=20))
+    wait_for(lambda: upstream._control("busy")["now"], what="the call arrived")
+    gw.process.send_signal(signal.SIGTERM)
+    assert gw.process.wait(8) == 0
+    assert "drain took too long" in gw.logs()
+
+
+GRANDCHILD = 'sleep 1000 & exec "$@"'
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV], ids=lambda n: n.name)
+def test_however_it_ends_no_child_process_stays(gateway, number):
+    server = fixture_server("legacy")
+    gw = gateway(upstream_config("one", command="sh", args=["-c", GRANDCHILD, "sh", server["command"], *server["args"]],
+                                 stop_grace="200ms"))
+    gw.wait_ready("one")
+    below = descendants(gw.process.pid)
+    names = [open(f"/proc/{p}/cmdline").read() for p in below]
+    assert any("sleep" in n for n in names) and any("stdio_server" in n for n in names), names
+    gw.process.send_signal(number)
+    gw.process.wait(20)
+    wait_for(lambda: not any(runs(p) for p in below), 10, "every process below it ended")
+
+
+# ---- health
+
+def test_ready_waits_for_required_upstreams(gateway, processes):
+    port = free_port()
+    config = upstream_config("up", url=f"http://127.0.0.1:{port}/mcp", required=True, restart_backoff="50ms",
+                             restart_backoff_max="200ms")
+    config["upstreams"]["extra"] = {"url": "http://127.0.0.1:1/mcp"}
+    gw = gateway(config)
+    assert gw.request("GET", "/health", key=None).status == 200
+    down = gw.request("GET", "/ready", key=None)
+    assert down.status == 503 and down.json["status"] == "not_ready"
+    assert gw.request("GET", "/api/v1/health/ready/", key=None).status == 503
+    assert gw.upstream("up")["required"] is True
+    wait_for(lambda: "reason" in gw.upstream("up"), what="a reason")
+    p = processes("python3", FIXTURES / "http_server.py", port)
+    wait_for(lambda: gw.request("GET", "/ready", key=None).status == 200, what="ready")
+    assert gw.request("GET", "/ready", key=None).json["status"] == "degraded", "extra is down, and nobody needs it"
+    assert p.poll() is None
+
+
+def test_details_are_for_admins(gateway):
+    gw = gateway({"keys": {"one": {"secret": CLIENT_KEY}}})
+    for path in ("/metrics", "/api/v1/health/detailed"):
+        assert gw.request("GET", path, key=None).status == 401
+        assert gw.request("GET", path, key=CLIENT_KEY).status == 403
+        assert gw.request("GET", path).status == 200
+    assert "upstreams" not in gw.request("GET", "/ready", key=None).json
+
+
+# ---- numbers
+
+@pytest.mark.smoke
+def test_metrics_count_calls(gateway):
+    gw = gateway().wait_ready("time")
+    name = "mcp_server_operation_duration_seconds"
+    labels = {"mcp_method_name": "tools/call", "gen_ai_tool_name": "time__get_current_time", "upstream": "time"}
+    before = gw.metric(name + "_count", **labels)
+    for _ in range(3):
+        gw.call_tool("time__get_current_time")
+    gw.call_tool("time__get_current_time", zone="Nowhere/Land")
+    assert gw.metric(name + "_count", **labels) == before + 4
+    assert gw.metric(name + "_bucket", le="+Inf", **labels) == before + 4
+    assert gw.metric(name + "_sum", **labels) > 0
+    lines = gw.request("GET", "/metrics").body.decode().splitlines()
+    assert f"# TYPE {name} histogram" in lines
+    outcomes = {re.search(r'outcome="([^"]*)"', line)[1] for line in lines
+                if line.startswith(name + "_count") and "time__get_current_time" in line}
+    assert len(outcomes) == 2, f"a tool's own error is another outcome: {outcomes}"
+    for other in ("gatespan_exchanges_in_flight", "gatespan_sessions", "process_resident_memory_bytes",
+                  "process_cpu_seconds_total", "gatespan_warden_children", "gatespan_upstream_ready"):
+        assert any(line.startswith(other) for line in lines), other
+
+
+def test_metrics_are_what_prometheus_reads(gateway):
+    gw = gateway(upstream_config("one", **fixture_server("legacy"))).wait_ready("one")
+    gw.call_tool("one__echo", text="x")
+    answer = gw.request("GET", "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    sample = re.compile(r'^[a-zA-Z_:][\w:]*(\{(\w+="([^"\\\n]|\\.)*",?)*\})? [-+0-9.eInfNa]+$')
+    helped, typed = set(), set()
+    for line in answer.body.decode().splitlines():
+        if line.startswith("# HELP "):
+            assert line.split()[2] not in helped
+            helped.add(line.split()[2])
+        elif line.startswith("# TYPE "):
+            assert line.split()[2] not in typed
+            typed.add(line.split()[2])
+        elif line:
+            assert sample.match(line), line
+    assert helped == typed
+    assert gw.metric("gatespan_upstream_ready", upstream="one") == 1
+    assert gw.metric("gatespan_stdio_children", upstream="one") == 1
+
+
+def test_names_that_clients_invent_are_no_labels(gateway):
+    gw = gateway()
+    for i in range(20):
+        gw.modern("tools/call", {"name": f"invented-{i}", "arguments": {}})
+        gw.modern(f"invented/method-{i}")
+    assert "invented" not in gw.request("GET", "/metrics").body.decode()
+
+
+# ---- traces (P-281)
+
+def check_trace(traceparent):
+    version, trace, span, flags = traceparent.split("-")
+    assert (version, trace, flags) == ("00", TRACE, "01")
+    assert re.fullmatch("[0-9a-f]{16}", span) and span not in (SPAN, "0" * 16)
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize("where", ["header", "_meta"])
+def test_a_trace_goes_on_behind_the_gateway(gateway, processes, era, where):
+    upstream = http_server(processes, json.dumps({"era": era}))
+    gw = gateway(upstream_config("up", url=upstream.url)).wait_ready("up")
+    given = {"headers": {"traceparent": TRACEPARENT}} if where == "header" else {"meta": {"traceparent": TRACEPARENT}}
+    answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}, **given)
+    assert text_of(answer.message["result"]) == "x"
+    came = upstream.seen("tools/call")[-1]
+    check_trace(came["headers"]["traceparent"])
+    if era == "modern" or where == "_meta":
+        check_trace(came["message"]["params"]["_meta"]["traceparent"])
+
+
+def test_the_trace_of_a_legacy_client_goes_on(gateway, processes):
+    upstream = http_server(processes)
+    gw = gateway(upstream_config("up", url=upstream.url)).wait_ready("up")
+    session = gw.session()
+    call = {"name": "up__echo", "arguments": {"text": "x"}}
+    session.call("tools/call", call, headers={"traceparent": TRACEPARENT})
+    check_trace(upstream.seen("tools/call")[-1]["headers"]["traceparent"])
+    session.call("tools/call", {**call, "_meta": {"traceparent": TRACEPARENT}})
+    check_trace(upstream.seen("tools/call")[-1]["headers"]["traceparent"])
+
+
+@pytest.mark.parametrize("broken", ["nonsense", f"00-{TRACE}-{SPAN}", f"00-{'0' * 32}-{SPAN}-01", f"00-{'z' * 32}-{SPAN}-01",
+                                    f"00-{TRACE}-{SPAN}-01-more"])
+def test_what_is_no_trace_goes_nowhere(gateway, processes, broken):
+    upstream = http_server(processes)
+    gw = gateway(upstream_config("up", url=upstream.url)).wait_ready("up")
+    answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}, headers={"traceparent": broken})
+    assert text_of(answer.message["result"]) == "x"
+    assert upstream.seen("tools/call")[-1]["headers"].get("traceparent") != broken
+
+
+# ---- secrets
+
+def test_secrets_are_told_to_nobody(gateway, processes, tmp_path):
+    key, header, value, argument = (f"canary-{n}-7d1f3a9b0c" for n in ("client-key", "header", "env-value", "wrong-key"))
+    upstream = http_server(processes)
+    config = {"log": {"level": "debug"}, "builtins": [],
+              "keys": {"one": {"secret": key}},
+              "upstreams": {"up": {"url": upstream.url, "headers": {"Authorization": f"Bearer {header}"}},
+                            "down": {"url": "http://127.0.0.1:1/mcp", "headers": {"X-Key": header}},
+                            "child": fixture_server("legacy", env={"TOKEN": value}),
+                            "fails": {**fixture_server("fails", env={"TOKEN": value}), "restart_backoff": "50ms"},
+                            "none": {"command": "no-such-program-here", "env": {"TOKEN": value}}}}
+    gw = gateway(config, data=tmp_path / "mine").wait_ready("up", "child")
+    assert upstream.seen("tools/list")[-1]["headers"]["authorization"] == f"Bearer {header}"
+    assert key not in json.dumps(upstream.seen()), "a client's key never goes upstream"
+
+    for key_used in (key, argument, key + "x"):
+        gw.modern("tools/call", {"name": "up__echo", "arguments": {}}, key=key_used)
+        gw.modern("tools/call", {"name": "child__echo", "arguments": {}}, key=key_used)
+        gw.request("GET", f"/mcp?key={argument}", key=key_used)
+    upstream.behave(faults={"tools/call": {"kind": "status", "status": 401, "body": f"bad token {header}"}})
+    refused = gw.modern("tools/call", {"name": "up__echo", "arguments": {}}, key=key)
+    gw.modern("tools/call", {"name": "child__crash", "arguments": {}}, key=key)
+    config["upstreams"]["up"]["headers"]["X-Bad"] = f"{header}\nline"
+    config["keys"]["two"] = {"secret": key}
+    config["upstreams"]["child"]["env"]["TOKEN"] = {"wrong": value}
+    replace(tmp_path / "gatespan.json", config)
+    gw.wait_log("reload refused")
+
+    told = {"logs": gw.logs(), "metrics": gw.request("GET", "/metrics").body.decode(), "health": json.dumps(gw.health()),
+            "ready": gw.request("GET", "/ready").body.decode(), "answer": refused.body.decode()}
+    for where, text in told.items():
+        for secret in (key, value, argument, ADMIN_KEY) + ((header,) if where != "answer" else ()):
+            assert secret not in text, f"{secret} is in the {where}"
+    assert not any(s.encode() in files_text(tmp_path / "mine") for s in (key, header, value))

@@ -1,0 +1,148 @@
+"""Ways around the rules: permissions, Host and Origin, limits, what a reload must not leave behind."""
+import json
+import signal
+import sys
+import time
+
+import pytest
+from conftest import fixture_server, free_port, http_server, upstream_config, wait_for
+
+CLIENT_KEY = "a-client-key-of-the-tests"
+
+RESOURCES = """
+import json, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m:
+        continue
+    p, r = m.get("params", {}), None
+    if m["method"] == "initialize":
+        r = {"protocolVersion": "2025-11-25", "capabilities": {"resources": {}, "tools": {}},
+             "serverInfo": {"name": "r", "version": "1"}}
+    elif m["method"] == "resources/list":
+        r = {"resources": [{"uri": "file:///listed", "name": "listed"}]}
+    elif m["method"] == "resources/templates/list":
+        r = {"resourceTemplates": [{"uriTemplate": "file:///tree/{+path}", "name": "tree"}]}
+    elif m["method"] == "resources/read":
+        r = {"contents": [{"uri": p["uri"], "text": "text of " + p["uri"]}]}
+    elif m["method"] == "tools/list":
+        r = {"tools": [{"name": "a", "inputSchema": {"type": "object"}},
+                       {"name": "b", "inputSchema": {"type": "object"}}]}
+    elif m["method"] == "tools/call":
+        r = {"content": [{"type": "text", "text": p["name"]}]}
+    body = {"result": r} if r is not None else {"error": {"code": -32601, "message": "no"}}
+    print(json.dumps({"jsonrpc": "2.0", "id": m["id"], **body}), flush=True)
+"""
+
+
+def resources(keys):
+    return {**upstream_config("r", command=sys.executable, args=["-c", RESOURCES]), "keys": keys}
+
+
+def read(gw, uri, key):
+    return gw.modern("resources/read", {"uri": uri}, key=key).message
+
+
+# ---- permissions
+
+@pytest.mark.parametrize("uri", [
+    "gatespan+file://r//tree/secret/x",        # an expansion of an allowed template
+    "gatespan+file://r//other/secret/x",       # in no list
+    "GATESPAN+file://r//other/secret/x",       # other spellings of it
+    "gatespan+FILE://r//other/secret/x",
+    "gatespan://r/file:///other/secret/x",
+])
+def test_a_denied_uri_is_denied_however_it_is_reached(gateway, uri):
+    gw = gateway(resources({"c": {"secret": CLIENT_KEY, "deny": ["gatespan+file://r//*/secret/*"]}}))
+    gw.wait_ready("r")
+    for fine in ("gatespan+file://r//tree/x", "gatespan+file://r//other/x", "gatespan+file://r//listed"):
+        assert "result" in read(gw, fine, CLIENT_KEY), fine
+    assert read(gw, uri, CLIENT_KEY)["error"]["code"] == -32602
+
+
+def test_a_key_that_loses_a_right_loses_it_with_the_reload(gateway, tmp_path):
+    """Also on a worker that serves it in the very moment of the reload."""
+    config = resources({"c": {"secret": CLIENT_KEY}})
+    gw = gateway(config, "--workers", "1")
+    gw.wait_ready("r")
+    for _ in range(10):
+        for deny, code in (["r__b"], -32602), ([], None):
+            config["keys"]["c"]["deny"] = deny
+            before = gw.logs().count("configuration reloaded")
+            (tmp_path / "gatespan.json").write_text(json.dumps(config))
+            gw.process.send_signal(signal.SIGHUP)
+
+            def reloaded():
+                gw.modern("tools/call", {"name": "r__b"}, key=CLIENT_KEY)
+                return gw.logs().count("configuration reloaded") > before
+            wait_for(reloaded, what="the reload")
+            wait_for(lambda: gw.modern("tools/call", {"name": "r__b"}, key=CLIENT_KEY).message.get(
+                "error", {}).get("code") == code, 5, "the new right")
+
+
+def test_two_keys_with_one_id_are_refused(gateway):
+    keys = {n: {"secret": f"gs_abcdefghjkmn_{n * 20}"} for n in ("a", "b")}
+    gw = gateway(resources(keys), wait=False)
+    gw.process.wait(20)
+    assert gw.process.returncode != 0
+    wait_for(lambda: "id" in gw.logs(), 5)
+    gw.process.returncode = 0
+
+
+# ---- Host (P-171)
+
+@pytest.mark.parametrize("host, status", [
+    ("127.0.0.1:8000", 200), ("localhost", 200), ("[::1]:8000", 200),
+    ("127.0.0.1.evil.example", 401), ("evil.example:8000", 401),
+])
+def test_a_foreign_host_is_not_anonymous(gateway, host, status):
+    """A page whose name was pointed at this machine comes from it, and its Origin fits its Host."""
+    port = free_port()
+    gw = gateway({"anonymous": "loopback"}, "--listen", f"0.0.0.0:{port}", listen=False, wait=False)
+    gw.port, gw.url = port, f"http://127.0.0.1:{port}"
+    wait_for(lambda: "listening" in gw.logs(), what="the opening")
+    time.sleep(0.1)
+    answer = gw.modern("tools/list", key=None, headers={"Host": host, "Origin": f"http://{host}"})
+    assert answer.status == status, answer.body
+
+
+# ---- messages
+
+def test_a_name_spelled_with_escapes_fits_its_header(gateway):
+    gw = gateway(resources({}))
+    gw.wait_ready("r")
+    uri = "gatespan+file://r//listed"
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {}}}}).replace(uri, uri.replace("/", "\\/"))
+    answer = gw.request("POST", "/mcp", body.encode(), {
+        "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "resources/read", "Mcp-Name": uri})
+    assert "result" in answer.message, answer.body
+
+
+def test_an_initialize_over_the_rate_leaves_no_session(gateway):
+    gw = gateway({"keys": {"c": {"secret": CLIENT_KEY, "rate": "1/m", "burst": 1}}})
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}
+    answers = [gw.request("POST", "/mcp", body, key=CLIENT_KEY).status for _ in range(5)]
+    assert answers == [200, 429, 429, 429, 429]
+    assert gw.metric("gatespan_sessions") == 1
+
+
+# ---- life
+
+def test_an_end_before_the_opening(gateway):
+    """SIGTERM while the first lists are waited for."""
+    gw = gateway(upstream_config("w", **fixture_server("mute")), wait=False)
+    time.sleep(0.3)
+    assert gw.stop() == 0
+
+
+def test_an_upstream_that_was_given_up_starts_again_with_a_reload(gateway, processes, tmp_path):
+    port = free_port()
+    gw = gateway(upstream_config("h", url=f"http://127.0.0.1:{port}/mcp", restart_limit=1))
+    wait_for(lambda: "given up" in (gw.upstream("h").get("reason") or ""), what="giving up")
+    http_server(processes, port)
+    gw.process.send_signal(signal.SIGHUP)
+    gw.wait_ready("h")
