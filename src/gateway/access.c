@@ -88,6 +88,10 @@ struct access *access_compile(const struct catalogue *c, const struct catalogue_
     return a;
 }
 
+bool access_denies_uri(const struct access *a, struct str shown) {
+    return in_globs(&a->profile_deny, shown) || in_globs(&a->deny, shown);
+}
+
 bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown) {
     return access_has(a, (unsigned)a->bits + upstream) &&
            passes(&a->profile_allow, &a->profile_deny, shown) && passes(&a->allow, &a->deny, shown);

@@ -218,6 +218,17 @@ static size_t owner_of(const struct catalogue_source *sources, size_t n, struct 
     return i < n && (!sources[i].part || sources[i].part->has.resources) ? i : n;
 }
 
+/* One resource has one spelling, or a denied one could be asked for by another: what uri_show
+ * makes, with the scheme in small letters where nothing of the upstream's spells it otherwise. */
+static bool is_our_spelling(struct str shown, struct str name, struct str original, bool listed) {
+    SCOPED(buf_done) struct buf again = { 0 };
+    uri_show(&again, &(struct uri_map){ .upstream = name, .rewrite = true }, original);
+    for (size_t i = 0; !listed && i < shown.n && shown.p[i] != ':'; i++)
+        if (shown.p[i] >= 'A' && shown.p[i] <= 'Z')
+            return false;
+    return str_eq(buf_view(&again), shown);
+}
+
 static bool route_rewritten(const struct catalogue *c, const struct catalogue_source *sources,
                             size_t n, struct arena *a, struct str shown,
                             struct resource_route *out) {
@@ -230,6 +241,8 @@ static bool route_rewritten(const struct catalogue *c, const struct catalogue_so
         return false;
     const size_t *first = c->first[ITEM_TEMPLATE];
     const struct entry *e = template_of(c, first[i], first[i + 1], buf_view(&original));
+    if (!is_our_spelling(shown, name, buf_view(&original), e != NULL))
+        return false;
     *out = (struct resource_route){ (unsigned)i, arena_dup(a, buf_view(&original)), e };
     return true;
 }

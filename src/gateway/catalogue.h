@@ -113,6 +113,8 @@ static inline bool access_has(const struct access *a, unsigned index) {
 /* A URI that carries the upstream's name but is in no list: links in answers lead there. The
  * upstream must be in the profile, the URI must pass the globs. */
 bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown);
+/* A deny glob of the profile or the key names this very URI. */
+bool access_denies_uri(const struct access *a, struct str shown);
 /* `profile`, `allow` and `deny` may be NULL. */
 struct access *access_compile(const struct catalogue *c, const struct catalogue_source *sources,
                               const struct profile_conf *profile, const struct str_list *allow,

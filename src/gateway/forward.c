@@ -83,12 +83,19 @@ static bool refuse_resource(struct exchange *x, struct str uri) {
     return false;
 }
 
+/* A template that may be used opens its expansions, but for those that are denied by themselves. */
+static bool may_read(const struct exchange *x, const struct resource_route *route, struct str uri) {
+    const struct access *a = x->view->access;
+    if (!route->entry)
+        return access_allows_uri(a, route->upstream, uri);
+    return access_has(a, route->entry->index) && !access_denies_uri(a, uri);
+}
+
 static bool route_by_uri(struct exchange *x, struct str uri) {
     struct resource_route route;
     if (!catalogue_route_uri(x->snapshot->catalogue, x->snapshot->sources,
                              x->snapshot->upstream_count, x->arena, uri, &route) ||
-        !(route.entry ? access_has(x->view->access, route.entry->index)
-                      : access_allows_uri(x->view->access, route.upstream, uri)))
+        !may_read(x, &route, uri))
         return refuse_resource(x, uri);
     x->entry = route.entry;
     x->upstream = x->snapshot->upstreams[route.upstream];

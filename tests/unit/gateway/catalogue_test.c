@@ -392,6 +392,19 @@ static void uris_find_their_upstream(void **state) {
     assert_false(routes(&w, "", 0, "", false));
 }
 
+/* Else what a glob denies could be asked for by another name of the same. */
+static void a_resource_has_one_spelling(void **state) {
+    SCOPED(world_done) struct world w = { 0 };
+    world_init(&w);
+    merge(&w);
+    static const char *const others[] = {
+        "GATESPAN+file://b//x.md", "Gatespan+file://b//a", "gatespan+FILE://b//x.md",
+        "gatespan://b/file:///a",  "UI://a/chart",         "gatespan+http://b/x.example",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+        assert_false(routes(&w, others[i], 1, "", false));
+}
+
 static void native_uris_go_to_lists_and_templates_in_order(void **state) {
     SCOPED(world_done) struct world w = { 0 };
     world_init(&w);
@@ -473,6 +486,8 @@ static void uris_in_no_list_obey_profile_and_globs(void **state) {
     globs[0] = S("*//pub/*");
     SCOPED(mem_scope) struct access *denied = compile(&w, NULL, NULL, &list);
     assert_false(access_allows_uri(denied, 0, S("gatespan+file://a//pub/x")));
+    assert_true(access_denies_uri(denied, S("gatespan+file://a//pub/x")));
+    assert_false(access_denies_uri(denied, S("gatespan+file://a//x")));
     assert_true(access_allows_uri(denied, 0, S("gatespan+file://a//x")));
 }
 
@@ -588,6 +603,7 @@ int main(void) {
         cmocka_unit_test(annotations_reach_the_entry),
         cmocka_unit_test(a_catalogue_holds_its_parts),
         cmocka_unit_test(uris_find_their_upstream),
+        cmocka_unit_test(a_resource_has_one_spelling),
         cmocka_unit_test(native_uris_go_to_lists_and_templates_in_order),
         cmocka_unit_test(servers_without_resources_are_not_asked),
         cmocka_unit_test(without_limits_everything_is_seen),
