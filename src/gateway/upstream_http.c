@@ -10,13 +10,16 @@
 #include "gateway/upstream.h"
 #include "mcp/header_value.h"
 
-enum { HEAD_ROOM = 2048, SCAN_WHOLE = 64 * 1024, ERROR_BODY = 64 * 1024 };
+enum { SESSIONS_KEPT = 16384, HEAD_ROOM = 2048, SCAN_WHOLE = 64 * 1024, ERROR_BODY = 64 * 1024 };
 #define RELIST (60 * NANOS_SEC) /* where the upstream offers no stream of changes */
 
 struct session { /* an upstream's session for one share */
     uint64_t share;
     struct str id; /* empty: the server keeps none */
     bool busy;     /* home worker: being opened */
+    bool dropped;  /* home worker: in no table any more, the last user frees it */
+    unsigned users; /* home worker: tasks that wait with it in hand */
+    nanos used;    /* home worker: when somebody asked last */
 };
 
 struct http_link {
@@ -36,6 +39,8 @@ static struct http_link *link_of(struct upstream *u) {
 static struct http_pool *pool_of(struct upstream *u, struct worker *w) {
     struct upstream_side *side = upstream_side(u, w);
     struct http_link *link = link_of(u);
+    if (!side->pool && atomic_load(&u->state) == UP_STOPPED)
+        return NULL; /* nobody would free another one */
     if (!side->pool)
         side->pool = http_pool_new(w, &(struct http_target){
             .host = link->url.host, .port = link->url.port, .tls = link->tls,
@@ -138,6 +143,12 @@ static void write_post_head(struct head *h, const struct http_link *link, const 
     add(h, S("\r\n\r\n"));
 }
 
+static err_t send_all(struct task *t, struct upstream *u, const struct str *pieces, size_t n,
+                      unsigned flags, struct http_reply *out) {
+    struct http_pool *pool = pool_of(u, task_worker(t));
+    return pool ? http_call(t, pool, pieces, n, flags, out) : ERR(UNAVAILABLE, "it was removed");
+}
+
 /* Sends one message and waits for the head of the answer. */
 static err_t post(struct task *t, struct upstream *u, const struct post *p,
                   const struct str *message, size_t pieces, unsigned flags,
@@ -155,7 +166,7 @@ static err_t post(struct task *t, struct upstream *u, const struct post *p,
     }
     write_post_head(&head, link, p, length);
     all[0] = str_from(head.p, head.n);
-    return http_call(t, pool_of(u, task_worker(t)), all, n, flags, out);
+    return send_all(t, u, all, n, flags, out);
 }
 
 /* ---- sessions ------------------------------------------------------------------------ */
@@ -241,10 +252,55 @@ static err_t open_session(struct task *t, struct upstream *u, struct arena *a,
     return OK;
 }
 
-static void session_free(struct session *s) {
-    if (s)
-        free((char *)s->id.p);
+/* It is in no table any more. */
+static void session_drop(struct session *s) {
+    if (!s)
+        return;
+    s->dropped = true;
+    if (s->users)
+        return;
+    free((char *)s->id.p);
     free(s);
+}
+
+static void session_leave(struct session *s) {
+    if (--s->users == 0 && s->dropped)
+        session_drop(s);
+}
+
+static void forget_sessions(struct idmap *sessions) {
+    uint64_t share;
+    void *s;
+    for (size_t i = 0; idmap_next(sessions, &i, &share, &s);)
+        session_drop(s);
+    idmap_done(sessions);
+}
+
+/* Shares come and go with clients: the one that was asked for longest ago makes room. */
+static void forget_oldest(struct idmap *sessions) {
+    const struct session *oldest = NULL;
+    uint64_t share;
+    void *s;
+    for (size_t i = 0; idmap_next(sessions, &i, &share, &s);)
+        if (!oldest || ((struct session *)s)->used < oldest->used)
+            oldest = s;
+    if (oldest)
+        session_drop(idmap_del(sessions, oldest->share));
+}
+
+/* Home worker. */
+static struct session *session_enter(struct idmap *sessions, uint64_t share, nanos now) {
+    struct session *s = idmap_get(sessions, share);
+    if (!s) {
+        if (sessions->count >= SESSIONS_KEPT)
+            forget_oldest(sessions);
+        s = NEW(struct session);
+        s->share = share;
+        idmap_put(sessions, share, s);
+    }
+    s->used = now;
+    s->users++;
+    return s;
 }
 
 struct session_order { /* asked of the home worker */
@@ -254,40 +310,40 @@ struct session_order { /* asked of the home worker */
     struct buf id;    /* the answer */
 };
 
-/* Home worker, single file for each share. */
-static err_t get_session(struct task *t, void *arg) {
-    struct session_order *o = arg;
-    struct http_link *link = link_of(o->upstream);
-    struct session *s = idmap_get(&link->sessions, o->share);
-    if (!s) {
-        s = NEW(struct session);
-        s->share = o->share;
-        idmap_put(&link->sessions, o->share, s);
-    }
-    while (s->busy)
-        TRY(task_sleep(t, 2 * NANOS_MS));
-    if (s->id.p && !(o->stale.p && str_eq(s->id, o->stale))) {
-        buf_str(&o->id, s->id);
-        return OK;
-    }
-    s->busy = true;
+/* A new session in place of what `s` has. */
+static err_t renew(struct task *t, struct upstream *u, struct session *s) {
     struct arena a;
     arena_init(&a, NULL, 0);
     struct upstream_info info;
     struct str id;
-    err_t e = open_session(t, o->upstream, &a, &info, &id);
+    s->busy = true;
+    err_t e = open_session(t, u, &a, &info, &id);
     s->busy = false;
     if (!e) {
         free((char *)s->id.p);
         s->id = str_from(mem_text(id.p, id.n), id.n);
-        buf_str(&o->id, s->id);
     }
     arena_done(&a);
     return e;
 }
 
+/* Home worker, single file for each share. The keeper may drop the session meanwhile. */
+static err_t get_session(struct task *t, void *arg) {
+    struct session_order *o = arg;
+    struct session *s = session_enter(&link_of(o->upstream)->sessions, o->share, task_now(t));
+    err_t e = OK;
+    while (!e && s->busy)
+        e = task_sleep(t, 2 * NANOS_MS);
+    if (!e && (!s->id.p || (o->stale.p && str_eq(s->id, o->stale))))
+        e = renew(t, o->upstream, s);
+    if (!e)
+        buf_str(&o->id, s->id);
+    session_leave(s);
+    return e;
+}
+
 static void side_forget(struct upstream_side *side, uint64_t share) {
-    session_free(idmap_del(&side->sessions, share));
+    session_drop(idmap_del(&side->sessions, share));
 }
 
 /* The session id for a share, from this worker's memory or the home worker. */
@@ -308,6 +364,8 @@ static err_t session_for(struct task *t, struct upstream *u, uint64_t share, str
         return e;
     }
     side_forget(side, share);
+    if (side->sessions.count >= SESSIONS_KEPT)
+        forget_sessions(&side->sessions); /* the home worker knows them */
     s = NEW(struct session);
     s->share = share;
     s->id = str_from(mem_text(order.id.p, order.id.n), order.id.n);
@@ -354,7 +412,7 @@ static err_t http_probe(struct task *t, struct upstream *u) {
     struct http_link *link = link_of(u);
     struct session *s = NEW(struct session);
     s->id = str_from(mem_text(id.p, id.n), id.n);
-    session_free(idmap_put(&link->sessions, 0, s));
+    session_drop(idmap_put(&link->sessions, 0, s));
     side_forget(upstream_side(u, task_worker(t)), 0);
     return OK;
 }
@@ -592,7 +650,7 @@ static err_t open_changes(struct task *t, struct upstream *u, struct http_reply 
         buf_fmt(&head, "mcp-session-id: %.*s\r\n", STR(session));
     buf_str(&head, S("\r\n"));
     struct str piece = buf_view(&head);
-    return http_call(t, pool_of(u, task_worker(t)), &piece, 1, HTTP_SAFE, r);
+    return send_all(t, u, &piece, 1, HTTP_SAFE, r);
 }
 
 /* OK: list again. Without a stream of changes that is done once in a while. */
@@ -614,20 +672,12 @@ static void http_stop(struct task *t, struct upstream *u) {
     struct http_link *link = link_of(u);
     if (!link)
         return;
-    uint64_t share;
-    void *s;
-    for (size_t i = 0; idmap_next(&link->sessions, &i, &share, &s);)
-        session_free(s);
-    idmap_done(&link->sessions);
+    forget_sessions(&link->sessions);
 }
 
 static void http_side_close(struct worker *w, struct upstream *u) {
     struct upstream_side *side = upstream_side(u, w);
-    uint64_t share;
-    void *s;
-    for (size_t i = 0; idmap_next(&side->sessions, &i, &share, &s);)
-        session_free(s);
-    idmap_done(&side->sessions);
+    forget_sessions(&side->sessions);
     http_pool_free(side->pool);
     side->pool = NULL;
 }
@@ -637,6 +687,9 @@ static void http_free(struct upstream *u) {
     struct http_link *link = link_of(u);
     if (!link)
         return;
+    forget_sessions(&link->sessions); /* calls may have opened some after the end */
+    for (unsigned i = 0; i <= workers_count(u->all); i++)
+        forget_sessions(&u->sides[i].sessions);
     if (link->tls)
         tls_context_unref(link->tls);
     buf_done(&link->prefix);
