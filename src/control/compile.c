@@ -87,12 +87,19 @@ static void load_last_known(struct control *c, struct upstream *u) {
     arena_done(&a);
 }
 
+/* One that was given up gets another try. */
+static struct upstream *keep(struct upstream *u) {
+    if (atomic_load(&u->state) == UP_FAILED)
+        upstream_start(u);
+    return u;
+}
+
 static struct upstream *keep_or_start(struct control *c, const struct upstream_conf *conf) {
     uint8_t digest[SHA256_SIZE];
     upstream_conf_digest(conf, digest);
     for (size_t i = 0; i < c->upstream_count; i++)
         if (c->upstreams[i] && memcmp(c->upstreams[i]->digest, digest, sizeof digest) == 0)
-            return TAKE(c->upstreams[i]);
+            return keep(TAKE(c->upstreams[i]));
     struct upstream *u = upstream_new(conf, c->all, c->warden, c->data);
     u->on_change = on_change;
     u->on_change_arg = c;

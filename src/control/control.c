@@ -199,15 +199,16 @@ static void stop_worker(struct worker *w, void *arg) {
 struct listen_order {
     struct mail mail;
     struct control *control;
+    struct http_server_conf conf; /* holds a reference on its TLS context */
 };
 
 static void on_listen_order(struct worker *w, struct mail *m) {
-    struct control *c = ((struct listen_order *)m)->control;
-    free(m);
-    struct http_server_conf conf;
+    struct listen_order *o = (struct listen_order *)m;
+    struct control *c = o->control;
     gateway_worker_start(c->gateway, w);
-    server_conf_of(c, c->held->conf, &conf);
-    c->servers[w->index] = http_server_new(w, &conf, &c->service);
+    c->servers[w->index] = http_server_new(w, &o->conf, &c->service);
+    tls_context_unref(o->conf.tls);
+    free(o);
     for (size_t i = 0; i < c->listen_count; i++) {
         err_t e = http_server_listen(c->servers[w->index], &c->listen[i]);
         if (!e)
@@ -223,6 +224,9 @@ static void open_listeners(struct control *c) {
     for (unsigned i = 0; i < workers_count(c->all); i++) {
         struct listen_order *o = NEW(struct listen_order);
         *o = (struct listen_order){ .mail.deliver = on_listen_order, .control = c };
+        server_conf_of(c, c->held->conf, &o->conf);
+        if (o->conf.tls)
+            tls_context_ref(o->conf.tls);
         worker_post(workers_at(c->all, i), &o->mail);
     }
 }
@@ -275,7 +279,8 @@ static void on_drained(struct worker *control, struct mail *m) {
 static bool is_busy(const struct control *c, const struct worker *w) {
     if (c->options.stdio)
         return c->face && face_stdio_busy(c->face);
-    return http_server_busy(c->servers[w->index]);
+    struct http_server *server = c->servers[w->index]; /* NULL: the end came before the opening */
+    return server && http_server_busy(server);
 }
 
 static void check_drained(struct worker *w, struct timer *t) {
@@ -313,6 +318,7 @@ void drain_begin(struct control *c) {
         return;
     }
     c->draining = true;
+    timer_unset(c->worker, &c->opening);
     atomic_store(&c->gateway->draining, true);
     log_info("draining", F("limit_s", c->held->conf->limits.drain / NANOS_SEC));
     c->drain_end.fire = on_drain_end;

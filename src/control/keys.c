@@ -85,6 +85,21 @@ err_t keys_load(struct control *c) {
     return has_admin(c) ? OK : make_first_keys(c);
 }
 
+/* The last of n against those before: rights, limits and sessions go by the id. In the file
+ * stands each secret once; it may give new rights to a key of the data directory. */
+static err_t check_unique(const struct control *c, const struct key_record *all, size_t n) {
+    const struct key_record *last = &all[n - 1];
+    for (size_t i = 0; i < n - 1; i++) {
+        if (!str_eq(all[i].principal.id, last->principal.id))
+            continue;
+        if (memcmp(all[i].hmac, last->hmac, SHA256_SIZE) != 0)
+            return ERR(INVALID, "another key has the id %.*s too", STR(last->principal.id));
+        if (i >= c->kept_count)
+            return ERR(INVALID, "keys.%.*s has the same secret", STR(all[i].principal.name));
+    }
+    return OK;
+}
+
 err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_index **out) {
     struct arena a;
     arena_init(&a, NULL, 0);
@@ -96,6 +111,8 @@ err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_
     for (size_t i = 0; !e && i < conf->keys.n; i++) {
         const struct key_conf *k = &((const struct key_conf *)conf->keys.items)[i];
         e = key_adopt(c->hmac_key, k->secret, &all[n], &a);
+        if (!e)
+            e = check_unique(c, all, n + 1);
         if (e) {
             e = err_wrap(e, "keys.%.*s", STR(k->name));
             break;

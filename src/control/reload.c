@@ -32,23 +32,24 @@ static err_t check_restart(const struct gateway_conf *now, const struct gateway_
 
 struct server_order {
     struct mail mail;
-    struct http_server *server;
+    struct control *control;
     struct http_server_conf conf; /* holds a reference on its TLS context */
 };
 
 static void on_server_order(struct worker *w, struct mail *m) {
     struct server_order *o = (struct server_order *)m;
-    http_server_configure(o->server, &o->conf);
-    if (o->conf.tls)
-        tls_context_unref(o->conf.tls);
+    struct http_server *server = o->control->servers[w->index];
+    if (server) /* else it opens later, with what runs then */
+        http_server_configure(server, &o->conf);
+    tls_context_unref(o->conf.tls);
     free(o);
 }
 
 static void configure_servers(struct control *c, const struct gateway_conf *conf) {
-    for (unsigned i = 0; i < workers_count(c->all) && c->servers[i]; i++) {
+    for (unsigned i = 0; i < workers_count(c->all); i++) {
         struct server_order *o = NEW(struct server_order);
         o->mail.deliver = on_server_order;
-        o->server = c->servers[i];
+        o->control = c;
         server_conf_of(c, conf, &o->conf);
         if (o->conf.tls)
             tls_context_ref(o->conf.tls);
@@ -80,8 +81,10 @@ static err_t apply(struct control *c, struct held_conf *next) {
     sessions_configure(c->gateway->sessions, session_limits_of(next->conf));
     configure_servers(c, next->conf);
     upstreams_apply(c, next->conf);
+    /* keys first: a view of the new snapshot is compiled from the new grants only */
+    e = gateway_publish_keys(NULL, c->gateway, keys);
     snapshot_publish(c);
-    return gateway_publish_keys(NULL, c->gateway, keys);
+    return e;
 }
 
 static void log_lines(struct str text, bool problem) {

@@ -140,7 +140,7 @@ struct upstream *upstream_new(const struct upstream_conf *conf, struct workers *
                               struct warden *warden, struct str data_dir);
 struct upstream *upstream_ref(struct upstream *u);
 void upstream_unref(struct upstream *u);
-/* Starts and stops the keeper on the home worker; neither waits. */
+/* Starts (where none runs) and stops the keeper on the home worker; neither waits. */
 void upstream_start(struct upstream *u);
 void upstream_stop(struct upstream *u);
 

@@ -157,7 +157,7 @@ static void on_start(struct worker *w, struct mail *m) {
     struct order *o = (struct order *)m;
     struct upstream *u = o->upstream; /* the reference goes to the keeper */
     free(o);
-    if (u->stopping || !task_spawn(w, keep, u))
+    if (u->stopping || u->keeper || !task_spawn(w, keep, u))
         upstream_unref(u);
     worker_run_ready(w);
 }
