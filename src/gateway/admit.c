@@ -165,13 +165,21 @@ static bool from_loopback(const struct http_request *r) {
     return a->sa_family == AF_UNIX;
 }
 
+/* Nobody has to say who he is on this machine itself; under a foreign Host it is a web page
+ * whose name was pointed here (P-171). */
+static bool may_be_anonymous(const struct http_request *r, const struct gateway_conf *c) {
+    struct str authority = r->head->known[HTTP_HOST], host = without_port(authority);
+    bool known = is_loopback_name(host) || listed(&c->hosts, host) || listed(&c->hosts, authority);
+    return known && from_loopback(r);
+}
+
 static const struct principal *identify(struct http_request *r, struct visit *v,
                                         const struct key_index *keys) {
     struct str authorization = r->head->known[HTTP_AUTHORIZATION];
     struct str key = authorization.p ? key_bearer(authorization) : r->head->known[HTTP_X_API_KEY];
     if (key.n)
         return key_verify(gateway_here(r->worker)->keys, keys, key);
-    return !authorization.p && from_loopback(r) ? key_index_anonymous(keys) : NULL;
+    return !authorization.p && may_be_anonymous(r, v->snapshot->conf) ? key_index_anonymous(keys) : NULL;
 }
 
 static int authenticate(struct http_request *r, struct visit *v, enum need need,
@@ -216,8 +224,6 @@ int visit_admit(struct http_request *r, struct gateway *g, enum need need,
 
 void visit_release(struct http_request *r) {
     struct visit *v = r->user;
-    if (v->snapshot_pin)
-        snapshot_unpin(r->worker, v->snapshot_pin);
-    if (v->keys_pin)
-        snapshot_unpin(r->worker, v->keys_pin);
+    snapshot_unpin(r->worker, TAKE(v->snapshot_pin));
+    snapshot_unpin(r->worker, TAKE(v->keys_pin));
 }

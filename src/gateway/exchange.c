@@ -130,8 +130,10 @@ static bool step_name_header(struct exchange *x) {
     if (x->method != METHOD_TOOLS_CALL && x->method != METHOD_PROMPTS_GET &&
         x->method != METHOD_RESOURCES_READ)
         return true;
-    struct str header = x->head->known[HTTP_MCP_NAME], value;
-    if (header.p && header_value_read(x->arena, header, &value) && str_eq(value, x->in.name))
+    struct str header = x->head->known[HTTP_MCP_NAME], value, name = x->in.name;
+    if (x->in.name_escaped)
+        name = json_unquote(x->arena, arena_fmt(x->arena, "\"%.*s\"", STR(name)));
+    if (header.p && header_value_read(x->arena, header, &value) && str_eq(value, name))
         return true;
     answer_error(x, 0, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: Mcp-Name %s",
                  header.p ? "differs from the body" : "is missing");
@@ -270,7 +272,8 @@ static void on_cancel(struct worker *w, struct mail *m) {
     struct gateway_worker *gw = gateway_here(w);
     for (struct exchange *x = gw ? gw->exchanges : NULL; x; x = x->next)
         if (memcmp(x->session.id, c->session, SESSION_ID) == 0 &&
-            str_eq(x->in.id, str_from(c->id, c->n)) && x->method != METHOD_INITIALIZE) {
+            str_eq(x->in.id, str_from(c->id, c->n)) && x->method != METHOD_INITIALIZE &&
+            !x->answered) { /* an answer on its way is not torn */
             x->cancelled = true;
             task_cancel(x->task);
         }

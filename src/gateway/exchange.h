@@ -46,7 +46,7 @@ struct exchange {
     nanos began;
     /* found on the way */
     enum method method;
-    struct view *view;
+    struct view *view;        /* valid until the first wait */
     const struct entry *entry;
     struct upstream *upstream;
     struct str target;        /* upstream's own name or URI of what is asked */

@@ -218,6 +218,8 @@ static void serve_initialize(struct http_face *f) {
     f->fields[f->field_count++] = (struct http_field){ S("mcp-session-id"),
                                                        str_from(x->session.id, SESSION_ID) };
     exchange_run(x);
+    if (x->rpc_code) /* refused by a limit: nobody would end it */
+        session_close(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID), x->who->digest);
 }
 
 /* Looks the session up and holds the request against it; answers what is wrong. */
@@ -410,4 +412,6 @@ void face_http_serve(struct task *t, struct http_request *r) {
         serve_delete(&f);
     else
         refuse(&f, 405, "method", "Only POST, GET and DELETE are served here");
+    if (r->detached) /* a stream reads what is current: it keeps no old snapshot alive */
+        visit_release(r);
 }

@@ -73,14 +73,17 @@ void gateway_worker_start(struct gateway *g, struct worker *w) {
 
 /* ---- what depends on one catalogue ------------------------------------------------------- */
 
+static void view_free(struct view *v) {
+    if (v)
+        free(v->access);
+    free(v);
+}
+
 static void forget_views(struct gateway_worker *gw) {
     uint64_t key;
     void *value;
-    for (size_t i = 0; idmap_next(&gw->views, &i, &key, &value);) {
-        struct view *v = value;
-        free(v->access);
-        free(v);
-    }
+    for (size_t i = 0; idmap_next(&gw->views, &i, &key, &value);)
+        view_free(value);
     idmap_done(&gw->views);
     struct str name;
     for (size_t i = 0; map_next(&gw->pages, &i, &name, &value);)
@@ -113,7 +116,7 @@ static struct view *view_new(struct gateway_worker *gw, const struct snapshot *s
     if (who->grants.rate.per_second > 0)
         v->limit = limits_find(gw->gateway->limits, who->digest, who->grants.rate.per_second,
                                who->grants.burst);
-    idmap_put(&gw->views, key, v);
+    view_free(idmap_put(&gw->views, key, v)); /* there is one only of an old catalogue */
     return v;
 }
 
