@@ -93,8 +93,8 @@ static void a_connection_is_used_again(void **state) {
 
 static void answers_arrive_byte_by_byte(void **state) {
     static const char *const answers[] = {
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
-        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"),
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nt: x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello",
     };
