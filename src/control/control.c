@@ -3,8 +3,10 @@
 #include "base/mem.h"
 #include "control/private.h"
 #include "control/routes.h"
+#include "gateway/metrics.h"
 #include "gateway/face_stdio.h"
 #include "gateway/stream.h"
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -338,9 +340,16 @@ static void on_rebuild(struct worker *w, struct timer *t) {
     snapshot_publish((struct control *)((char *)t - offsetof(struct control, rebuild)));
 }
 
+/* After a burst, when nothing is in flight, memory that malloc holds goes back to the kernel. */
+static void give_memory_back(void) {
+    if (metric_value(METRIC_SERIES(&metric_in_flight)) == 0)
+        malloc_trim(0);
+}
+
 static void on_housekeeping(struct worker *w, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, housekeeping));
     sessions_expire(c->gateway->sessions, worker_now(w));
+    give_memory_back();
     timer_set(w, t, worker_now(w) + HOUSEKEEPING);
 }
 

@@ -102,7 +102,7 @@ static const struct field limits_fields[] = {
     FIELD(T, json_depth, INT, "64", "8..1000", 0, "Deepest nesting of a message."),
     FIELD(T, buffers, BYTES, "512MiB", "1MiB..64GiB", 0, "Memory for message bodies; beyond it large bodies get 503."),
     FIELD(T, sessions, INT, "100000", "1..10000000", 0, "Sessions of legacy clients; more get 429."),
-    FIELD(T, sessions_per_key, INT, "10000", "1..10000000", 0, "The same for one key."),
+    FIELD(T, sessions_per_key, INT, "20000", "1..10000000", 0, "The same for one key."),
     FIELD(T, streams_per_key, INT, "1000", "1..1000000", 0, "Open subscriptions of one key; more get 429."),
     FIELD(T, session_idle, DURATION, "1h", "1s..30d", 0, "Sessions end after this long without use."),
     FIELD(T, head_timeout, DURATION, "10s", "10ms..5m", 0, "Longest time for a head to arrive."),
