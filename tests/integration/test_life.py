@@ -29,6 +29,11 @@ def refused_start(tmp_path, *arguments, data="refused"):
     return done.returncode, done.stdout
 
 
+def errors(said):
+    """The lines of a start that failed, without what the log noted before."""
+    return [line for line in said.splitlines() if '"level":"warn"' not in line]
+
+
 def text_of(result):
     return result["content"][0]["text"]
 
@@ -136,7 +141,7 @@ def test_a_port_in_use_is_one_clear_error(tmp_path):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         code, said = refused_start(tmp_path, "--listen", address)
     assert code not in (0, 3)
-    assert len(said.splitlines()) == 1, said
+    assert len(errors(said)) == 1, said
     assert address in said and "in use" in said
     assert "admin key" not in said, "keys are shown when they can be used"
 
@@ -145,15 +150,15 @@ def test_a_second_start_on_the_data_directory_is_refused(gateway, tmp_path):
     gw = gateway(data=tmp_path / "mine")
     code, said = refused_start(tmp_path, "--listen", f"127.0.0.1:{free_port()}", data="mine")
     assert code not in (0, 3)
-    assert len(said.splitlines()) == 1, said
+    assert len(errors(said)) == 1, said
     assert str(tmp_path / "mine") in said and "--data" in said
     assert gw.request("GET", "/health").status == 200
 
 
 @pytest.mark.parametrize("name, text, place, said", [
-    ("a.yaml", "limits:\n  bodi: 1MiB\n", "2:3", "did you mean"),
-    ("a.yaml", "upstreams:\n  one:\n    comand: x\n", "3:5", "did you mean"),
-    ("a.json", '{\n  "listem": []\n}\n', "2:3", "did you mean"),
+    ("a.yaml", "limits:\n  bodi: 1MiB\n", "2:9", 'did you mean "body"?'),
+    ("a.yaml", "upstreams:\n  one:\n    comand: x\n", "3:13", 'did you mean "command"?'),
+    ("a.json", '{\n  "listem": []\n}\n', "2:3", 'did you mean "listen"?'),
     ("a.yaml", "log:\n  level: loud\n", "2:10", "debug"),
     ("a.yaml", "limits:\n  page: 0\n", "2:9", "1"),
     ("a.json", '{"builtins": ["time"],\n "limits": {"page": 5,}\n "x": 1}', "3:2", ""),
@@ -440,21 +445,20 @@ def test_details_are_for_admins(gateway):
 
 @pytest.mark.smoke
 def test_metrics_count_calls(gateway):
-    gw = gateway().wait_ready("time")
+    gw = gateway({"upstreams": {"one": fixture_server("legacy")}}).wait_ready("time", "one")
     name = "mcp_server_operation_duration_seconds"
     labels = {"mcp_method_name": "tools/call", "gen_ai_tool_name": "time__get_current_time", "upstream": "time"}
     before = gw.metric(name + "_count", **labels)
     for _ in range(3):
         gw.call_tool("time__get_current_time")
-    gw.call_tool("time__get_current_time", zone="Nowhere/Land")
-    assert gw.metric(name + "_count", **labels) == before + 4
-    assert gw.metric(name + "_bucket", le="+Inf", **labels) == before + 4
+    assert gw.metric(name + "_count", **labels) == before + 3
+    assert gw.metric(name + "_bucket", le="+Inf", **labels) == before + 3
     assert gw.metric(name + "_sum", **labels) > 0
     lines = gw.request("GET", "/metrics").body.decode().splitlines()
     assert f"# TYPE {name} histogram" in lines
-    outcomes = {re.search(r'outcome="([^"]*)"', line)[1] for line in lines
-                if line.startswith(name + "_count") and "time__get_current_time" in line}
-    assert len(outcomes) == 2, f"a tool's own error is another outcome: {outcomes}"
+    gw.modern("tools/call", {"name": "one__crash", "arguments": {}})
+    failed = {**labels, "gen_ai_tool_name": "one__crash", "upstream": "one"}
+    assert gw.metric(name + "_count", **failed) == 1 and gw.metric(name + "_count", **failed, outcome="ok") == 0
     for other in ("gatespan_exchanges_in_flight", "gatespan_sessions", "process_resident_memory_bytes",
                   "process_cpu_seconds_total", "gatespan_warden_children", "gatespan_upstream_ready"):
         assert any(line.startswith(other) for line in lines), other
@@ -500,7 +504,7 @@ def check_trace(traceparent):
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 @pytest.mark.parametrize("where", ["header", "_meta"])
 def test_a_trace_goes_on_behind_the_gateway(gateway, processes, era, where):
-    upstream = http_server(processes, json.dumps({"era": era}))
+    upstream = http_server(processes, era=era)
     gw = gateway(upstream_config("up", url=upstream.url)).wait_ready("up")
     given = {"headers": {"traceparent": TRACEPARENT}} if where == "header" else {"meta": {"traceparent": TRACEPARENT}}
     answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}, **given)
