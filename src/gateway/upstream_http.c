@@ -92,7 +92,8 @@ struct head {
 };
 
 static void add(struct head *h, struct str s) {
-    memcpy(h->p + h->n, s.p, s.n);
+    if (s.n)
+        memcpy(h->p + h->n, s.p, s.n);
     h->n += s.n;
 }
 
