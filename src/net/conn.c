@@ -185,13 +185,12 @@ void conn_close(struct conn *c) {
         tls_free(c->tls);
         c->tls = NULL;
     }
-    uv_poll_stop(c->poll);
-    close(c->fd);
     net_buf_done(c->worker, &c->in);
     net_buf_done(c->worker, &c->out);
     net_of(c->worker)->conns--;
     event_set(&c->drained);
     uv_close((uv_handle_t *)c->poll, on_closed);
+    close(c->fd); /* behind the last epoll_ctl: the number may be another worker's at once */
 }
 
 static void end(struct conn *c, err_t e) {
