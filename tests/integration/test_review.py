@@ -1,4 +1,5 @@
 """Ways around the rules: permissions, Host and Origin, limits, what a reload must not leave behind."""
+import concurrent.futures
 import json
 import signal
 import sys
@@ -127,7 +128,7 @@ def test_an_initialize_over_the_rate_leaves_no_session(gateway):
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}
     answers = [gw.request("POST", "/mcp", body, key=CLIENT_KEY).status for _ in range(5)]
     assert answers == [200, 429, 429, 429, 429]
-    assert gw.metric("gatespan_sessions") == 1
+    wait_for(lambda: gw.metric("gatespan_sessions") == 1, what="one session")  # closed behind the answer
 
 
 # ---- life
@@ -146,3 +147,22 @@ def test_an_upstream_that_was_given_up_starts_again_with_a_reload(gateway, proce
     http_server(processes, port)
     gw.process.send_signal(signal.SIGHUP)
     gw.wait_ready("h")
+
+
+def test_an_upstream_is_lost_while_sessions_are_opened_on_it(gateway, processes):
+    """The keeper lets go of its sessions; who waits for one gets an error, and the next a session."""
+    server = http_server(processes)
+    gw = gateway(upstream_config("h", url=server.url, share="session", timeout="3s", restart_backoff="10ms"))
+    gw.wait_ready("h")
+    clients = [gw.session() for _ in range(6)]
+    server.behave(faults={"initialize": {"kind": "nothing"}, "tools/list": {"kind": "status", "status": 500}})
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        calls = [pool.submit(c.call, "tools/call", {"name": "h__echo", "arguments": {"text": "x"}})
+                 for c in clients for _ in range(2)]
+        time.sleep(0.3)
+        server.push("notifications/tools/list_changed")
+        wait_for(lambda: gw.upstream("h")["failures"] > 0, what="the loss")
+        server.behave(faults={})
+        assert all(c.result().status == 200 for c in calls)
+    gw.wait_ready("h")
+    assert "content" in clients[0].result("tools/call", {"name": "h__echo", "arguments": {"text": "x"}})
