@@ -159,9 +159,24 @@ static bool is_modern_key(struct str key) {
     return str_starts(key, S("io.modelcontextprotocol/"));
 }
 
+/* VERSION-TRACE-SPAN-FLAGS of W3C Trace Context: lower-case hexadecimal digits, ids not all zero.
+ * Nothing else is written into a header or between quotes. */
+static bool is_trace(struct str s) {
+    static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    if (s.n != sizeof form - 1)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        bool digit = (s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f');
+        if (form[i] == 'x' ? !digit : s.p[i] != '-')
+            return false;
+    }
+    static const char zeros[] = "00000000000000000000000000000000";
+    return memcmp(s.p, "ff", 2) != 0 && memcmp(s.p + 3, zeros, 32) != 0 && memcmp(s.p + 36, zeros, 16) != 0;
+}
+
 /* Another span of the same trace for the hop behind us (P-281). */
 static struct str next_span(struct exchange *x, struct str traceparent) {
-    if (traceparent.n != 55)
+    if (!is_trace(traceparent))
         return (struct str){ 0 };
     char *own = (char *)arena_dup(x->arena, traceparent).p;
     static const char digits[] = "0123456789abcdef";

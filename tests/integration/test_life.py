@@ -526,14 +526,21 @@ def test_the_trace_of_a_legacy_client_goes_on(gateway, processes):
     check_trace(upstream.seen("tools/call")[-1]["headers"]["traceparent"])
 
 
-@pytest.mark.parametrize("broken", ["nonsense", f"00-{TRACE}-{SPAN}", f"00-{'0' * 32}-{SPAN}-01", f"00-{'z' * 32}-{SPAN}-01",
-                                    f"00-{TRACE}-{SPAN}-01-more"])
-def test_what_is_no_trace_goes_nowhere(gateway, processes, broken):
-    upstream = http_server(processes)
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize("broken", [
+    "nonsense", f"00-{TRACE}-{SPAN}", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{'z' * 32}-{SPAN}-01",
+    f"ff-{TRACE}-{SPAN}-01", f"00-{TRACE.upper()}-{SPAN}-01", f"00-{TRACE}-{SPAN}-01-more",
+    '","progressToken":"mine","x":"'.ljust(55, "x"), ("x" * 35 + "\\").ljust(55, "x")])
+def test_what_is_no_trace_goes_nowhere(gateway, processes, era, broken):
+    upstream = http_server(processes, era=era)
     gw = gateway(upstream_config("up", url=upstream.url)).wait_ready("up")
-    answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}, headers={"traceparent": broken})
-    assert text_of(answer.message["result"]) == "x"
-    assert upstream.seen("tools/call")[-1]["headers"].get("traceparent") != broken
+    for given in ({"headers": {"traceparent": broken}}, {"meta": {"traceparent": broken}}):
+        answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}, **given)
+        assert text_of(answer.message["result"]) == "x"
+        came = upstream.seen("tools/call")[-1]
+        meta = came["message"]["params"].get("_meta", {})
+        assert "traceparent" not in came["headers"] and "progressToken" not in meta
+        assert meta.get("traceparent") == given.get("meta", {}).get("traceparent"), "unknown members stay as they are"
 
 
 # ---- secrets
