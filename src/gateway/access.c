@@ -93,6 +93,6 @@ bool access_denies_uri(const struct access *a, struct str shown) {
 }
 
 bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown) {
-    return access_has(a, (unsigned)a->bits + upstream) &&
+    return access_has_upstream(a, upstream) &&
            passes(&a->profile_allow, &a->profile_deny, shown) && passes(&a->allow, &a->deny, shown);
 }

@@ -139,15 +139,16 @@ static void add_section(struct buf *b, const struct part *p) {
     buf_str(b, text);
 }
 
-static struct str merge_instructions(struct catalogue *c, const struct catalogue_source *sources,
-                                     size_t n, struct str own) {
+/* `access` NULL: of all. */
+struct str catalogue_instructions(const struct catalogue *c, const struct access *access,
+                                  struct arena *a, struct str own) {
     SCOPED(buf_done) struct buf b = { 0 };
     buf_str(&b, own);
-    for (size_t i = 0; i < n; i++)
-        if (sources[i].part)
-            add_section(&b, sources[i].part);
+    for (size_t i = 0; i < c->part_count; i++)
+        if (c->parts[i] && (!access || access_has_upstream(access, i)))
+            add_section(&b, c->parts[i]);
     size_t cap = own.n > INSTRUCTIONS_BYTES ? own.n : INSTRUCTIONS_BYTES;
-    return arena_dup(&c->arena, head_utf8(buf_view(&b), cap));
+    return arena_dup(a, head_utf8(buf_view(&b), cap));
 }
 
 static struct str name_missing(struct catalogue *c, const struct catalogue_source *sources,
@@ -177,7 +178,7 @@ struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n
     }
     for (enum item_kind kind = ITEM_TOOL; kind < ITEM_KINDS; kind++)
         add_kind(c, sources, n, kind);
-    c->instructions = merge_instructions(c, sources, n, instructions);
+    c->instructions = catalogue_instructions(c, NULL, &c->arena, instructions);
     c->missing = name_missing(c, sources, n);
     return c;
 }

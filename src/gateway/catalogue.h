@@ -84,6 +84,11 @@ struct catalogue *catalogue_new(const struct catalogue_source *sources, size_t n
                                 struct str instructions, uint64_t generation);
 void catalogue_free(struct catalogue *c);
 
+struct access;
+/* The merged instructions again, of the upstreams in `access` alone: for profiles that choose. */
+struct str catalogue_instructions(const struct catalogue *c, const struct access *access,
+                                  struct arena *a, struct str own);
+
 /* By the name or URI a client used, among what the upstreams listed: one look-up. NULL: unknown. */
 const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind,
                                    struct str shown);
@@ -109,6 +114,10 @@ struct access {
 };
 static inline bool access_has(const struct access *a, unsigned index) {
     return a->words[index / 64] >> (index % 64) & 1;
+}
+/* The upstream is in the profile. */
+static inline bool access_has_upstream(const struct access *a, size_t upstream) {
+    return access_has(a, (unsigned)(a->bits + upstream));
 }
 /* A URI that carries the upstream's name but is in no list: links in answers lead there. The
  * upstream must be in the profile, the URI must pass the globs. */

@@ -18,9 +18,30 @@ static void put_modern(struct exchange *x, struct jw *w, int64_t ttl_ms) {
     }
 }
 
+static bool chooses_upstreams(const struct exchange *x) {
+    return x->profile && x->profile->upstreams.n;
+}
+
+/* Raw JSON array of the upstreams that this caller's list lacks; empty: none. */
+static struct str missing_for(struct exchange *x) {
+    const struct snapshot *s = x->snapshot;
+    if (!s->catalogue->missing.n || !chooses_upstreams(x))
+        return s->catalogue->missing;
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct jw w = jw_init(&b);
+    size_t count = 0;
+    jw_array(&w);
+    for (size_t i = 0; i < s->upstream_count; i++)
+        if (s->sources[i].missing && access_has_upstream(x->view->access, i)) {
+            jw_string(&w, s->sources[i].conf->name);
+            count++;
+        }
+    jw_array_end(&w);
+    return count ? arena_dup(x->arena, buf_view(&b)) : S("");
+}
+
 /* _meta: who answers (modern), and which upstreams are missing from a list (P-616). */
-static void put_meta(struct exchange *x, struct jw *w, bool with_missing) {
-    struct str missing = with_missing ? x->snapshot->catalogue->missing : (struct str){ 0 };
+static void put_meta(struct exchange *x, struct jw *w, struct str missing) {
     if (x->era == ERA_LEGACY && !missing.n)
         return;
     jw_key(w, S("_meta"));
@@ -40,9 +61,18 @@ static void send_object(struct exchange *x, struct buf *b) {
 /* ---- the handshakes ----------------------------------------------------------------------- */
 
 static struct str instructions_for(const struct exchange *x) {
+    const struct snapshot *s = x->snapshot;
     if (x->profile && x->profile->instructions.n)
         return x->profile->instructions;
-    return x->snapshot->catalogue->instructions;
+    if (!chooses_upstreams(x))
+        return s->catalogue->instructions;
+    return catalogue_instructions(s->catalogue, x->view->access, x->arena, s->conf->instructions);
+}
+
+static void put_instructions(struct exchange *x, struct jw *w) {
+    struct str text = instructions_for(x);
+    if (text.n)
+        jw_put_string(w, "instructions", text);
 }
 
 static void put_capabilities(struct exchange *x, struct jw *w) {
@@ -58,8 +88,7 @@ void method_initialize(struct exchange *x) {
     jw_put_string(&w, "protocolVersion", revision_text(x->revision));
     put_capabilities(x, &w);
     jw_put_raw(&w, "serverInfo", x->snapshot->server_info);
-    if (instructions_for(x).n)
-        jw_put_string(&w, "instructions", instructions_for(x));
+    put_instructions(x, &w);
     jw_object_end(&w);
     send_object(x, &b);
 }
@@ -71,9 +100,8 @@ void method_discover(struct exchange *x) {
     put_modern(x, &w, LIST_TTL_MS);
     jw_put_raw(&w, "supportedVersions", S("[\"2026-07-28\"]"));
     put_capabilities(x, &w);
-    if (instructions_for(x).n)
-        jw_put_string(&w, "instructions", instructions_for(x));
-    put_meta(x, &w, false);
+    put_instructions(x, &w);
+    put_meta(x, &w, S(""));
     jw_object_end(&w);
     send_object(x, &b);
 }
@@ -164,7 +192,8 @@ static void write_page(struct exchange *x, struct buf *b, size_t from) {
     const struct list_kind *list = &list_kinds[x->method];
     struct jw w = jw_init(b);
     jw_object(&w);
-    put_modern(x, &w, x->snapshot->catalogue->missing.n ? 1000 : LIST_TTL_MS);
+    struct str missing = missing_for(x);
+    put_modern(x, &w, missing.n ? 1000 : LIST_TTL_MS);
     jw_key(&w, str_of(list->member));
     size_t next = catalogue_write_page(b, x->snapshot->catalogue, list->kind, x->view->access,
                                        x->profile, from, (size_t)x->snapshot->conf->limits.page,
@@ -172,7 +201,7 @@ static void write_page(struct exchange *x, struct buf *b, size_t from) {
     w.comma = true;
     if (next)
         put_cursor(x, &w, next);
-    put_meta(x, &w, true);
+    put_meta(x, &w, missing);
     jw_object_end(&w);
 }
 
