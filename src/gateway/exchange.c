@@ -143,6 +143,7 @@ static bool step_name_header(struct exchange *x) {
 static void refuse_limited(struct exchange *x, nanos retry) {
     metric_add(METRIC_SERIES(&metric_limited, x->who->name), 1);
     x->outcome = "limited";
+    x->retry_after = retry;
     SCOPED(buf_done) struct buf data = { 0 };
     buf_fmt(&data, "{\"gatespan\":{\"kind\":\"limited\",\"retryAfterMs\":%lld}}",
             (long long)((retry + NANOS_MS - 1) / NANOS_MS));

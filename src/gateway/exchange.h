@@ -53,6 +53,7 @@ struct exchange {
     int log_level;            /* lowest level that the client wants; LOG_LEVELS: none */
     bool answered, cancelled;
     int rpc_code;             /* of the error answered, 0: a result */
+    nanos retry_after;        /* of an answer 429 or 503; 0: soon */
     const char *outcome;      /* short word for metrics */
     struct exchange *next, **back; /* in flight on this worker */
 };

@@ -59,6 +59,13 @@ static err_t face_notify(struct exchange *x, const struct str *pieces, size_t n)
     return send_event(f, pieces, n);
 }
 
+/* Whole seconds, rounded up: who comes back then is served. */
+static void put_retry_after(struct http_face *f) {
+    int64_t seconds = (f->x.retry_after + NANOS_SEC - 1) / NANOS_SEC;
+    struct str text = arena_fmt(f->x.arena, "%lld", (long long)(seconds > 1 ? seconds : 1));
+    f->fields[f->field_count++] = (struct http_field){ S("retry-after"), text };
+}
+
 static void face_answer(struct exchange *x, int status, const struct str *pieces, size_t n) {
     struct http_face *f = x->face_self;
     err_t e = OK;
@@ -70,7 +77,7 @@ static void face_answer(struct exchange *x, int status, const struct str *pieces
             e = http_stream_end(x->task, f->request);
     } else if (!e) {
         if (status == 429 || status == 503)
-            f->fields[f->field_count++] = (struct http_field){ S("retry-after"), S("1") };
+            put_retry_after(f);
         e = http_respond(x->task, f->request, &(struct http_answer){
             .status = status, .type = S("application/json"), .fields = f->fields, .field_count = f->field_count,
             .pieces = pieces, .piece_count = n });
