@@ -211,8 +211,9 @@ static void put_quoted(struct buf *b, struct str key, struct str plain) {
 static void put_foreign_meta(struct exchange *x, struct buf *b, const struct upstream_request *r) {
     struct json_members m = json_members(x->in.meta);
     while (json_member(&m)) {
-        bool ours = is_modern_key(m.key) || str_eq(m.key, S("progressToken")) ||
-                    (r->traceparent.n && str_eq(m.key, S("traceparent")));
+        struct str key = wanted_name(x, m.key, m.key.n && memchr(m.key.p, '\\', m.key.n));
+        bool ours = is_modern_key(key) || str_eq(key, S("progressToken")) ||
+                    (r->traceparent.n && str_eq(key, S("traceparent")));
         if (ours)
             continue;
         put_quoted(b, (struct str){ 0 }, m.key);

@@ -122,6 +122,23 @@ def test_a_name_spelled_with_escapes_fits_its_header(gateway):
     assert "result" in answer.message, answer.body
 
 
+def test_no_spelling_of_a_meta_key_passes_for_ours(gateway, processes):
+    """What the client says of its era stays here, also where a server resolves the escapes."""
+    server = http_server(processes, era="modern")
+    gw = gateway(upstream_config("h", url=server.url))
+    gw.wait_ready("h")
+    key = "io.modelcontextprotocol/ours"
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "h__echo", "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+        key: 1, "a/b": 2}}}).replace(key, key.replace("/", "\\/"))
+    answer = gw.request("POST", "/mcp", body.encode(), {
+        "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call", "Mcp-Name": "h__echo"})
+    assert answer.status == 200, answer.body
+    meta = server.seen("tools/call")[-1]["message"]["params"]["_meta"]
+    assert key not in meta and meta["a/b"] == 2
+
+
 def test_an_initialize_over_the_rate_leaves_no_session(gateway):
     gw = gateway({"keys": {"c": {"secret": CLIENT_KEY, "rate": "1/m", "burst": 1}}})
     body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
