@@ -163,6 +163,8 @@ static bool is_modern_key(struct str key) {
  * Nothing else is written into a header or between quotes. */
 static bool is_trace(struct str s) {
     static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    static const char zeros[] = "00000000000000000000000000000000";
+
     if (s.n != sizeof form - 1)
         return false;
     for (size_t i = 0; i < s.n; i++) {
@@ -170,8 +172,8 @@ static bool is_trace(struct str s) {
         if (form[i] == 'x' ? !digit : s.p[i] != '-')
             return false;
     }
-    static const char zeros[] = "00000000000000000000000000000000";
-    return memcmp(s.p, "ff", 2) != 0 && memcmp(s.p + 3, zeros, 32) != 0 && memcmp(s.p + 36, zeros, 16) != 0;
+    return memcmp(s.p, "ff", 2) != 0 && memcmp(s.p + 3, zeros, 32) != 0 &&
+           memcmp(s.p + 36, zeros, 16) != 0;
 }
 
 /* Another span of the same trace for the hop behind us (P-281). */
