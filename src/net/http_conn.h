@@ -35,12 +35,11 @@ struct http_server {
     struct http_conn *conns;
     size_t count, busy;
     bool draining;
-    struct http_request *spare;
+    struct http_request *spare; /* by their `user` */
     size_t spares;
     nanos date_at;
     char date[40]; /* "date: Sat, 21 Nov 2026 02:00:00 GMT\r\n" */
     struct str date_line;
-    struct http_head scratch;
 };
 
 /* The client is gone or given up: what was begun is dropped, a task in flight is told. */

@@ -25,11 +25,22 @@ static void gone_cancels(struct http_request *r) {
         task_cancel(r->task);
 }
 
-static struct http_request *request_alloc(struct http_server *s) {
+static void give_spare(struct http_server *s, struct http_request *r) {
+    r->user = s->spare;
+    s->spare = r;
+    s->spares++;
+}
+
+/* The request that a head is parsed into; it stays spare until the head is complete. */
+static struct http_request *draft(struct http_server *s) {
+    if (!s->spare)
+        give_spare(s, mem_alloc(sizeof(struct http_request)));
+    return s->spare;
+}
+
+static struct http_request *take_draft(struct http_server *s) {
     struct http_request *r = s->spare;
-    if (!r)
-        return mem_alloc(sizeof *r);
-    s->spare = (struct http_request *)r->user;
+    s->spare = r->user;
     s->spares--;
     return r;
 }
@@ -43,13 +54,10 @@ static void request_release(struct http_conn *hc) {
         r->service->release(r);
     arena_done(&r->arena);
     net_block_free(s->worker, r->held);
-    if (s->spares == SPARE_REQUESTS) {
+    if (s->spares == SPARE_REQUESTS)
         free(r);
-        return;
-    }
-    r->user = s->spare;
-    s->spare = r;
-    s->spares++;
+    else
+        give_spare(s, r);
 }
 
 /* Eight digits at once, of the low halves of the bytes. */
@@ -69,29 +77,35 @@ static struct str moved(struct str s, const char *from, const char *to) {
     return s.p ? str_from(to + (s.p - from), s.n) : s;
 }
 
-/* The head with its text, moved from the read buffer into the request's arena. */
-static struct http_head *keep_head(struct http_request *r, const struct http_head *h, const char *from) {
-    size_t size = offsetof(struct http_head, fields) + h->field_count * sizeof h->fields[0];
-    struct http_head *own = arena_alloc(&r->arena, size);
+/* A head that was parsed where it was read, `from`: its text moves to the arena. */
+static void move_head(struct http_request *r, const char *from) {
+    struct http_head *h = &r->own;
     const char *to = arena_dup(&r->arena, str_from(from, h->bytes)).p;
-    memcpy(own, h, size);
-    own->method = moved(h->method, from, to);
-    own->target = moved(h->target, from, to);
-    own->path = moved(h->path, from, to);
-    own->query = moved(h->query, from, to);
+    h->method = moved(h->method, from, to);
+    h->target = moved(h->target, from, to);
+    h->path = moved(h->path, from, to);
+    h->query = moved(h->query, from, to);
     for (int i = 0; i < HTTP_HEADER_COUNT; i++)
-        own->known[i] = moved(h->known[i], from, to);
+        h->known[i] = moved(h->known[i], from, to);
     for (unsigned i = 0; i < h->field_count; i++) {
-        own->fields[i].name = moved(h->fields[i].name, from, to);
-        own->fields[i].value = moved(h->fields[i].value, from, to);
+        h->fields[i].name = moved(h->fields[i].name, from, to);
+        h->fields[i].value = moved(h->fields[i].value, from, to);
     }
-    return own;
 }
 
-static struct http_request *request_new(struct http_conn *hc, const struct http_head *h, const char *from) {
+/* The arena uses what the head did not need of its fields. */
+static void init_arena(struct http_request *r) {
+    char *end = (char *)&r->own.fields[HTTP_MAX_FIELDS];
+    char *begin = (char *)&r->own.fields[r->own.field_count];
+    arena_init(&r->arena, begin, (size_t)(end - begin));
+}
+
+/* Of the draft, whose head is complete; `copied` bytes of data are in its text, 0 when the
+ * head was parsed where it was read. */
+static struct http_request *request_new(struct http_conn *hc, struct str data, size_t copied) {
     struct http_server *s = hc->server;
-    struct http_request *r = request_alloc(s);
-    memset(r, 0, offsetof(struct http_request, storage));
+    struct http_request *r = take_draft(s);
+    memset(r, 0, offsetof(struct http_request, text));
     r->conn = hc;
     r->worker = s->worker;
     r->service = s->service;
@@ -99,9 +113,13 @@ static struct http_request *request_new(struct http_conn *hc, const struct http_
     r->began = s->worker->now;
     r->on_gone = gone_cancels;
     r->secure = hc->conn->tls != NULL;
-    arena_init(&r->arena, r->storage, sizeof r->storage);
+    r->head = &r->own;
+    r->copied = copied;
+    r->max_body = s->conf.max_body;
+    init_arena(r);
     name_request(r);
-    r->head = keep_head(r, h, from);
+    if (!copied)
+        move_head(r, data.p);
     hc->request = r;
     hc->used = true;
     return r;
@@ -262,12 +280,19 @@ static void dispatch(struct http_conn *hc) {
 
 /* ---- bodies ------------------------------------------------------------------------ */
 
-/* The whole body lies at the front of data: copied when small, else its memory is taken. */
+/* The whole body lies in the connection's data: copied when small, if that has not been
+ * done with the head, else its memory is taken. */
 static void take_whole_body(struct http_conn *hc, struct str body) {
     struct http_request *r = hc->request;
-    if (body.n > SMALL)
+    size_t at = r->head->bytes;
+    if (body.n > SMALL) {
         r->held = conn_hold(hc->conn);
-    r->body = body.n > SMALL ? body : arena_dup(&r->arena, body);
+        r->body = body;
+    } else if (at + body.n <= r->copied) {
+        r->body = str_from(r->text + at, body.n);
+    } else {
+        r->body = arena_dup(&r->arena, body);
+    }
     dispatch(hc);
 }
 
@@ -370,12 +395,26 @@ static void await_rest_of_head(struct http_conn *hc, struct str data) {
     hc->looked = data.n;
 }
 
+/* Parses a copy, so that nothing of a head has to be moved afterwards; only one that is
+ * larger than the room for the copy is parsed where it was read. */
+static enum http_verdict parse_head(struct http_server *s, struct str data, size_t *out_copied, const char **why) {
+    struct http_request *r = draft(s);
+    struct str copy = str_head(data, sizeof r->text);
+    copy.p = memcpy(r->text, data.p, copy.n);
+    *out_copied = copy.n;
+    enum http_verdict v = http_parse_request(copy, &s->conf.head, &r->own, why);
+    if (v != HTTP_MORE || copy.n == data.n)
+        return v;
+    *out_copied = 0;
+    return http_parse_request(data, &s->conf.head, &r->own, why);
+}
+
 static size_t take_head(struct http_conn *hc, struct str data) {
-    struct http_server *s = hc->server;
     const char *why = "";
+    size_t copied;
     if (!worth_parsing(hc, data))
         return 0;
-    enum http_verdict v = http_parse_request(data, &s->conf.head, &s->scratch, &why);
+    enum http_verdict v = parse_head(hc->server, data, &copied, &why);
     if (v == HTTP_MORE) {
         await_rest_of_head(hc, data);
         return 0;
@@ -385,10 +424,9 @@ static size_t take_head(struct http_conn *hc, struct str data) {
         return data.n;
     }
     hc->partial = false;
-    struct http_request *r = request_new(hc, &s->scratch, data.p);
+    struct http_request *r = request_new(hc, data, copied);
     size_t used = r->head->bytes;
-    r->max_body = s->conf.max_body;
-    if (!s->service->admit(r, &r->max_body))
+    if (!r->service->admit(r, &r->max_body))
         return used + begin_body(hc, str_skip(data, used));
     go_on(hc);
     return used;

@@ -60,8 +60,10 @@ struct http_request {
     void (*on_gone)(struct http_request *r);
     int status;               /* of the answer, for the access log and metrics */
     size_t sent;              /* bytes of the answer */
-    char id_text[20];
-    char storage[3072];       /* first chunk of the arena */
+    size_t copied;            /* bytes of `text` */
+    char id_text[16];
+    char text[2048];          /* head, and what came with it, as far as there is room */
+    struct http_head own;     /* the arena begins behind its last field */
 };
 
 struct http_answer {

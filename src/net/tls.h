@@ -45,4 +45,4 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n);
 ssize_t tls_handshake(struct tls *t);
 void tls_shutdown(struct tls *t); /* sends close_notify if it can at once */
 const char *tls_error(const struct tls *t);
-bool tls_pending(const struct tls *t); /* decrypted bytes wait inside */
+bool tls_pending(const struct tls *t); /* bytes wait inside, which no event of the socket tells of */

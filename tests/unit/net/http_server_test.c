@@ -244,6 +244,69 @@ static void a_large_body_and_the_next_request_in_one_write(void **state) {
     close_both(&n, &p);
 }
 
+/* Heads and bodies around the room for their copy in the request. */
+static void heads_of_all_sizes_are_understood(void **state) {
+    struct net n;
+    struct peer p;
+    open_echo(&n, &p);
+    for (unsigned size = 1800; size < 2200; size += 7) {
+        SCOPED(buf_done) struct buf b = { 0 };
+        buf_str(&b, S("POST /path HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\nlong: "));
+        fill(&b, size, 0);
+        buf_str(&b, S("\r\n\r\n"));
+        fill(&b, 50, size);
+        buf_str(&b, S("GET /next HTTP/1.1\r\nhost: x\r\n\r\n"));
+        peer_put(&p, buf_view(&b));
+        assert_int_equal(peer_message(&p), 200);
+        assert_true(filled(buf_view(&p.body), 50, size));
+        assert_int_equal(peer_message(&p), 200);
+        assert_body(&p, "/next");
+    }
+    close_both(&n, &p);
+}
+
+static int admit_and_read(struct http_request *r, size_t *max_body) {
+    r->user = r;
+    return 0;
+}
+
+static void note_head(struct http_request *r) {
+    *(bool *)net_of_request(r)->arg = str_eq(r->head->path, S("/path")) && str_eq(r->head->query, S("q=1")) &&
+                                      str_eq(http_find(r->head, S("last")), S("value")) &&
+                                      str_eq(r->head->known[HTTP_HOST], S("x"));
+}
+
+/* The head of a request is there until it is released, wherever it was parsed. */
+static void a_head_outlives_the_buffer_it_was_read_into(void **state) {
+    struct net n;
+    struct peer p, q;
+    open_echo(&n, &p);
+    peer_connect(&q, &n, net_port(&n.addr));
+    for (unsigned size = 10; size < 9000; size *= 10) {
+        bool intact = false;
+        n.arg = &intact;
+        n.service.admit = admit_and_read;
+        n.service.release = note_head;
+        n.service.serve = echo_later;
+        SCOPED(buf_done) struct buf b = { 0 };
+        buf_str(&b, S("GET /path?q=1 HTTP/1.1\r\nhost: x\r\nlong: "));
+        fill(&b, size, 0);
+        buf_str(&b, S("\r\nlast: value\r\n\r\n"));
+        peer_put(&p, buf_view(&b));
+        AWAIT(&n, http_server_busy(n.server) == 1);
+        n.service.serve = echo;
+        put_post(&q, 100000, 1);
+        assert_int_equal(peer_message(&q), 200);
+        intact = false;
+        open_gate(&n);
+        assert_int_equal(peer_message(&p), 200);
+        assert_true(intact);
+    }
+    peer_close(&q);
+    n.service.release = NULL;
+    close_both(&n, &p);
+}
+
 static void large_chunked_bodies_are_joined(void **state) {
     struct net n;
     struct peer p;
@@ -1207,6 +1270,8 @@ int main(void) {
         cmocka_unit_test(bodies_of_all_sizes_come_back_unchanged),
         cmocka_unit_test(large_bodies_in_flight_do_not_mix),
         cmocka_unit_test(a_large_body_and_the_next_request_in_one_write),
+        cmocka_unit_test(heads_of_all_sizes_are_understood),
+        cmocka_unit_test(a_head_outlives_the_buffer_it_was_read_into),
         cmocka_unit_test(large_chunked_bodies_are_joined),
         cmocka_unit_test(a_chunked_body_in_flight_is_counted_as_buffered),
         cmocka_unit_test(a_client_that_expects_100_gets_it_before_the_body),
