@@ -264,7 +264,8 @@ static void wait_for_lists(struct control *c) {
 
 /* ---- drain ---------------------------------------------------------------------------------------------- */
 
-struct drain_state { /* a worker's own */
+/* A worker's own; they all live as long as the control plane: a stop can come in between. */
+struct drain_state {
     struct mail mail;
     struct timer timer;
     struct control *control;
@@ -273,7 +274,6 @@ struct drain_state { /* a worker's own */
 
 static void on_drained(struct worker *control, struct mail *m) {
     struct control *c = ((struct drain_state *)m)->control;
-    free(m);
     if (++c->drained == workers_count(c->all))
         workers_stop(c->all);
 }
@@ -293,8 +293,7 @@ static void check_drained(struct worker *w, struct timer *t) {
         return;
     }
     d->mail.deliver = on_drained;
-    if (!worker_post(c->worker, &d->mail))
-        free(d);
+    worker_post(c->worker, &d->mail);
 }
 
 static void on_drain_order(struct worker *w, struct mail *m) {
@@ -325,8 +324,9 @@ void drain_begin(struct control *c) {
     log_info("draining", F("limit_s", c->held->conf->limits.drain / NANOS_SEC));
     c->drain_end.fire = on_drain_end;
     timer_set(c->worker, &c->drain_end, worker_now(c->worker) + c->held->conf->limits.drain);
+    c->drains = NEW_ARRAY(struct drain_state, workers_count(c->all));
     for (unsigned i = 0; i < workers_count(c->all); i++) {
-        struct drain_state *d = NEW(struct drain_state);
+        struct drain_state *d = &c->drains[i];
         *d = (struct drain_state){ .mail.deliver = on_drain_order,
                                    .control = c,
                                    .worker = workers_at(c->all, i) };
@@ -395,6 +395,7 @@ static void close_all(struct control *c) {
     for (unsigned i = 0; i < workers_count(c->all); i++)
         net_stop(workers_at(c->all, i)); /* the last handles gave their buffers back as the loops ended */
     workers_free(c->all);
+    free(c->drains);
 }
 
 err_t control_run(struct control *c) {

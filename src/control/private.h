@@ -29,6 +29,7 @@ struct control {
     uint64_t generation;
     struct timer rebuild, housekeeping, drain_end, opening;
     nanos open_at;                /* listeners open then at the latest */
+    struct drain_state *drains;   /* one for each worker, from the first SIGTERM on */
     unsigned drained;             /* workers whose last connection is gone */
     bool draining;
     uv_signal_t signals[3];
