@@ -307,6 +307,21 @@ def module_processes():
     yield from _processes()
 
 
+def sanitized():
+    """The binary is built with AddressSanitizer, which keeps what was freed for a while."""
+    return b"__asan_init" in binary().read_bytes()
+
+
+def resident(gateway):
+    """Memory of the gateway's process in MiB."""
+    with open(f"/proc/{gateway.process.pid}/statm") as f:
+        return int(f.read().split()[1]) * 4096 / (1 << 20)
+
+
+def memory_bound(mebibytes):
+    return mebibytes + (400 if sanitized() else 0)
+
+
 def upstream_config(name, **options):
     """A configuration with one upstream and nothing else."""
     return {"builtins": [], "upstreams": {name: options}}

@@ -8,7 +8,7 @@ import socket
 import time
 
 import pytest
-from conftest import ADMIN_KEY, fixture_server, upstream_config, wait_for
+from conftest import ADMIN_KEY, fixture_server, memory_bound, resident, upstream_config, wait_for
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": META}}).encode()
@@ -370,20 +370,14 @@ def test_a_client_that_stops_reading_is_cut_off(gateway):
                "params": {"name": "noisy__flood", "arguments": {"count": 20000, "size": 10000},
                           "_meta": {**META, "progressToken": 1}}}
     fields = "Mcp-Name: noisy__flood\r\n"
-    before = memory_of(gw)
+    before = resident(gw)
     with Wire(gw) as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.send(post(fields, json.dumps(message).encode()).replace(b"Mcp-Method: tools/list", b"Mcp-Method: tools/call"))
         wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the call in flight")
         wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="the call ended")
-    assert memory_of(gw) - before < 64 * 1024 * 1024
+    assert resident(gw) - before < memory_bound(64)
     assert gw.call_tool("noisy__echo", text="still here")["content"][0]["text"] == "still here"
-
-
-def memory_of(gateway):
-    """Resident bytes of the process."""
-    with open(f"/proc/{gateway.process.pid}/statm") as f:
-        return int(f.read().split()[1]) * 4096
 
 
 # ---- JSON ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import FIXTURES, fixture_server, free_port, http_server, upstream_config, wait_for
+from conftest import FIXTURES, fixture_server, free_port, http_server, memory_bound, resident, wait_for
 
 
 def stdio(mode="legacy", *arguments, **options):
@@ -241,11 +241,6 @@ def test_a_second_answer_to_one_call_is_dropped(gateway):
         assert text_of(gw.call_tool("child__echo", text="own")) == "own"
 
 
-def resident(gateway):
-    with open(f"/proc/{gateway.process.pid}/statm") as f:
-        return int(f.read().split()[1]) * 4096
-
-
 @pytest.mark.parametrize("kind", ["stdio", "http"])
 def test_an_endless_answer_is_cut_at_its_limit(gateway, processes, kind):
     """A 1 GiB line: an error that names upstream and limit, memory bounded, the others served meanwhile."""
@@ -262,7 +257,7 @@ def test_an_endless_answer_is_cut_at_its_limit(gateway, processes, kind):
     before = resident(gw)
     error = failure(gw, f"big__{tool}", arguments, "big")
     assert "16" in error["message"] or "limit" in error["message"] or "larger" in error["message"], error
-    assert resident(gw) - before < 100 << 20
+    assert resident(gw) - before < memory_bound(100)
     others_are_fine(gw)
     gw.wait_ready("big")
     assert text_of(gw.call_tool("big__echo", text="small")) == "small"
@@ -286,7 +281,7 @@ def test_a_child_that_stops_reading_is_bounded(gateway):
     with ThreadPoolExecutor(8) as pool:
         for error in pool.map(lambda _: failure(gw, "deaf__echo", {"text": "x" * (4 << 20)}, "deaf"), range(16)):
             assert error["data"]["gatespan"]["kind"] in ("timeout", "unavailable", "upstream", "overload"), error
-    assert resident(gw) - before < 200 << 20
+    assert resident(gw) - before < memory_bound(200)
     others_are_fine(gw)
 
 
