@@ -37,21 +37,26 @@ static struct {
     int64_t connections, requests, rounds, rate, settle_us, timeout_s;
     enum hold hold;
     struct load load;
-} options = { .connections = 1, .requests = 1000, .rounds = 1, .settle_us = 2000, .timeout_s = 300,
+} options = { .connections = 1,
+              .requests = 1000,
+              .rounds = 1,
+              .settle_us = 2000,
+              .timeout_s = 300,
               .load = { .text_bytes = 32, .key = "none" } };
 
 static struct peer peers[MOST_PEERS];
 static struct series results[MOST_PEERS];
 static size_t peer_count;
 
-/* ---- one window ---------------------------------------------------------------------------- */
+/* ---- one window -------------------------------------------------------------------- */
 
 struct window {
     struct peer *peer;
     struct conn **idle; /* a stack */
     size_t idle_count;
     int64_t sent, answered;
-    int64_t due, interval; /* when the next request starts; interval 0: as soon as a connection is free */
+    /* when the next request starts; interval 0: as soon as a connection is free */
+    int64_t due, interval;
     int64_t *latency;      /* of each answer, ns */
 };
 
@@ -132,7 +137,7 @@ static void measure(struct peer *p, struct series *out, int64_t round) {
     out->p99_ns[round] = latency[options.requests * 99 / 100];
 }
 
-/* ---- all windows --------------------------------------------------------------------------- */
+/* ---- all windows ------------------------------------------------------------------- */
 
 static void run_rounds(void) {
     for (size_t i = 0; i < peer_count; i++)
@@ -156,10 +161,11 @@ static void print_series(const char *name, const int64_t *values, double scale) 
 /* CPU and wall time per request, all in µs. */
 static void print_results(void) {
     double each = 1000.0 * (double)options.requests;
-    printf("{\"connections\": %lld, \"requests\": %lld, \"rounds\": %lld, \"peers\": {", (long long)options.connections,
-           (long long)options.requests, (long long)options.rounds);
+    printf("{\"connections\": %lld, \"requests\": %lld, \"rounds\": %lld, \"peers\": {",
+           (long long)options.connections, (long long)options.requests, (long long)options.rounds);
     for (size_t i = 0; i < peer_count; i++) {
-        printf("%s\"%s\": {\"request_bytes\": %zu", i ? ", " : "", peers[i].name, peers[i].conns[0].request.n);
+        printf("%s\"%s\": {\"request_bytes\": %zu", i ? ", " : "", peers[i].name,
+               peers[i].conns[0].request.n);
         print_series("cpu_us", results[i].cpu_ns, each);
         print_series("wall_us", results[i].wall_ns, each);
         print_series("p50_us", results[i].p50_ns, 1000);
@@ -186,7 +192,7 @@ static void hold(void) {
         ;
 }
 
-/* ---- command line --------------------------------------------------------------------------- */
+/* ---- command line ------------------------------------------------------------------ */
 
 static void add_peer(char *text) {
     if (peer_count == MOST_PEERS)
@@ -241,7 +247,8 @@ static void too_late(int signal) {
 
 static void make_room(void) {
     for (size_t i = 0; i < peer_count; i++) {
-        int64_t **series[] = { &results[i].cpu_ns, &results[i].wall_ns, &results[i].p50_ns, &results[i].p99_ns };
+        int64_t **series[] = { &results[i].cpu_ns, &results[i].wall_ns, &results[i].p50_ns,
+                               &results[i].p99_ns };
         for (size_t k = 0; k < ARRAY_SIZE(series); k++)
             if (!(*series[k] = calloc((size_t)options.rounds, sizeof(int64_t))))
                 die("no memory for the results");

@@ -44,7 +44,7 @@ static void put(struct text *t, const char *s) {
     t->n += n;
 }
 
-/* ---- shapes: about `size` bytes of a call whose arguments are … ---------------------------- */
+/* ---- shapes: about `size` bytes of a call whose arguments are … -------------------- */
 
 static void put_escapes(struct text *t, size_t size) {
     put(t, "\"");
@@ -90,7 +90,7 @@ static struct text message(const struct shape *s, size_t size) {
     return t;
 }
 
-/* ---- clock ------------------------------------------------------------------------------ */
+/* ---- clock ------------------------------------------------------------------------- */
 
 static double now_ns(void) {
     struct timespec t;

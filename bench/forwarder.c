@@ -29,16 +29,14 @@ struct conn {
     struct conn *next;   /* in the pool, or among the dead */
 };
 
-static struct {
-    int64_t port, upstream;
-} options;
+static struct { int64_t port, upstream; } options;
 
 static char buffer[256 * 1024];
 static int epoll;
 static struct conn *pool; /* idle upstream connections, the last used first: its lines are warm */
 static struct conn *dead; /* freed after the events at hand, which may still name them */
 
-/* ---- connections ------------------------------------------------------------------------ */
+/* ---- connections ------------------------------------------------------------------- */
 
 static struct conn *conn_new(int fd, bool upstream) {
     struct conn *c = calloc(1, sizeof *c);
@@ -106,7 +104,7 @@ static struct conn *upstream_take(void) {
     return conn_new(fd, true);
 }
 
-/* ---- forwarding ------------------------------------------------------------------------- */
+/* ---- forwarding -------------------------------------------------------------------- */
 
 /* Sends p[0..n) to c; what does not fit waits there and nothing is read for it meanwhile. */
 static bool pass_on(struct conn *c, const char *p, size_t n) {

@@ -45,12 +45,13 @@ int64_t option_number(const char *name, const char *text, int64_t min, int64_t m
     long long value = strtoll(text, &end, 10);
     if (errno || end == text || *end || value < min || value > max) {
         errno = 0;
-        die("--%s %s: a number from %lld to %lld is needed", name, text, (long long)min, (long long)max);
+        die("--%s %s: a number from %lld to %lld is needed", name, text, (long long)min,
+            (long long)max);
     }
     return value;
 }
 
-/* ---- growing buffer -------------------------------------------------------------------- */
+/* ---- growing buffer ---------------------------------------------------------------- */
 
 void bytes_reserve(struct bytes *b, size_t more) {
     if (b->cap - b->n >= more)
@@ -96,19 +97,22 @@ void bytes_free(struct bytes *b) {
     *b = (struct bytes){ 0 };
 }
 
-/* ---- sockets ----------------------------------------------------------------------------- */
+/* ---- sockets ----------------------------------------------------------------------- */
 
 static int tcp_socket(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     if (fd < 0)
         die("socket");
-    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on))
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on))
         die("setsockopt");
     return fd;
 }
 
 static struct sockaddr_in loopback(uint16_t port) {
-    return (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    return (struct sockaddr_in){ .sin_family = AF_INET,
+                                 .sin_port = htons(port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 }
 
 int socket_listen(uint16_t port) {
@@ -134,7 +138,7 @@ void socket_unblock(int fd) {
         die("fcntl");
 }
 
-/* ---- HTTP/1.1 framing -------------------------------------------------------------------- */
+/* ---- HTTP/1.1 framing -------------------------------------------------------------- */
 
 static bool same_name(const char *p, struct span name) {
     for (size_t i = 0; i < name.n; i++)
@@ -285,7 +289,7 @@ size_t dechunk(char *p, size_t n) {
     return out;
 }
 
-/* ---- a whole message ----------------------------------------------------------------------- */
+/* ---- a whole message --------------------------------------------------------------- */
 
 static bool message_take(struct message *m) {
     if (!m->frame.head) {
@@ -332,7 +336,7 @@ struct span message_body(struct message *m) {
     return (struct span){ body, m->frame.framing == BY_CHUNKS ? dechunk(body, n) : n };
 }
 
-/* ---- JSON cursor --------------------------------------------------------------------------- */
+/* ---- JSON cursor ------------------------------------------------------------------- */
 
 static void skip_space(struct json *j) {
     while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))

@@ -36,7 +36,7 @@ int64_t now_ns(void);
 /* A number from the command line within min..max, or die naming the option. */
 int64_t option_number(const char *name, const char *text, int64_t min, int64_t max);
 
-/* ---- growing buffer -------------------------------------------------------------------- */
+/* ---- growing buffer ---------------------------------------------------------------- */
 
 struct bytes {
     char *p;
@@ -53,13 +53,13 @@ void bytes_free(struct bytes *b);
 static inline void bytes_span(struct bytes *b, struct span s) { bytes_put(b, s.p, s.n); }
 #define bytes_text(b, literal) bytes_put((b), (literal), sizeof(literal) - 1)
 
-/* ---- sockets on 127.0.0.1, TCP_NODELAY ---------------------------------------------------- */
+/* ---- sockets on 127.0.0.1, TCP_NODELAY --------------------------------------------- */
 
 int socket_listen(uint16_t port);  /* not blocking */
 int socket_connect(uint16_t port); /* blocking; -1 when refused */
 void socket_unblock(int fd);
 
-/* ---- HTTP/1.1 framing -------------------------------------------------------------------- */
+/* ---- HTTP/1.1 framing -------------------------------------------------------------- */
 
 enum framing { BY_LENGTH, BY_CHUNKS, BY_CLOSE };
 
@@ -85,7 +85,7 @@ struct span header(struct span head, struct span name);
 /* Chunked body to plain body, in place; returns the new length. */
 size_t dechunk(char *p, size_t n);
 
-/* ---- a whole message read into memory ------------------------------------------------------ */
+/* ---- a whole message read into memory ---------------------------------------------- */
 
 struct message {
     struct bytes in;
@@ -108,7 +108,7 @@ static inline struct span message_head(const struct message *m) {
 /* The body without chunk framing; changes the buffer. */
 struct span message_body(struct message *m);
 
-/* ---- JSON cursor: one pass over a document that is taken to be valid ----------------------- */
+/* ---- JSON cursor: one pass over a document that is taken to be valid --------------- */
 
 struct json {
     const char *p, *end;

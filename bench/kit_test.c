@@ -61,13 +61,15 @@ static void dechunks_in_place(void **state) {
 }
 
 static void finds_headers_by_whole_name(void **state) {
-    struct span head = SPAN("POST / HTTP/1.1\r\nX-Mcp-Session-Id: no\r\nMcp-Session-Id2: no\r\nMCP-SESSION-ID:\tyes \r\n\r\n");
+    struct span head = SPAN("POST / HTTP/1.1\r\nX-Mcp-Session-Id: no\r\nMcp-Session-Id2: "
+                            "no\r\nMCP-SESSION-ID:\tyes \r\n\r\n");
     assert_true(span_is(header(head, SPAN("mcp-session-id")), SPAN("yes")));
     assert_null(header(head, SPAN("absent")).p);
 }
 
 static void walks_members_past_braces_and_escapes_in_strings(void **state) {
-    struct span text = SPAN("{ \"a\" : \"}]\\\\\\\"{\" , \"b\":[1,{\"c\":\"]\"}], \"d\" : -1.5e3 }");
+    struct span text = SPAN(
+        "{ \"a\" : \"}]\\\\\\\"{\" , \"b\":[1,{\"c\":\"]\"}], \"d\" : -1.5e3 }");
     struct json j = { text.p, text.p + text.n };
     struct span key;
     assert_true(json_open(&j) && json_member(&j, &key) && span_is(key, SPAN("a")));

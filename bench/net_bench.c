@@ -13,12 +13,14 @@
 static const char request_head[] =
     "POST /mcp HTTP/1.1\r\nhost: 127.0.0.1:8000\r\nuser-agent: node\r\nconnection: keep-alive\r\n"
     "authorization: Bearer gs_0123456789abcdef_0123456789abcdef0123456789abcdef\r\n"
-    "accept: application/json, text/event-stream\r\naccept-encoding: gzip, deflate\r\naccept-language: *\r\n"
+    "accept: application/json, text/event-stream\r\n"
+    "accept-encoding: gzip, deflate\r\naccept-language: *\r\n"
     "content-type: application/json\r\nmcp-protocol-version: 2025-11-25\r\n"
     "mcp-session-id: 0123456789abcdef0123456789abcdef\r\n";
 static const char message[] =
-    "{\"jsonrpc\":\"2.0\",\"id\":1234,\"method\":\"tools/call\",\"params\":{\"name\":\"time__get_current_time\","
-    "\"arguments\":{\"zone\":\"Europe/Berlin\",\"text\":\"0123456789012345678901234567890123456789012345678901234\"},"
+    "{\"jsonrpc\":\"2.0\",\"id\":1234,\"method\":\"tools/call\","
+    "\"params\":{\"name\":\"time__get_current_time\",\"arguments\":{\"zone\":\"Europe/Berlin\","
+    "\"text\":\"0123456789012345678901234567890123456789012345678901234\"},"
     "\"_meta\":{\"progressToken\":1234}}}";
 
 struct bench {
@@ -83,7 +85,9 @@ static err_t on_start(struct worker *w, void *arg) {
     net_start(w, 1 << 30);
     if (b->serving)
         return listen_on(w, b);
-    b->pool = http_pool_new(w, &(struct http_target){ .host = S("127.0.0.1"), .port = (uint16_t)b->port, .tls = b->tls });
+    b->pool = http_pool_new(
+        w,
+        &(struct http_target){ .host = S("127.0.0.1"), .port = (uint16_t)b->port, .tls = b->tls });
     return task_spawn(w, call, b) ? OK : ERR(UNAVAILABLE, "no task");
 }
 
@@ -97,7 +101,9 @@ static void on_stop(struct worker *w, void *arg) {
 
 static err_t open_tls(struct bench *b, int argc, char **argv) {
     if (b->serving && argc == 6)
-        return tls_server_new(&(struct tls_conf){ .cert_file = str_of(argv[4]), .key_file = str_of(argv[5]) }, NULL, &b->tls);
+        return tls_server_new(
+            &(struct tls_conf){ .cert_file = str_of(argv[4]), .key_file = str_of(argv[5]) }, NULL,
+            &b->tls);
     if (!b->serving && argc == 5)
         return tls_client_new(&(struct tls_conf){ .ca_file = str_of(argv[4]) }, &b->tls);
     return argc == 4 ? OK : ERR(INVALID, "usage: see the head of net_bench.c");
@@ -113,7 +119,8 @@ int main(int argc, char **argv) {
     b.left = (unsigned)atoi(argv[3]);
     err_t e = open_tls(&b, argc, argv);
     if (!e)
-        e = workers_start(0, (struct worker_limits){ 0 }, (struct worker_hooks){ on_start, on_stop, &b }, &all);
+        e = workers_start(0, (struct worker_limits){ 0 },
+                          (struct worker_hooks){ on_start, on_stop, &b }, &all);
     if (e) {
         fprintf(stderr, "%s\n", e->text);
         return 1;

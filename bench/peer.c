@@ -25,7 +25,7 @@ void peer_parse(struct peer *p, char *text) {
     p->pid = (pid_t)option_number("peer (pid)", field[4], 0, INT32_MAX);
 }
 
-/* ---- requests ---------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------- */
 
 static void put_string(struct bytes *b, const char *s) {
     bytes_put(b, s, strlen(s));
@@ -55,7 +55,8 @@ static void put_digits(struct bytes *b, size_t *out_at) {
 static void put_params(struct bytes *b, const struct peer *p, size_t *out_text_at) {
     bytes_text(b, "{");
     if (p->load->modern)
-        bytes_text(b, "\"_meta\":{\"" META_KEY "protocolVersion\":\"" MODERN "\",\"" META_KEY "clientInfo\":{\"name\":\"bench\","
+        bytes_text(b, "\"_meta\":{\"" META_KEY "protocolVersion\":\"" MODERN "\",\"" META_KEY
+                      "clientInfo\":{\"name\":\"bench\","
                       "\"version\":\"1.0.0\"},\"" META_KEY "clientCapabilities\":{}}");
     if (!p->load->list_tools) {
         put_string(b, p->load->modern ? ",\"name\":\"" : "\"name\":\"");
@@ -75,12 +76,14 @@ static void put_head(struct bytes *b, const struct peer *p, size_t body) {
     bytes_number(b, p->port);
     bytes_text(b, "\r\nUser-Agent: bench-driver\r\nAuthorization: Bearer ");
     put_string(b, p->load->key);
-    bytes_text(b, "\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nContent-Length: ");
+    bytes_text(b, "\r\nContent-Type: application/json\r\nAccept: application/json, "
+                  "text/event-stream\r\nContent-Length: ");
     bytes_number(b, body);
     bytes_text(b, "\r\n");
 }
 
-static void put_era(struct bytes *b, const struct peer *p, const char *method, struct span session) {
+static void put_era(struct bytes *b, const struct peer *p, const char *method,
+                    struct span session) {
     if (!p->load->modern) {
         bytes_text(b, "MCP-Protocol-Version: " LEGACY "\r\nMcp-Session-Id: ");
         bytes_span(b, session);
@@ -114,7 +117,7 @@ static void make_request(struct conn *c, struct span session) {
     bytes_free(&body);
 }
 
-/* ---- handshake, on a blocking socket -------------------------------------------------------- */
+/* ---- handshake, on a blocking socket ----------------------------------------------- */
 
 static void exchange(struct conn *c, const struct bytes *request, int status) {
     for (size_t sent = 0; sent < request->n;) {
@@ -128,7 +131,8 @@ static void exchange(struct conn *c, const struct bytes *request, int status) {
         ;
     if (got == READ_CLOSED || c->in.frame.status != status) {
         errno = 0;
-        die("%s: handshake: expected %d, got: %.*s", c->peer->name, status, (int)(c->in.in.n < 600 ? c->in.in.n : 600), c->in.in.p);
+        die("%s: handshake: expected %d, got: %.*s", c->peer->name, status,
+            (int)(c->in.in.n < 600 ? c->in.in.n : 600), c->in.in.p);
     }
 }
 
@@ -146,9 +150,12 @@ static void handshake_post(struct conn *c, struct span body, struct span session
 
 /* The session id is written to *out. */
 static void handshake(struct conn *c, struct bytes *out) {
-    handshake_post(c, SPAN("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{\"protocolVersion\":\"" LEGACY "\","
-                           "\"capabilities\":{},\"clientInfo\":{\"name\":\"bench\",\"version\":\"1.0.0\"}}}"),
-                   (struct span){ 0 }, 200);
+    handshake_post(
+        c,
+        SPAN("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{"
+             "\"protocolVersion\":\"" LEGACY "\","
+             "\"capabilities\":{},\"clientInfo\":{\"name\":\"bench\",\"version\":\"1.0.0\"}}}"),
+        (struct span){ 0 }, 200);
     struct span session = header(message_head(&c->in), SPAN("mcp-session-id"));
     if (!session.n)
         die("%s: initialize gave no Mcp-Session-Id", c->peer->name);
@@ -156,7 +163,8 @@ static void handshake(struct conn *c, struct bytes *out) {
     bytes_span(out, session);
     message_next(&c->in);
     session = (struct span){ out->p, out->n };
-    handshake_post(c, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}"), session, 202);
+    handshake_post(c, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}"),
+                   session, 202);
     message_next(&c->in);
 }
 
@@ -203,13 +211,13 @@ void peer_sessions(struct peer *p, size_t sessions) {
     bytes_free(&c.in.in);
 }
 
-/* ---- answers ----------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------- */
 
 _Noreturn static void wrong(struct conn *c, const char *why) {
     const struct bytes *in = &c->in.in;
     errno = 0;
-    die("%s: request %.*s: %s: %.*s", c->peer->name, ID_DIGITS, c->request.p + c->id_at, why, (int)(in->n < 800 ? in->n : 800),
-        in->p ? in->p : "");
+    die("%s: request %.*s: %s: %.*s", c->peer->name, ID_DIGITS, c->request.p + c->id_at, why,
+        (int)(in->n < 800 ? in->n : 800), in->p ? in->p : "");
 }
 
 /* The raw `text` of result.content[0]; the cursor is at the value of `result`. */
@@ -290,7 +298,7 @@ static void verify(struct conn *c) {
         wrong(c, why);
 }
 
-/* ---- calls ------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------- */
 
 static void send_rest(struct conn *c) {
     ssize_t sent = send(c->fd, c->request.p + c->sent, c->request.n - c->sent, MSG_NOSIGNAL);

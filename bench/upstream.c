@@ -56,7 +56,7 @@ static struct {
 static struct answer answer; /* one at a time: its buffers are kept from call to call */
 static uint64_t sessions;
 
-/* ---- reading a request ------------------------------------------------------------------ */
+/* ---- reading a request ------------------------------------------------------------- */
 
 static bool quoted(struct span raw, const char *word) {
     size_t n = strlen(word);
@@ -120,7 +120,7 @@ static void read_head(struct span head, struct request *r) {
         r->session = header(head, SPAN("mcp-session-id"));
 }
 
-/* ---- making an answer --------------------------------------------------------------------- */
+/* ---- making an answer -------------------------------------------------------------- */
 
 static void answer_reset(int status) {
     answer.head.n = answer.before.n = answer.after.n = 0;
@@ -153,7 +153,8 @@ static void close_result(const struct request *r, struct bytes *b) {
     bytes_text(b, "}");
 }
 
-static void answer_error(const struct request *r, int status, const char *code, const char *message) {
+static void answer_error(const struct request *r, int status, const char *code,
+                         const char *message) {
     answer_reset(status);
     bytes_text(&answer.before, "{");
     put_id(&answer.before, r->id);
@@ -194,10 +195,12 @@ static void put_tool(struct bytes *b, int64_t index) {
         bytes_text(b, "_");
         bytes_number(b, (uint64_t)index);
     }
-    bytes_text(b, "\",\"title\":\"Echo\",\"description\":\"Answers with the text that it was given, unchanged.\","
-                  "\"inputSchema\":{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\","
-                  "\"description\":\"What to answer.\"}},\"required\":[\"text\"]},"
-                  "\"annotations\":{\"readOnlyHint\":true,\"idempotentHint\":true}}");
+    bytes_text(b,
+               "\",\"title\":\"Echo\",\"description\":\"Answers with the text that it was given, "
+               "unchanged.\","
+               "\"inputSchema\":{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\","
+               "\"description\":\"What to answer.\"}},\"required\":[\"text\"]},"
+               "\"annotations\":{\"readOnlyHint\":true,\"idempotentHint\":true}}");
 }
 
 static void put_cacheable(struct bytes *b) {
@@ -231,7 +234,8 @@ static void answer_tools_list(const struct request *r) {
 
 static void answer_discover(const struct request *r) {
     open_result(r, 200);
-    bytes_text(&answer.before, "{\"supportedVersions\":[\"" MODERN "\"],\"capabilities\":{\"tools\":{}}");
+    bytes_text(&answer.before,
+               "{\"supportedVersions\":[\"" MODERN "\"],\"capabilities\":{\"tools\":{}}");
     put_cacheable(&answer.before);
     bytes_text(&answer.before, "}");
     close_result(r, &answer.before);
@@ -240,7 +244,8 @@ static void answer_discover(const struct request *r) {
 static void answer_initialize(const struct request *r) {
     open_result(r, 200);
     answer.new_session = true;
-    bool known = quoted(r->version, "2024-11-05") || quoted(r->version, "2025-03-26") || quoted(r->version, "2025-06-18");
+    bool known = quoted(r->version, "2024-11-05") || quoted(r->version, "2025-03-26") ||
+                 quoted(r->version, "2025-06-18");
     bytes_text(&answer.before, "{\"protocolVersion\":");
     bytes_span(&answer.before, known ? r->version : SPAN("\"" LEGACY "\""));
     bytes_text(&answer.before, ",\"capabilities\":{\"tools\":{}},\"serverInfo\":" SERVER_INFO "}");
@@ -273,12 +278,13 @@ static void answer_request(const struct request *r) {
     if (!r->modern && !r->session.n && !quoted(r->method, "initialize"))
         return answer_error(r, 400, "-32000", "Bad Request: no session id");
     for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
-        if (quoted(r->method, methods[i].name) && (r->modern ? methods[i].modern : methods[i].legacy))
+        if (quoted(r->method, methods[i].name) &&
+            (r->modern ? methods[i].modern : methods[i].legacy))
             return methods[i].answer(r);
     answer_error(r, r->modern ? 404 : 200, "-32601", "method not found");
 }
 
-/* ---- writing an answer -------------------------------------------------------------------- */
+/* ---- writing an answer ------------------------------------------------------------- */
 
 static struct span status_line(int status) {
     switch (status) {
@@ -363,7 +369,7 @@ static bool send_answer(struct conn *c) {
     return true;
 }
 
-/* ---- connections ---------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------- */
 
 static bool serve(struct conn *c) {
     struct request r = { 0 };

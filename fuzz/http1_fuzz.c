@@ -87,7 +87,8 @@ static void fuzz_head(unsigned choice, struct str text) {
     }
     size_t end = whole == HTTP_OK ? h.bytes : text.n;
     bool decided = false;
-    char *exact = malloc(text.n + 1); /* each prefix lies at its end, beyond which nothing may be read */
+    /* each prefix lies at its end, beyond which nothing may be read */
+    char *exact = malloc(text.n + 1);
     for (size_t n = 0; n < end && n < 1024; n++) {
         char *prefix = memcpy(exact + text.n + 1 - n, text.p, n);
         enum http_verdict v = parse(choice, str_from(prefix, n), &h);

@@ -90,7 +90,7 @@ const struct principal *key_index_anonymous(const struct key_index *k) {
     return k->has_anonymous ? &k->anonymous : NULL;
 }
 
-/* ---- verifying ------------------------------------------------------------------------- */
+/* ---- verifying --------------------------------------------------------------------- */
 
 enum { MEMO_KEY = 128 };
 

@@ -6,7 +6,7 @@
 
 enum { ID_CHARS = 12, SECRET_CHARS = 32, FILE_LIMIT = 16 * 1024 * 1024 };
 
-/* ---- making --------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------ */
 
 /* Lower-case base32 without look-alikes: five random bits a character. */
 static void random_text(char *out, size_t n) {
@@ -55,7 +55,7 @@ err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key
     return OK;
 }
 
-/* ---- keys.json ------------------------------------------------------------------------------ */
+/* ---- keys.json --------------------------------------------------------------------- */
 
 struct key_row { /* one key as the file has it */
     struct str id, name, tenant, hmac;

@@ -44,14 +44,17 @@ typedef struct err *err_t;
 #define OK ((err_t)NULL)
 
 /* A new error in the current slot. */
-err_t err_new(enum err_kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
+err_t err_new(enum err_kind kind, const char *format, ...)
+    __attribute__((format(printf, 2, 3), returns_nonnull));
 #define ERR(kind, ...) err_new(ERR_##kind, __VA_ARGS__)
 /* An error from errno: "<context>: No such file or directory", kind by errno. */
-err_t err_errno(int number, const char *format, ...) __attribute__((format(printf, 2, 3)));
+err_t err_errno(int number, const char *format, ...)
+    __attribute__((format(printf, 2, 3), returns_nonnull));
 /* Puts "<context>: " in front; same kind. */
-err_t err_wrap(err_t e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+err_t err_wrap(err_t e, const char *format, ...)
+    __attribute__((format(printf, 2, 3), returns_nonnull));
 /* Brings an error saved elsewhere into the current slot. */
-err_t err_again(const struct err *saved);
+err_t err_again(const struct err *saved) __attribute__((returns_nonnull));
 
 int err_status(enum err_kind kind);          /* HTTP status */
 bool err_retryable(enum err_kind kind);

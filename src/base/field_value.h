@@ -10,7 +10,8 @@ bool field_is_scalar(const struct field *row);
 bool field_is_text(const struct field *row); /* STR, SECRET, TIME */
 
 bool field_same_member(const struct field *a, const struct field *b);
-bool field_is_alias(const struct field *rows, size_t i); /* hidden, and a row before has the same member */
+/* hidden, and a row before has the same member */
+bool field_is_alias(const struct field *rows, size_t i);
 
 /* From and to the spelling in a file; text in `a`. Parsing looks at form, not at range. */
 bool field_parse(const struct field *row, struct str text, void *value, struct arena *a);

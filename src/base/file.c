@@ -93,5 +93,7 @@ err_t folder_make(struct str path) {
         if (mkdir(name.p, 0700) < 0 && errno != EEXIST)
             return err_errno(errno, "making the folder %s", name.p);
     }
-    return mkdir(name.p, 0700) < 0 && errno != EEXIST ? err_errno(errno, "making the folder %s", name.p) : OK;
+    return mkdir(name.p, 0700) < 0 && errno != EEXIST
+               ? err_errno(errno, "making the folder %s", name.p)
+               : OK;
 }

@@ -48,7 +48,8 @@ static inline bool str_starts(struct str s, struct str prefix) {
 }
 
 static inline bool str_ends(struct str s, struct str suffix) {
-    return s.n >= suffix.n && (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
+    return s.n >= suffix.n &&
+           (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
 /* The part of s from offset `from` on, and at most n bytes of it; clamped to s. */

@@ -21,7 +21,7 @@ int cli_fail(int code, const char *format, ...) {
     return code;
 }
 
-/* ---- options ------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------- */
 
 struct str cli_get(const struct cli *c, const char *option) {
     for (size_t i = c->value_count; i-- > 0;)
@@ -134,7 +134,7 @@ static int read_words(struct cli *c, int argc, char **argv) {
     return 0;
 }
 
-/* ---- help ------------------------------------------------------------------------------------- */
+/* ---- help -------------------------------------------------------------------------- */
 
 static void print_commands(FILE *out) {
     fputs("usage: gatespan COMMAND [OPTIONS]\n\n"

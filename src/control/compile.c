@@ -8,7 +8,7 @@
 enum { PART_LIMIT = 64 * 1024 * 1024 };
 #define SETTLE (100 * NANOS_MS)
 
-/* ---- upstreams -------------------------------------------------------------------------------- */
+/* ---- upstreams --------------------------------------------------------------------- */
 
 struct note {
     struct mail mail;
@@ -151,7 +151,7 @@ void upstreams_apply(struct control *c, const struct gateway_conf *conf) {
     c->upstream_count = n;
 }
 
-/* ---- snapshots ---------------------------------------------------------------------------------- */
+/* ---- snapshots --------------------------------------------------------------------- */
 
 static void fill_sources(struct control *c, struct snapshot *s) {
     s->upstreams = ARENA_ARRAY(&s->arena, struct upstream *, c->upstream_count + 1);
@@ -202,7 +202,7 @@ void snapshot_publish_soon(struct control *c) {
         timer_set(c->worker, &c->rebuild, worker_now(c->worker) + SETTLE);
 }
 
-/* ---- health ---------------------------------------------------------------------------------------- */
+/* ---- health ------------------------------------------------------------------------ */
 
 static void write_upstream(struct jw *w, struct upstream *u) {
     char reason[256];

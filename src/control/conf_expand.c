@@ -39,7 +39,7 @@ static void problem(struct expansion *x, const char *format, ...) {
     va_end(args);
 }
 
-/* ---- sources ------------------------------------------------------------------------- */
+/* ---- sources ----------------------------------------------------------------------- */
 
 static bool is_name(struct str s) {
     for (size_t i = 0; i < s.n; i++) {
@@ -153,7 +153,7 @@ static struct str expand_body(struct expansion *x, struct str body) {
     return expand_variable(x, body);
 }
 
-/* ---- strings --------------------------------------------------------------------------- */
+/* ---- strings ----------------------------------------------------------------------- */
 
 /* From the dollar at the start of `s`: appends what it stands for, returns what it took. */
 static size_t expand_dollar(struct expansion *x, struct str s, struct buf *out) {
@@ -204,7 +204,7 @@ static void write_string(struct expansion *x, struct str s, struct jw *w) {
     jw_string(w, x->failed ? s : buf_view(&text));
 }
 
-/* ---- documents -------------------------------------------------------------------------- */
+/* ---- documents --------------------------------------------------------------------- */
 
 static void write_value(struct expansion *x, json v, struct jw *w);
 

@@ -98,7 +98,7 @@ static err_t check(struct arena *a, struct conf_text *t) {
     return conf_text_error(t, at, "%s", copy.text + what);
 }
 
-/* ---- places ------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------ */
 
 struct scan {
     struct str text;

@@ -7,7 +7,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* ---- ${input:…} (DESIGN decision 14) ----------------------------------------------------- */
+/* ---- ${input:…} (DESIGN decision 14) ----------------------------------------------- */
 
 static json described(json root, struct str id) {
     for (struct json_iter it = json_iter(json_get(root, S("inputs"))); json_next(&it);)
@@ -69,7 +69,7 @@ static err_t ask_input(void *arg, json root, struct str id, struct arena *a, str
     return ERR(INVALID, "input \"%.*s\" is needed: set %s", STR(id), name);
 }
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------- */
 
 static void apply(struct gateway_conf *c, const struct conf_overrides *o, struct arena *a) {
     if (!o)

@@ -52,7 +52,7 @@ static bool is_plain(const struct yaml *y) {
            y->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 }
 
-/* ---- plain scalars ------------------------------------------------------------------ */
+/* ---- plain scalars ----------------------------------------------------------------- */
 
 static bool is_one_of(struct str s, const char *const *words) {
     for (; *words; words++)
@@ -167,7 +167,7 @@ static err_t put_plain(const struct yaml *y, struct str s, struct buf *out, bool
     return OK;
 }
 
-/* ---- values ------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------ */
 
 /* The comma before an element; members have theirs before the key. */
 static void begin_value(struct yaml *y) {
@@ -290,7 +290,7 @@ static err_t alias(struct yaml *y) {
     return OK;
 }
 
-/* ---- keys ---------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------- */
 
 static err_t check_key(const struct yaml *y, struct str key) {
     SCOPED(buf_done) struct buf json = { 0 };
@@ -327,7 +327,7 @@ static err_t key(struct yaml *y) {
     return OK;
 }
 
-/* ---- events --------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------ */
 
 static err_t syntax_error(struct yaml *y) {
     const yaml_parser_t *p = &y->parser;

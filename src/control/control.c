@@ -3,8 +3,8 @@
 #include "base/mem.h"
 #include "control/private.h"
 #include "control/routes.h"
-#include "gateway/metrics.h"
 #include "gateway/face_stdio.h"
+#include "gateway/metrics.h"
 #include "gateway/stream.h"
 #include <malloc.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ struct gateway *control_gateway(struct control *c) {
     return c->gateway;
 }
 
-/* ---- from configuration to layers below ------------------------------------------------------ */
+/* ---- from configuration to layers below -------------------------------------------- */
 
 struct log_conf log_conf_of(const struct gateway_conf *conf) {
     bool terminal = isatty(STDERR_FILENO);
@@ -86,7 +86,7 @@ static err_t check_descriptors(const struct gateway_conf *conf) {
     return OK;
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------- */
 
 static err_t read_conf(struct control *c) {
     SCOPED(buf_done) struct buf report = { 0 };
@@ -164,7 +164,7 @@ void control_free(struct control *c) {
     free(c);
 }
 
-/* ---- workers ------------------------------------------------------------------------------------------ */
+/* ---- workers ----------------------------------------------------------------------- */
 
 static err_t start_worker(struct worker *w, void *arg) {
     struct control *c = arg;
@@ -195,7 +195,7 @@ static void stop_worker(struct worker *w, void *arg) {
     gateway_worker_stop(c->gateway, w);
 }
 
-/* ---- listening ----------------------------------------------------------------------------------------- */
+/* ---- listening --------------------------------------------------------------------- */
 
 /* A listener per worker and address; on its own thread. */
 struct listen_order {
@@ -262,7 +262,7 @@ static void wait_for_lists(struct control *c) {
     timer_set(c->worker, &c->opening, worker_now(c->worker) + 2 * NANOS_MS);
 }
 
-/* ---- drain ---------------------------------------------------------------------------------------------- */
+/* ---- drain ------------------------------------------------------------------------- */
 
 /* A worker's own; they all live as long as the control plane: a stop can come in between. */
 struct drain_state {
@@ -334,7 +334,7 @@ void drain_begin(struct control *c) {
     }
 }
 
-/* ---- running ---------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------- */
 
 static void on_rebuild(struct worker *w, struct timer *t) {
     snapshot_publish((struct control *)((char *)t - offsetof(struct control, rebuild)));
@@ -393,7 +393,8 @@ static void close_all(struct control *c) {
     c->upstream_count = 0;
     gateway_free(c->gateway);
     for (unsigned i = 0; i < workers_count(c->all); i++)
-        net_stop(workers_at(c->all, i)); /* the last handles gave their buffers back as the loops ended */
+        /* the last handles gave their buffers back as the loops ended */
+        net_stop(workers_at(c->all, i));
     workers_free(c->all);
     free(c->drains);
 }

@@ -30,7 +30,7 @@ void control_free(struct control *c);
 
 const struct gateway_conf *control_conf(const struct control *c);
 
-/* ---- for the routes (http.c) --------------------------------------------------------------- */
+/* ---- for the routes (http.c) ------------------------------------------------------- */
 
 struct gateway *control_gateway(struct control *c);
 /* Writes what is up and what is not: {"status":…,"upstreams":[…]}; true when ready. */

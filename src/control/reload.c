@@ -7,7 +7,7 @@
 
 #define SETTLE (200 * NANOS_MS)
 
-/* ---- what may not change --------------------------------------------------------------------- */
+/* ---- what may not change ----------------------------------------------------------- */
 
 static bool same_list(const struct str_list *a, const struct str_list *b) {
     if (a->n != b->n)
@@ -28,7 +28,7 @@ static err_t check_restart(const struct gateway_conf *now, const struct gateway_
     return OK;
 }
 
-/* ---- to the workers ---------------------------------------------------------------------------- */
+/* ---- to the workers ---------------------------------------------------------------- */
 
 struct server_order {
     struct mail mail;
@@ -57,7 +57,7 @@ static void configure_servers(struct control *c, const struct gateway_conf *conf
     }
 }
 
-/* ---- the change itself ---------------------------------------------------------------------------- */
+/* ---- the change itself ------------------------------------------------------------- */
 
 static void configure_log(const struct gateway_conf *conf) {
     log_setup(log_conf_of(conf));
@@ -115,7 +115,7 @@ void reload_now(struct control *c) {
     held_conf_unref(next);
 }
 
-/* ---- when ------------------------------------------------------------------------------------------- */
+/* ---- when -------------------------------------------------------------------------- */
 
 static void on_signal(uv_signal_t *handle, int number) {
     struct control *c = handle->data;

@@ -60,7 +60,7 @@ const struct route routes[] = {
 };
 const size_t route_count = ARRAY_SIZE(routes);
 
-/* ---- finding the row --------------------------------------------------------------------------- */
+/* ---- finding the row --------------------------------------------------------------- */
 
 static struct str without_slash(struct str path) {
     while (path.n > 1 && path.p[path.n - 1] == '/')

@@ -36,7 +36,7 @@ static void set_entries(struct access *a, const struct catalogue *c, enum item_k
     }
 }
 
-/* ---- the block: struct, words, slices of the globs, their bytes ---------------------- */
+/* ---- the block: struct, words, slices of the globs, their bytes -------------------- */
 
 static size_t bytes_of(const struct str_list *list) {
     size_t n = list->n * sizeof(struct str);
@@ -93,6 +93,6 @@ bool access_denies_uri(const struct access *a, struct str shown) {
 }
 
 bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown) {
-    return access_has_upstream(a, upstream) &&
-           passes(&a->profile_allow, &a->profile_deny, shown) && passes(&a->allow, &a->deny, shown);
+    return access_has_upstream(a, upstream) && passes(&a->profile_allow, &a->profile_deny, shown) &&
+           passes(&a->allow, &a->deny, shown);
 }

@@ -11,7 +11,7 @@
     "mcp-name, last-event-id, traceparent, tracestate, baggage, idempotency-key, if-match"
 #define EXPOSE_HEADERS "mcp-session-id, www-authenticate, retry-after, etag"
 
-/* ---- refusals ----------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------- */
 
 static void write_body(struct buf *b, enum refusal_style style, const char *word,
                        struct str message) {
@@ -68,7 +68,7 @@ int visit_refuse(struct task *t, struct http_request *r, enum refusal_style styl
     return status;
 }
 
-/* ---- Host and Origin ------------------------------------------------------------------------ */
+/* ---- Host and Origin --------------------------------------------------------------- */
 
 static struct str without_port(struct str authority) {
     if (str_starts(authority, S("["))) {
@@ -154,7 +154,7 @@ static int answer_preflight(struct http_request *r, const struct visit *v) {
                        &(struct http_answer){ .status = 204, .fields = fields, .field_count = n });
 }
 
-/* ---- who ------------------------------------------------------------------------------------- */
+/* ---- who --------------------------------------------------------------------------- */
 
 static bool from_loopback(const struct http_request *r) {
     const struct sockaddr *a = (const struct sockaddr *)r->peer;
@@ -179,7 +179,8 @@ static const struct principal *identify(struct http_request *r, struct visit *v,
     struct str key = authorization.p ? key_bearer(authorization) : r->head->known[HTTP_X_API_KEY];
     if (key.n)
         return key_verify(gateway_here(r->worker)->keys, keys, key);
-    return !authorization.p && may_be_anonymous(r, v->snapshot->conf) ? key_index_anonymous(keys) : NULL;
+    return !authorization.p && may_be_anonymous(r, v->snapshot->conf) ? key_index_anonymous(keys)
+                                                                      : NULL;
 }
 
 static int authenticate(struct http_request *r, struct visit *v, enum need need,
@@ -195,7 +196,7 @@ static int authenticate(struct http_request *r, struct visit *v, enum need need,
     return 0;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------- */
 
 int visit_admit(struct http_request *r, struct gateway *g, enum need need,
                 enum refusal_style style) {

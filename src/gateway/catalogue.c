@@ -26,7 +26,7 @@ static bool in_globs(const struct str_list *globs, struct str name) {
     return false;
 }
 
-/* ---- entries ------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------- */
 
 static bool offered(const struct upstream_conf *conf, enum item_kind kind, struct str name) {
     if (!by_name(kind))
@@ -103,7 +103,7 @@ static void add_kind(struct catalogue *c, const struct catalogue_source *sources
     c->first[kind][n] = c->counts[kind];
 }
 
-/* ---- what is said of all ------------------------------------------------------------- */
+/* ---- what is said of all ----------------------------------------------------------- */
 
 /* Of all (P-625). What an unknown upstream will have is not known, so lists are declared:
  * they may be empty (P-180), and list_changed tells when they fill (P-621). Subscriptions to
@@ -194,7 +194,7 @@ void catalogue_free(struct catalogue *c) {
     free(c);
 }
 
-/* ---- looking up ---------------------------------------------------------------------- */
+/* ---- looking up -------------------------------------------------------------------- */
 
 const struct entry *catalogue_find(const struct catalogue *c, enum item_kind kind,
                                    struct str shown) {

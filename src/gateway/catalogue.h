@@ -102,7 +102,7 @@ struct resource_route {
 bool catalogue_route_uri(const struct catalogue *c, const struct catalogue_source *sources,
                          size_t n, struct arena *a, struct str shown, struct resource_route *out);
 
-/* ---- what one caller sees ----------------------------------------------------------- */
+/* ---- what one caller sees ---------------------------------------------------------- */
 
 /* Compiled from profile and grants over one catalogue: a bit per entry. */
 struct access {

@@ -146,7 +146,7 @@ const struct field gateway_fields[] = {
 const size_t gateway_field_count = ARRAY_SIZE(gateway_fields);
 #undef T
 
-/* ---- holding --------------------------------------------------------------------------------- */
+/* ---- holding ----------------------------------------------------------------------- */
 
 struct held_conf *held_conf_new(void) {
     struct held_conf *h = NEW(struct held_conf);
@@ -167,7 +167,7 @@ void held_conf_unref(struct held_conf *h) {
     free(h);
 }
 
-/* ---- copies -------------------------------------------------------------------------------- */
+/* ---- copies ------------------------------------------------------------------------ */
 
 void upstream_conf_write(const struct upstream_conf *c, struct jw *w) {
     jw_object(w);

@@ -25,7 +25,7 @@ static json find(struct check *c, const char *section, struct str name) {
     return json_get(json_get(c->document, str_of(section)), name);
 }
 
-/* ---- upstreams -------------------------------------------------------------------------------- */
+/* ---- upstreams --------------------------------------------------------------------- */
 
 static const char *names_a_kind(const struct upstream_conf *u) {
     int n = (u->command.n > 0) + (u->url.n > 0) + (u->builtin.n > 0);
@@ -128,7 +128,7 @@ static void add_builtins(struct check *c) {
     g->upstreams = (struct item_list){ .items = all, .n = n + g->upstreams.n };
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------ */
+/* ---- the rest ---------------------------------------------------------------------- */
 
 static bool has_upstream(const struct gateway_conf *g, struct str name) {
     for (size_t i = 0; i < g->upstreams.n; i++)

@@ -8,7 +8,7 @@
 #include "mcp/header_value.h"
 #include <stdio.h>
 
-/* ---- answering -------------------------------------------------------------------------- */
+/* ---- answering --------------------------------------------------------------------- */
 
 enum { RESULT_PIECES = 12 };
 
@@ -100,7 +100,7 @@ void answer_failure(struct exchange *x, err_t e) {
     answer_error(x, 0, RPC_INTERNAL, buf_view(&data), "%s", why.text);
 }
 
-/* ---- steps ------------------------------------------------------------------------------ */
+/* ---- steps ------------------------------------------------------------------------- */
 
 static bool offered(const struct capabilities *has, enum feature f) {
     switch (f) {
@@ -176,7 +176,7 @@ static method_fn *const handlers[METHOD_COUNT] = {
     [METHOD_COMPLETE] = forward,
 };
 
-/* ---- account ----------------------------------------------------------------------------- */
+/* ---- account ----------------------------------------------------------------------- */
 
 static metric_series series_of(struct exchange *x) {
     return METRIC_SERIES(&metric_operation_duration, method_name(x->method),
@@ -259,7 +259,7 @@ void exchange_run(struct exchange *x) {
     account(x);
 }
 
-/* ---- cancelling --------------------------------------------------------------------------- */
+/* ---- cancelling -------------------------------------------------------------------- */
 
 struct cancel {
     struct mail mail;

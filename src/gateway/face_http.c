@@ -20,7 +20,7 @@ struct http_face {
     bool streaming;
 };
 
-/* ---- towards the client ----------------------------------------------------------------------- */
+/* ---- towards the client ------------------------------------------------------------ */
 
 static err_t begin_stream(struct http_face *f, struct task *t) {
     f->fields[f->field_count++] = (struct http_field){ S("cache-control"), S("no-cache") };
@@ -97,7 +97,7 @@ static const struct face_ops http_face_ops = {
     .notify = face_notify, .answer = face_answer, .open_stream = face_open_stream,
 };
 
-/* ---- heads --------------------------------------------------------------------------------------- */
+/* ---- heads ------------------------------------------------------------------------- */
 
 static bool has(struct str haystack, struct str needle) {
     return str_find(haystack, needle) >= 0;
@@ -131,7 +131,7 @@ static void accepted(struct http_face *f) {
         .status = 202, .fields = f->fields, .field_count = f->field_count });
 }
 
-/* ---- era (P-055, P-056) ------------------------------------------------------------------------------ */
+/* ---- era (P-055, P-056) ------------------------------------------------------------ */
 
 static bool is_modern(const struct http_face *f) {
     const struct envelope *in = &f->x.in;
@@ -196,7 +196,7 @@ static void serve_modern(struct http_face *f) {
         run(f);
 }
 
-/* ---- legacy (PROTOCOL §5.3) --------------------------------------------------------------------------- */
+/* ---- legacy (PROTOCOL §5.3) -------------------------------------------------------- */
 
 static uint64_t profile_hash(const struct http_face *f) {
     return hash_str(f->x.profile_name);
@@ -226,7 +226,8 @@ static void serve_initialize(struct http_face *f) {
                                                        str_from(x->session.id, SESSION_ID) };
     exchange_run(x);
     if (x->rpc_code) /* refused by a limit: nobody would end it */
-        session_close(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID), x->who->digest);
+        session_close(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
+                      x->who->digest);
 }
 
 /* Looks the session up and holds the request against it; answers what is wrong. */
@@ -294,7 +295,7 @@ static void serve_legacy(struct http_face *f) {
         accepted(f); /* an answer to a question that nobody asked */
 }
 
-/* ---- HTTP methods -------------------------------------------------------------------------------------- */
+/* ---- HTTP methods ------------------------------------------------------------------ */
 
 static void refuse_envelope(struct http_face *f, enum envelope_fault fault) {
     struct str header = f->request->head->known[HTTP_MCP_PROTOCOL_VERSION];

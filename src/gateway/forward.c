@@ -28,7 +28,7 @@ static void outgoing_done(struct outgoing *o) {
     buf_done(&o->text);
 }
 
-/* ---- route -------------------------------------------------------------------------------- */
+/* ---- route ------------------------------------------------------------------------- */
 
 /* The catalogue's name for what a profile renamed. */
 static struct str unrenamed(const struct exchange *x, struct str name) {
@@ -138,7 +138,7 @@ static bool route(struct exchange *x, struct str *out_old) {
     }
 }
 
-/* ---- the upstream's message ------------------------------------------------------------------ */
+/* ---- the upstream's message -------------------------------------------------------- */
 
 static void add_edit(struct outgoing *o, struct str old, struct str with) {
     size_t at = o->edit_count++;
@@ -289,7 +289,7 @@ static void write_message(struct exchange *x, struct outgoing *o,
     o->pieces[o->n++] = S("}");
 }
 
-/* ---- bridge ---------------------------------------------------------------------------------- */
+/* ---- bridge ------------------------------------------------------------------------ */
 
 static struct uri_map uris_of(const struct exchange *x) {
     return (struct uri_map){ .upstream = x->upstream->conf->name,
@@ -399,7 +399,7 @@ static err_t bridge_notification(struct exchange *x, const struct envelope *m,
     return x->face->notify(x, pieces, ARRAY_SIZE(pieces));
 }
 
-/* ---- the call ---------------------------------------------------------------------------------- */
+/* ---- the call ---------------------------------------------------------------------- */
 
 static err_t read_answer(struct exchange *x, struct upstream_call *c,
                          const struct upstream_request *r, enum revision from) {

@@ -6,7 +6,7 @@
 #include "gateway/metrics.h"
 #include "gateway/stream.h"
 
-/* ---- snapshots ------------------------------------------------------------------------ */
+/* ---- snapshots --------------------------------------------------------------------- */
 
 void snapshot_free(void *snapshot) {
     struct snapshot *s = snapshot;
@@ -33,7 +33,7 @@ static void keys_free(void *index) {
     key_index_free(index);
 }
 
-/* ---- the process ------------------------------------------------------------------------ */
+/* ---- the process ------------------------------------------------------------------- */
 
 struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
                             struct session_limits limits) {
@@ -71,7 +71,7 @@ void gateway_worker_start(struct gateway *g, struct worker *w) {
     w->slots[WORKER_GATEWAY] = gw;
 }
 
-/* ---- what depends on one catalogue ------------------------------------------------------- */
+/* ---- what depends on one catalogue ------------------------------------------------- */
 
 static void view_free(struct view *v) {
     if (v)
@@ -137,7 +137,7 @@ struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,
     return v ? v : view_new(gw, s, who, profile, key);
 }
 
-/* ---- publishing -------------------------------------------------------------------------- */
+/* ---- publishing -------------------------------------------------------------------- */
 
 static void tell_streams(struct worker *w, struct mail *m) {
     streams_tell_changes(gateway_here(w));

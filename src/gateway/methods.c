@@ -58,7 +58,7 @@ static void send_object(struct exchange *x, struct buf *b) {
     answer_result(x, &result, 1);
 }
 
-/* ---- the handshakes ----------------------------------------------------------------------- */
+/* ---- the handshakes ---------------------------------------------------------------- */
 
 static struct str instructions_for(const struct exchange *x) {
     const struct snapshot *s = x->snapshot;
@@ -125,7 +125,7 @@ void method_set_level(struct exchange *x) {
     method_ping(x);
 }
 
-/* ---- lists -------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------- */
 
 static const struct list_kind {
     enum item_kind kind;

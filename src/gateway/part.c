@@ -39,7 +39,7 @@ void part_unref(struct part *p) {
     free(p);
 }
 
-/* ---- items --------------------------------------------------------------------------- */
+/* ---- items ------------------------------------------------------------------------- */
 
 static bool hint(json item, struct str name) {
     bool value = false;
@@ -135,7 +135,7 @@ err_t part_add_page(struct part *p, enum method list, struct str result, struct 
     return OK;
 }
 
-/* ---- disk ---------------------------------------------------------------------------- */
+/* ---- disk -------------------------------------------------------------------------- */
 
 /* Flags of struct capabilities by the names they have in files. */
 static const struct flag {

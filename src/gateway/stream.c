@@ -31,7 +31,7 @@ struct push_stream {
     uint64_t seen[CHANGES];
 };
 
-/* ---- life ---------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------- */
 
 static void unlink_stream(struct push_stream *p) {
     struct gateway_worker *gw = p->gw;
@@ -80,7 +80,7 @@ struct push_stream *stream_new(struct gateway_worker *gw, const struct push_ops 
     return p;
 }
 
-/* ---- over HTTP ------------------------------------------------------------------------------ */
+/* ---- over HTTP --------------------------------------------------------------------- */
 
 static void on_gone(struct http_request *r) {
     stream_gone(gateway_here(r->worker), r);
@@ -110,7 +110,7 @@ struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_requ
     return p;
 }
 
-/* ---- what changed ------------------------------------------------------------------------------ */
+/* ---- what changed ------------------------------------------------------------------ */
 
 static void digests(const struct catalogue *c, uint64_t out[CHANGES]) {
     out[CHANGE_TOOLS] = c->kind_digest[ITEM_TOOL];
@@ -157,7 +157,7 @@ void streams_tell_changes(struct gateway_worker *gw) {
     }
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------- */
 
 void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who) {
     p->principal = who->digest;
@@ -246,7 +246,7 @@ void method_listen(struct exchange *x) {
     acknowledge(p);
 }
 
-/* ---- ending --------------------------------------------------------------------------------------- */
+/* ---- ending ------------------------------------------------------------------------ */
 
 bool stream_cancel(struct gateway_worker *gw, const void *self, struct str listen_id) {
     for (struct push_stream *p = gw->streams; p; p = p->next)

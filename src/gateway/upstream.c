@@ -82,7 +82,7 @@ void upstream_unref(struct upstream *u) {
     free(u);
 }
 
-/* ---- state -------------------------------------------------------------------------- */
+/* ---- state ------------------------------------------------------------------------- */
 
 enum upstream_state upstream_state(struct upstream *u, char reason[256]) {
     pthread_mutex_lock(&u->lock);
@@ -120,7 +120,7 @@ void upstream_set_part(struct upstream *u, struct part *p) {
     part_unref(before);
 }
 
-/* ---- calls -------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------- */
 
 void upstream_next_id(struct upstream *u, struct worker *w, struct upstream_request *r) {
     uint64_t n = ++upstream_side(u, w)->next_id;
@@ -177,7 +177,7 @@ void upstream_end(struct upstream_call *c) {
     upstream_unref(u);
 }
 
-/* ---- requests of our own ------------------------------------------------------------ */
+/* ---- requests of our own ----------------------------------------------------------- */
 
 static void write_request(struct buf *out, const struct upstream_request *r, struct str params,
                           enum revision rev) {

@@ -40,14 +40,16 @@ struct upstream_request {
     uint64_t id;             /* from upstream_next_id; also its progress token */
     char id_text[24];        /* the same as text */
     enum method method;
-    struct str name;         /* for the Mcp-Name header (unescaped); empty where the method has none */
+    /* for the Mcp-Name header (unescaped); empty where the method has none */
+    struct str name;
     const struct str *message; /* the whole JSON-RPC message in pieces */
     size_t pieces;
     struct str arguments;    /* tools/call, for servers in process: raw; p NULL when absent */
     struct str principal;    /* id of who calls, for servers that keep things per caller */
     struct str param_headers;  /* ready "Mcp-Param-X: v\r\n" lines (P-420), modern HTTP only */
     struct str traceparent;    /* value for the HTTP header; empty: none */
-    uint64_t share;          /* which upstream session or child may serve it; 0: the gateway's own */
+    /* which upstream session or child may serve it; 0: the gateway's own */
+    uint64_t share;
     bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
 };
 
@@ -165,7 +167,7 @@ err_t upstream_next(struct task *t, struct upstream_call *c, struct envelope *ou
 /* Cancels upstream when no answer came (P-243, P-244). Safe on a zeroed call. */
 void upstream_end(struct upstream_call *c);
 
-/* ---- for the kinds ------------------------------------------------------------------ */
+/* ---- for the kinds ----------------------------------------------------------------- */
 
 /* Messages of a handshake, as one text each. */
 void handshake_discover(struct buf *out, const char *id_text);

@@ -34,7 +34,7 @@ static struct http_link *link_of(struct upstream *u) {
     return u->impl;
 }
 
-/* ---- pools --------------------------------------------------------------------------- */
+/* ---- pools ------------------------------------------------------------------------- */
 
 static struct http_pool *pool_of(struct upstream *u, struct worker *w) {
     struct upstream_side *side = upstream_side(u, w);
@@ -84,7 +84,7 @@ static err_t http_start(struct task *t, struct upstream *u) {
     return OK;
 }
 
-/* ---- sending ------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------- */
 
 struct head {
     char *p;
@@ -170,7 +170,7 @@ static err_t post(struct task *t, struct upstream *u, const struct post *p,
     return send_all(t, u, all, n, flags, out);
 }
 
-/* ---- sessions ------------------------------------------------------------------------ */
+/* ---- sessions ---------------------------------------------------------------------- */
 
 static err_t post_once(struct task *t, struct upstream *u, const struct post *p, struct str message,
                        struct http_reply *r) {
@@ -376,7 +376,7 @@ static err_t session_for(struct task *t, struct upstream *u, uint64_t share, str
     return OK;
 }
 
-/* ---- probing (P-059) ------------------------------------------------------------------- */
+/* ---- probing (P-059) --------------------------------------------------------------- */
 
 static err_t probe_modern(struct task *t, struct upstream *u, bool *out_modern) {
     SCOPED(http_reply_done) struct http_reply r = { 0 };
@@ -390,7 +390,8 @@ static err_t probe_modern(struct task *t, struct upstream *u, bool *out_modern) 
         return refused(status);
     struct envelope answer;
     if (read_answer(t, &r, S("1"), &text, &answer))
-        return task_cancelled(t) ? ERR(CANCELLED, "stopped") : OK; /* not a modern server: try initialize */
+        /* not a modern server: try initialize */
+        return task_cancelled(t) ? ERR(CANCELLED, "stopped") : OK;
     if (answer.kind == ENVELOPE_RESULT && status == 200) {
         *out_modern = true;
         return handshake_read_discover(&u->info_arena, answer.result, &u->info);
@@ -418,7 +419,7 @@ static err_t http_probe(struct task *t, struct upstream *u) {
     return OK;
 }
 
-/* ---- calls ----------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------- */
 
 static struct post call_post(const struct upstream_call *c, enum revision revision) {
     const struct upstream_request *r = c->request;
@@ -600,7 +601,7 @@ static void http_end(struct upstream_call *c, struct upstream *u) {
     sse_done(&c->sse);
 }
 
-/* ---- changes --------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------- */
 
 static bool says_changed(struct str data) {
     struct envelope m;

@@ -146,7 +146,7 @@ static void keep(struct task *t, void *arg) {
     upstream_unref(u);
 }
 
-/* ---- from other threads --------------------------------------------------------------- */
+/* ---- from other threads ------------------------------------------------------------ */
 
 struct order { /* start or stop, as mail to the home worker */
     struct mail mail;

@@ -12,7 +12,7 @@
 
 enum { DEPTH_DEFAULT = 128, DEPTH_MOST = 1024 };
 
-/* ---- faults --------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------ */
 
 static const struct {
     int code;
@@ -31,7 +31,7 @@ const char *envelope_fault_text(enum envelope_fault f) {
     return faults[f].text;
 }
 
-/* ---- the known members ---------------------------------------------------------------- */
+/* ---- the known members ------------------------------------------------------------- */
 
 enum object { IN_TOP, IN_PARAMS, IN_META };
 
@@ -138,7 +138,7 @@ static inline __attribute__((always_inline)) enum member known(enum object in, s
     }
 }
 
-/* ---- tokens --------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------ */
 
 struct scan {
     struct lex lex;
@@ -200,7 +200,7 @@ static inline bool has_escape(const struct scan *s, struct str t) {
     return (const uint8_t *)t.p < s->plain_at && memchr(t.p, '\\', t.n);
 }
 
-/* ---- values --------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------ */
 
 static inline uint64_t little_word8(const uint8_t *p) {
     uint64_t w = word8((const char *)p);
@@ -280,7 +280,7 @@ static unsigned value_kind(const uint8_t *from, const uint8_t *to, const uint8_t
     return skip_digits(from + (*from == '-'), end) == to ? INTEGER : OTHER;
 }
 
-/* ---- keys ----------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------- */
 
 /* FNV-1a (Fowler, Noll, Vo), 64 bits. Who makes two keys collide gets his own message refused. */
 struct hash {
@@ -407,7 +407,7 @@ static inline enum member identify(struct scan *s, enum object in, struct str ke
     return M_OTHER;
 }
 
-/* ---- the walk ------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------- */
 
 static inline void slot(struct scan *s, enum member m, const uint8_t *from, const uint8_t *to) {
     struct str v = { (const char *)from, (size_t)(to - from) };
@@ -602,7 +602,7 @@ close:
     goto after;
 }
 
-/* ---- verdict -------------------------------------------------------------------------- */
+/* ---- verdict ----------------------------------------------------------------------- */
 
 static bool seen(const struct scan *s, enum member m) {
     return s->seen >> m & 1;
@@ -685,7 +685,7 @@ static enum envelope_fault message_verdict(struct scan *s, const uint8_t *to) {
     return f;
 }
 
-/* ---- public --------------------------------------------------------------------------- */
+/* ---- public ------------------------------------------------------------------------ */
 
 /* A size that the compiler does not know: for this one gcc 12 would make `rep stos`, which
  * takes twice as long as the library. */

@@ -6,7 +6,8 @@
 #define SUFFIX "?="
 
 static bool sentinel(struct str s) {
-    return s.n >= sizeof PREFIX + sizeof SUFFIX - 2 && str_starts(s, S(PREFIX)) && str_ends(s, S(SUFFIX));
+    return s.n >= sizeof PREFIX + sizeof SUFFIX - 2 && str_starts(s, S(PREFIX)) &&
+           str_ends(s, S(SUFFIX));
 }
 
 static bool blank(char c) {
@@ -42,7 +43,8 @@ bool header_value_read(struct arena *a, struct str value, struct str *out) {
     *out = value;
     if (!sentinel(value))
         return true;
-    struct str inner = str_from(value.p + sizeof PREFIX - 1, value.n - (sizeof PREFIX - 1) - (sizeof SUFFIX - 1));
+    struct str inner = str_from(value.p + sizeof PREFIX - 1,
+                                value.n - (sizeof PREFIX - 1) - (sizeof SUFFIX - 1));
     struct buf b = { 0 };
     bool ok = base64_get(inner, &b);
     if (ok)

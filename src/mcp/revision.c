@@ -24,7 +24,7 @@ enum revision revision_parse(struct str text) {
     return REV_NONE;
 }
 
-/* ---- members ------------------------------------------------------------------------- */
+/* ---- members ----------------------------------------------------------------------- */
 
 static const struct shape_change *change_of(const struct revision_data *d, enum shape shape,
                                             struct str member) {
@@ -46,7 +46,7 @@ bool shape_has(enum shape shape, struct str member, enum revision r) {
     return true;
 }
 
-/* ---- methods ------------------------------------------------------------------------- */
+/* ---- methods ----------------------------------------------------------------------- */
 
 static const struct row {
     struct str name;
@@ -78,7 +78,7 @@ enum feature method_feature(enum method m) {
     return m > METHOD_UNKNOWN && m < METHOD_COUNT ? rows[m].feature : FEATURE_NONE;
 }
 
-/* ---- log levels ---------------------------------------------------------------------- */
+/* ---- log levels -------------------------------------------------------------------- */
 
 static const struct str levels[] = {
     S_INIT("debug"), S_INIT("info"),     S_INIT("notice"), S_INIT("warning"),

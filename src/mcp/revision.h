@@ -26,7 +26,14 @@ enum revision revision_parse(struct str text);
 #define ALL_REVS (LEGACY_REVS | BIT(R26))
 
 /* What a method is about: the capability that must be there for it (P-180, P-625). */
-enum feature { FEATURE_NONE, FEATURE_TOOLS, FEATURE_PROMPTS, FEATURE_RESOURCES, FEATURE_COMPLETIONS, FEATURE_LOGGING };
+enum feature {
+    FEATURE_NONE,
+    FEATURE_TOOLS,
+    FEATURE_PROMPTS,
+    FEATURE_RESOURCES,
+    FEATURE_COMPLETIONS,
+    FEATURE_LOGGING
+};
 
 #define METHODS(X)                                                                                     \
     /* id             wire name                    revisions    feature      note */                     \

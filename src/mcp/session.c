@@ -65,7 +65,7 @@ size_t sessions_count(struct sessions *s) {
     return n;
 }
 
-/* ---- counts ------------------------------------------------------------------------------ */
+/* ---- counts ------------------------------------------------------------------------ */
 
 static err_t count_in(struct sessions *s, uint64_t principal) {
     pthread_mutex_lock(&s->lock);
@@ -78,7 +78,9 @@ static err_t count_in(struct sessions *s, uint64_t principal) {
     pthread_mutex_unlock(&s->lock);
     if (full)
         return ERR(LIMITED, "The gateway holds as many sessions as `limits: sessions` allows");
-    return own_full ? ERR(LIMITED, "This key holds as many sessions as `limits: sessions_per_key` allows") : OK;
+    return own_full ? ERR(LIMITED,
+                          "This key holds as many sessions as `limits: sessions_per_key` allows")
+                    : OK;
 }
 
 static void count_out(struct sessions *s, uint64_t principal) {
@@ -92,10 +94,11 @@ static void count_out(struct sessions *s, uint64_t principal) {
     pthread_mutex_unlock(&s->lock);
 }
 
-/* ---- look-ups ------------------------------------------------------------------------------ */
+/* ---- look-ups ---------------------------------------------------------------------- */
 
 static struct shard *lock_shard(struct sessions *s, struct str id) {
-    struct shard *shard = &s->shards[id.n ? (unsigned char)id.p[id.n - 1] % SHARDS : 0]; /* ids are random */
+    /* ids are random */
+    struct shard *shard = &s->shards[id.n ? (unsigned char)id.p[id.n - 1] % SHARDS : 0];
     pthread_mutex_lock(&shard->lock);
     return shard;
 }
@@ -125,8 +128,8 @@ err_t session_open(struct sessions *s, enum revision revision, uint64_t principa
     return OK;
 }
 
-bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_t profile, nanos now,
-                  struct session_view *out) {
+bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_t profile,
+                  nanos now, struct session_view *out) {
     struct shard *shard = lock_shard(s, id);
     struct session *n = map_get(&shard->map, id);
     bool ours = n && n->view.principal == principal && n->view.profile == profile;
@@ -189,7 +192,7 @@ bool session_close(struct sessions *s, struct str id, uint64_t principal) {
     return true;
 }
 
-/* ---- expiry ---------------------------------------------------------------------------------- */
+/* ---- expiry ------------------------------------------------------------------------ */
 
 /* Takes out one idle session of a shard; NULL when there is none left. */
 static struct session *take_idle(struct shard *shard, nanos before) {

@@ -41,8 +41,8 @@ void sessions_configure(struct sessions *s, struct session_limits limits);
 err_t session_open(struct sessions *s, enum revision revision, uint64_t principal, uint64_t profile,
                    struct str client, nanos now, struct session_view *out);
 /* False when there is none of that id for that principal and profile. Counts as use. */
-bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_t profile, nanos now,
-                  struct session_view *out);
+bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_t profile,
+                  nanos now, struct session_view *out);
 /* Each false when the session is gone. */
 bool session_set_initialized(struct sessions *s, struct str id);
 bool session_set_level(struct sessions *s, struct str id, int level);

@@ -63,7 +63,7 @@ bool translate_needed(enum method method, enum revision from, enum revision to) 
     return to < from && bodies[method].shape != SHAPE_NONE;
 }
 
-/* ---- the walk ------------------------------------------------------------------------ */
+/* ---- the walk ---------------------------------------------------------------------- */
 
 /* The inside of a raw string; empty for anything else. */
 static struct str inside(struct str raw) {
@@ -127,7 +127,7 @@ static void put_member(const struct walk *w, enum shape shape, struct str key, s
         buf_str(w->out, value);
 }
 
-/* ---- kinds of content that `to` lacks (P-415) ---------------------------------------- */
+/* ---- kinds of content that `to` lacks (P-415) -------------------------------------- */
 
 static void put_annotations(const struct walk *w, struct str block) {
     struct str annotations = json_raw_get(block, S("annotations"));
@@ -205,7 +205,7 @@ static void put_value(const struct walk *w, enum shape shape, struct str raw) {
     buf_char(w->out, ']');
 }
 
-/* ---- results ------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------- */
 
 struct result {
     struct walk walk;
@@ -392,7 +392,7 @@ void translate_result(struct buf *out, enum method method, struct str result, en
     buf_char(out, '}');
 }
 
-/* ---- items of lists ------------------------------------------------------------------ */
+/* ---- items of lists ---------------------------------------------------------------- */
 
 static struct str name_of(enum method kind) {
     return kind == METHOD_RESOURCES_LIST   ? S("uri")
@@ -425,7 +425,7 @@ void translate_item_uris(struct buf *out, enum method kind, struct str item,
     put_object(&w, bodies[kind].shape, item);
 }
 
-/* ---- errors -------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------ */
 
 struct error {
     int64_t code;
@@ -557,7 +557,7 @@ void translate_error(struct buf *out, enum method method, struct str error, enum
     buf_char(out, '}');
 }
 
-/* ---- notifications ------------------------------------------------------------------- */
+/* ---- notifications ----------------------------------------------------------------- */
 
 static void put_logger(struct buf *out, struct str prefix, struct str logger) {
     put_key(out, S("logger"));
@@ -592,7 +592,7 @@ void translate_notification(struct buf *out, enum method method, struct str para
     buf_char(out, '}');
 }
 
-/* ---- capabilities -------------------------------------------------------------------- */
+/* ---- capabilities ------------------------------------------------------------------ */
 
 static void put_capability(struct jw *w, const char *name, bool list_changed, bool subscribe) {
     jw_key(w, str_of(name));

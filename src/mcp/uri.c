@@ -8,7 +8,7 @@
 
 #define OURS "gatespan"
 
-/* ---- rewriting ----------------------------------------------------------------------- */
+/* ---- rewriting --------------------------------------------------------------------- */
 
 static bool letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -94,7 +94,7 @@ bool uri_restore(struct str shown, struct str *upstream, struct buf *original) {
     return true;
 }
 
-/* ---- templates ----------------------------------------------------------------------- */
+/* ---- templates --------------------------------------------------------------------- */
 
 /* One state of the automaton. */
 struct state {
@@ -219,7 +219,7 @@ bool uri_template_matches(struct str t, struct str uri) {
     return r.at[r.n];
 }
 
-/* ---- syntax -------------------------------------------------------------------------- */
+/* ---- syntax ------------------------------------------------------------------------ */
 
 static bool name_byte(char c) {
     return letter(c) || digit(c) || c == '_' || c == '-' || c == '.' || c == '%';

@@ -46,7 +46,8 @@ err_t gate_enter(struct task *t, struct gate *g) {
         return OK;
     }
     if (g->waiting >= g->max_waiting)
-        return ERR(UNAVAILABLE, "%u calls are in flight and %u wait already", g->inside, g->waiting);
+        return ERR(UNAVAILABLE, "%u calls are in flight and %u wait already", g->inside,
+                   g->waiting);
     return wait_in_line(t, g);
 }
 

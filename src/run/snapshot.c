@@ -77,7 +77,7 @@ void publication_free(struct publication *p) {
     free(p);
 }
 
-/* ---- on the control worker ----------------------------------------------------------- */
+/* ---- on the control worker --------------------------------------------------------- */
 
 static void release(struct version *v) {
     assert(v->holders > 0);
@@ -97,7 +97,7 @@ static void on_ack(struct worker *control, struct mail *m) {
         event_set(&v->acknowledged);
 }
 
-/* ---- on each worker ------------------------------------------------------------------ */
+/* ---- on each worker ---------------------------------------------------------------- */
 
 static void drop(struct worker *w, struct pin *pin) {
     assert(pin->uses > 0);
@@ -147,7 +147,7 @@ uint64_t snapshot_generation(struct worker *w, struct publication *p) {
     return pin ? pin->version->generation : 0;
 }
 
-/* ---- publishing ---------------------------------------------------------------------- */
+/* ---- publishing -------------------------------------------------------------------- */
 
 static struct version *version_new(struct publication *p, void *value) {
     const unsigned workers = workers_count(p->all) + 1;

@@ -301,7 +301,7 @@ unsigned workers_count(const struct workers *all) {
     return all->count;
 }
 
-/* ---- the control worker's run ------------------------------------------------------- */
+/* ---- the control worker's run ------------------------------------------------------ */
 
 void workers_run(struct workers *all) {
     struct worker *control = workers_control(all);

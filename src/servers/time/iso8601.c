@@ -6,7 +6,7 @@
 #define LONGEST_DURATION 100
 #define MOST_DIGITS 12 /* of one number of a duration: its seconds stay far from overflow */
 
-/* ---- reading: a cursor over the text ------------------------------------------------ */
+/* ---- reading: a cursor over the text ----------------------------------------------- */
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -53,7 +53,7 @@ static bool take_decimals(struct str *in, int *out) {
     return n > 0;
 }
 
-/* ---- dates and times ---------------------------------------------------------------- */
+/* ---- dates and times --------------------------------------------------------------- */
 
 static err_t no_time(void) {
     return ERR(INVALID, "is not an ISO 8601 date and time such as 2026-07-28T14:30:00+02:00, "
@@ -159,7 +159,7 @@ bool iso_read_offset(struct str text, int *out_seconds) {
     return take_offset(&text, out_seconds) && text.n == 0;
 }
 
-/* ---- durations ---------------------------------------------------------------------- */
+/* ---- durations --------------------------------------------------------------------- */
 
 static const struct unit {
     char letter;
@@ -248,7 +248,7 @@ err_t iso_read_duration(struct str text, struct span *out) {
     return OK;
 }
 
-/* ---- writing ------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------- */
 
 static char *put_digits(char *at, unsigned n, unsigned width) {
     for (unsigned i = width; i-- > 0; n /= 10)

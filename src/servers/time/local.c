@@ -12,7 +12,7 @@ static err_t check_range(struct instant at) {
     return OK;
 }
 
-/* ---- local time to instant ---------------------------------------------------------- */
+/* ---- local time to instant --------------------------------------------------------- */
 
 /* Instants at which the clock shows the local time: none in a gap, two in an overlap. In a
  * gap, both ways to count from it. */
@@ -87,7 +87,7 @@ err_t local_civil(const struct zone *z, struct instant at, struct civil *out,
     return OK;
 }
 
-/* ---- arithmetic --------------------------------------------------------------------- */
+/* ---- arithmetic -------------------------------------------------------------------- */
 
 static err_t too_far(void) {
     return ERR(INVALID, "leads outside of the years 0001 to 9999");

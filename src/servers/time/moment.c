@@ -8,7 +8,7 @@ err_t argument_error(struct time_arg arg, err_t e) {
     return ERR(INVALID, "%s \"%.*s\" %s", arg.name, STR(text), e->text);
 }
 
-/* ---- reading ------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------- */
 
 static err_t read_zone(struct call_ctx *c, struct time_server *s, struct time_arg zone,
                        const struct zone **out) {
@@ -107,7 +107,7 @@ err_t moment_read(struct call_ctx *c, struct time_server *s, struct time_arg tim
     return OK;
 }
 
-/* ---- showing ------------------------------------------------------------------------ */
+/* ---- showing ----------------------------------------------------------------------- */
 
 err_t moment_show(struct arena *a, struct instant at, const struct zone *zone,
                   struct moment_view *out) {
@@ -132,7 +132,7 @@ struct str moment_utc(struct arena *a, struct instant at) {
     return arena_dup(a, iso_write_utc(&c, text));
 }
 
-/* ---- notes -------------------------------------------------------------------------- */
+/* ---- notes ------------------------------------------------------------------------- */
 
 void moment_add_notes(struct arena *a, const struct moment *m, const char *argument,
                       struct note_list *out) {

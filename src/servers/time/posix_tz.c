@@ -2,7 +2,7 @@
 #include "servers/time/posix_tz.h"
 #include "servers/time/civil.h"
 
-/* ---- reading ------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------- */
 
 static char peek(const struct str *in) {
     return in->n ? in->p[0] : '\0';
@@ -112,7 +112,7 @@ bool posix_tz_read(struct str text, struct posix_tz *out) {
     return true;
 }
 
-/* ---- evaluating --------------------------------------------------------------------- */
+/* ---- evaluating -------------------------------------------------------------------- */
 
 /* The first such weekday of the month, then whole weeks; week 5 goes back when it is none. */
 static int64_t weekday_of_month(const struct tz_day *d, int64_t year) {

@@ -6,7 +6,7 @@
 #include "servers/time/moment.h"
 #include <unistd.h>
 
-/* ---- what tools have in common ------------------------------------------------------ */
+/* ---- what tools have in common ----------------------------------------------------- */
 
 #define ZONE_HELP "IANA time zone such as Europe/Paris, or an offset such as +05:30"
 #define TIME_HELP                                                                                  \
@@ -36,7 +36,7 @@ static struct str_list notes_of(struct note_list *notes) {
     return (struct str_list){ notes->n ? notes->items : NULL, notes->n };
 }
 
-/* ---- get_current_time --------------------------------------------------------------- */
+/* ---- get_current_time -------------------------------------------------------------- */
 
 struct now_args {
     struct str zone;
@@ -72,7 +72,7 @@ static err_t get_current_time(struct call_ctx *c, void *self, const void *given,
     return OK;
 }
 
-/* ---- convert_time ------------------------------------------------------------------- */
+/* ---- convert_time ------------------------------------------------------------------ */
 
 struct convert_args {
     struct str time, zone;
@@ -163,7 +163,7 @@ static err_t convert_time(struct call_ctx *c, void *self, const void *given,
     return OK;
 }
 
-/* ---- time_between ------------------------------------------------------------------- */
+/* ---- time_between ------------------------------------------------------------------ */
 
 struct between_args {
     struct str start, end, zone, end_zone;
@@ -306,7 +306,7 @@ static err_t time_between(struct call_ctx *c, void *self, const void *given,
     return OK;
 }
 
-/* ---- add_duration ------------------------------------------------------------------- */
+/* ---- add_duration ------------------------------------------------------------------ */
 
 static const char *const overflow_words[] = { "constrain", "reject", NULL };
 enum { OVERFLOW_CONSTRAIN, OVERFLOW_REJECT };
@@ -377,7 +377,7 @@ static err_t add_duration(struct call_ctx *c, void *self, const void *given,
     return OK;
 }
 
-/* ---- list_time_zones ---------------------------------------------------------------- */
+/* ---- list_time_zones --------------------------------------------------------------- */
 
 struct list_args {
     struct zone_filter filter;
@@ -472,7 +472,7 @@ static err_t list_time_zones(struct call_ctx *c, void *self, const void *given,
     return OK;
 }
 
-/* ---- the server --------------------------------------------------------------------- */
+/* ---- the server -------------------------------------------------------------------- */
 
 static const struct tool tools[] = {
     TOOL("get_current_time", "Current time", now_args, struct now_args, now_result, get_current_time,

@@ -20,7 +20,7 @@ struct zone {
     struct posix_tz rule;
 };
 
-/* ---- reading TZif ------------------------------------------------------------------- */
+/* ---- reading TZif ------------------------------------------------------------------ */
 
 #define MAGIC S("TZif")
 #define HEADER 44
@@ -194,7 +194,7 @@ void zone_free(struct zone *z) {
     free(z);
 }
 
-/* ---- zones without a file ----------------------------------------------------------- */
+/* ---- zones without a file ---------------------------------------------------------- */
 
 static const struct zone_type utc_type = { .abbreviation = S_INIT("UTC") };
 static const struct zone utc = { .name = S_INIT("UTC"), .types = &utc_type };
@@ -210,7 +210,7 @@ const struct zone *zone_fixed(struct arena *a, int offset) {
     return z;
 }
 
-/* ---- asking ------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------ */
 
 struct str zone_name(const struct zone *z) {
     return z->name;

@@ -38,7 +38,7 @@ bool zone_name_is_plausible(struct str name) {
     return is_safe(name);
 }
 
-/* ---- walking the folder ------------------------------------------------------------- */
+/* ---- walking the folder ------------------------------------------------------------ */
 
 /* Only the top folder holds files that are no zones. */
 static bool is_zone_file(int folder, const char *name, bool top) {
@@ -98,7 +98,7 @@ static int by_name(const void *a, const void *b) {
     return str_cmp(((const struct zone_entry *)a)->name, ((const struct zone_entry *)b)->name);
 }
 
-/* ---- countries ---------------------------------------------------------------------- */
+/* ---- countries --------------------------------------------------------------------- */
 
 /* A table of the folder; empty when it has none, countries are an extra. */
 static struct str read_table(struct zone_names *names, struct str folder, const char *file) {
@@ -182,7 +182,7 @@ void zone_names_free(struct zone_names *names) {
     free(names);
 }
 
-/* ---- finding ------------------------------------------------------------------------ */
+/* ---- finding ----------------------------------------------------------------------- */
 
 static char folded(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c == ' ' ? '_' : c;
@@ -233,7 +233,7 @@ bool zone_entry_matches(const struct zone_entry *e, const struct zone_filter *f)
     return contains(e->name, f->search) || (e->country && contains(e->country->name, f->search));
 }
 
-/* ---- suggesting --------------------------------------------------------------------- */
+/* ---- suggesting -------------------------------------------------------------------- */
 
 /* Abbreviations are no zones: they have many meanings, and no rules. */
 static const struct {

@@ -83,7 +83,7 @@ static const struct zone *keep(struct zones *zones, struct zone *made) {
     return kept;
 }
 
-/* ---- on the blocking pool ----------------------------------------------------------- */
+/* ---- on the blocking pool ---------------------------------------------------------- */
 
 static void fd_scope(int *fd) {
     if (*fd >= 0)
@@ -200,7 +200,7 @@ static err_t get_batch(void *arg, const bool *cancelled) {
     return OK;
 }
 
-/* ---- public ------------------------------------------------------------------------- */
+/* ---- public ------------------------------------------------------------------------ */
 
 static err_t run(struct task *t, work_fn *fn, void *arg) {
     static const bool never;

@@ -83,7 +83,7 @@ static void assert_position(struct conf_file *f, json v, unsigned line, unsigned
     assert_int_equal(at.column, column);
 }
 
-/* ---- YAML --------------------------------------------------------------------------- */
+/* ---- YAML -------------------------------------------------------------------------- */
 
 static void yaml_becomes_json(void **state) {
     assert_json("a: 1\nb:\n  - x\n  - y: [1, {z: }]\n  -\n    - deep\nc: {}\nd: []\n",
@@ -213,7 +213,7 @@ static void big_files_are_refused(void **state) {
     assert_int_equal(e->kind, ERR_TOO_LARGE);
 }
 
-/* ---- JSON --------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------- */
 
 static void json_may_have_comments_and_trailing_commas(void **state) {
     assert_json(
@@ -241,7 +241,7 @@ static void broken_json_names_line_and_column(void **state) {
     }
 }
 
-/* ---- places -------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------ */
 
 static void values_know_their_place(void **state) {
     struct conf_file *f = parsed(
@@ -336,7 +336,7 @@ static void problems_without_room_are_counted(void **state) {
     assert_true(str_ends(buf_view(&out), S("c.conf: and 8 more\n")));
 }
 
-/* ---- expansion ------------------------------------------------------------------------ */
+/* ---- expansion --------------------------------------------------------------------- */
 
 static void variables_expand_in_strings(void **state) {
     assert_json("a: ${TOKEN}\nb: x-${env:PORT}-${PORT}\nc: [\"${TOKEN}\"]\nTOKEN: 1\n",
@@ -394,7 +394,7 @@ static void what_cannot_expand_is_a_problem(void **state) {
     assert_true(str_eq(json_get_text(conf_file_root(parsed("a: ${NOPE}")), S("a")), S("${NOPE}")));
 }
 
-/* ---- files ------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------- */
 
 static char folder[64];
 

@@ -36,7 +36,7 @@ static struct str add(struct part *p, enum method list, const char *text) {
 
 #define TOOL(name) "{'name':'" name "','inputSchema':{'type':'object'}}"
 
-/* ---- parts --------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------- */
 
 static void items_are_kept_as_they_were_spelled(void **state) {
     SCOPED(part_scope) struct part *p = part_new(S("u"));
@@ -180,7 +180,7 @@ static void many_items_fit(void **state) {
     assert_true(str_eq(p->items[ITEM_PROMPT][999].name, S("p999")));
 }
 
-/* ---- the catalogue ------------------------------------------------------------------- */
+/* ---- the catalogue ----------------------------------------------------------------- */
 
 struct world {
     struct arena arena;
@@ -364,7 +364,7 @@ static void a_catalogue_holds_its_parts(void **state) {
     assert_true(str_eq(find(&w, ITEM_TOOL, "a__one")->name, S("one")));
 }
 
-/* ---- routing (P-635, P-637, P-638) --------------------------------------------------- */
+/* ---- routing (P-635, P-637, P-638) ------------------------------------------------- */
 
 static bool routes(struct world *w, const char *uri, unsigned upstream, const char *original,
                    bool listed) {
@@ -424,7 +424,7 @@ static void servers_without_resources_are_not_asked(void **state) {
     assert_false(routes(&w, "gatespan+x://a/y", 0, "", false));
 }
 
-/* ---- access -------------------------------------------------------------------------- */
+/* ---- access ------------------------------------------------------------------------ */
 
 static struct access *compile(struct world *w, const struct profile_conf *profile,
                               const struct str_list *allow, const struct str_list *deny) {
@@ -504,7 +504,7 @@ static void equal_views_have_equal_digests(void **state) {
     assert_true(a->digest != c->digest);
 }
 
-/* ---- pages --------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------- */
 
 /* The names of one page, by spaces. */
 static size_t page(struct world *w, enum item_kind kind, const struct access *a,

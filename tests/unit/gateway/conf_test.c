@@ -162,7 +162,7 @@ static void problems_are_counted_beyond_those_kept(void **state) {
     assert_int_equal(f.problems.n, ARRAY_SIZE(f.problems.items));
 }
 
-/* ---- desktop clients' files ---------------------------------------------------------- */
+/* ---- desktop clients' files -------------------------------------------------------- */
 
 static void servers_of_desktop_clients_become_upstreams(void **state) {
     SCOPED(done) struct fixture f = { 0 };

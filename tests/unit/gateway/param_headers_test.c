@@ -125,7 +125,7 @@ static void deep_schemas_do_not_break(void **state) {
     assert_int_equal(json_count(json_get(json_at(out, 0), S("path"))), 30);
 }
 
-/* ---- headers ------------------------------------------------------------------------- */
+/* ---- headers ----------------------------------------------------------------------- */
 
 static const char annotations[] =
     "[{'header':'Region','path':['where','region'],'type':'string'},"

@@ -11,7 +11,7 @@
 
 static const struct envelope_limits no_limits;
 
-/* ---- an exact copy on the heap, so that a sanitizer sees a read beyond either end ---------- */
+/* ---- an exact copy on the heap, so that a sanitizer sees a read beyond either end -- */
 
 static char *exact;
 static struct str copy_of(struct str text) {
@@ -71,7 +71,7 @@ static void assert_check(struct str text, enum envelope_fault expected) {
 #define WITH(members) "{\"jsonrpc\":\"2.0\"," members "}"
 #define MCP "io.modelcontextprotocol/"
 
-/* ---- kinds ----------------------------------------------------------------------------- */
+/* ---- kinds ------------------------------------------------------------------------- */
 
 static void p001_a_request_is_taken_apart(void **state) {
     struct envelope e = scanned(
@@ -209,7 +209,7 @@ static void p001_other_values_are_no_message(void **state) {
     assert_fault("nul", ENVELOPE_SYNTAX);
 }
 
-/* ---- params ---------------------------------------------------------------------------- */
+/* ---- params ------------------------------------------------------------------------ */
 
 static void p011_unknown_members_are_kept_and_do_not_matter(void **state) {
     struct envelope e = scanned(
@@ -334,7 +334,7 @@ static void members_below_the_three_objects_mean_nothing(void **state) {
     assert_str(e.id, "1");
 }
 
-/* ---- P-012: duplicates ------------------------------------------------------------------ */
+/* ---- P-012: duplicates ------------------------------------------------------------- */
 
 static void p012_a_key_twice_is_refused_in_the_three_objects(void **state) {
     static const char *const twice[] = {
@@ -416,7 +416,7 @@ static void p012_unknown_members_have_a_bound(void **state) {
     assert_int_equal(crowd_fault(5000, 0), ENVELOPE_CROWDED);
 }
 
-/* ---- P-012: grammar --------------------------------------------------------------------- */
+/* ---- P-012: grammar ---------------------------------------------------------------- */
 
 static void grammar_faults_are_found(void **state) {
     static const char *const wrong[] = {
@@ -544,7 +544,7 @@ static void brackets_pair_at_every_depth(void **state) {
     }
 }
 
-/* ---- P-012: inside strings, at every place of a block -------------------------------------- */
+/* ---- P-012: inside strings, at every place of a block ------------------------------ */
 
 enum { PLACES = 140, RUN = 130 };
 
@@ -682,7 +682,7 @@ static void members_are_found_wherever_they_lie(void **state) {
     }
 }
 
-/* ---- which fault ------------------------------------------------------------------------- */
+/* ---- which fault ------------------------------------------------------------------- */
 
 static void grammar_wins_over_meaning_and_takes_the_id(void **state) {
     struct envelope e;
@@ -715,7 +715,7 @@ static void faults_have_codes_and_texts(void **state) {
     assert_string_equal(envelope_fault_text(ENVELOPE_UTF8), "not valid UTF-8");
 }
 
-/* ---- answers ----------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------- */
 
 static enum envelope_fault answer(const char *text, const char *id, size_t whole,
                                   struct envelope *e) {
@@ -798,7 +798,7 @@ static void only_large_answers_are_trusted(void **state) {
     assert_str(e.result, "{\"a\":\"\xff\"}");
 }
 
-/* ---- corpus, engines ---------------------------------------------------------------------- */
+/* ---- corpus, engines --------------------------------------------------------------- */
 
 /* Keys of any object are the document's business: of a message only three objects are checked. */
 static void check_corpus_file(const char *name, struct str text, void *arg) {

@@ -48,7 +48,7 @@ static void error(enum method m, enum revision from, enum revision to, const cha
     same(&out, quoted(&a, expected));
 }
 
-/* ---- when ---------------------------------------------------------------------------- */
+/* ---- when -------------------------------------------------------------------------- */
 
 static void the_same_revision_needs_no_translation(void **state) {
     for (int m = 0; m < METHOD_COUNT; m++)
@@ -65,7 +65,7 @@ static void an_older_upstream_of_the_same_era_needs_none_either(void **state) {
     assert_true(translate_needed(METHOD_COMPLETE, R24, R26));
 }
 
-/* ---- up (P-440) ---------------------------------------------------------------------- */
+/* ---- up (P-440) -------------------------------------------------------------------- */
 
 static void a_legacy_result_becomes_a_complete_modern_one(void **state) {
     result(METHOD_TOOLS_CALL, R11, R26, NULL,
@@ -130,7 +130,7 @@ static void related_task_goes_on_the_way_up(void **state) {
            "'resultType':'complete'}");
 }
 
-/* ---- down (P-415) -------------------------------------------------------------------- */
+/* ---- down (P-415) ------------------------------------------------------------------ */
 
 static void modern_members_go_on_the_way_down(void **state) {
     for (int to = R24; to <= R11; to++)
@@ -209,7 +209,7 @@ static void nested_members_go_too(void **state) {
            "{'contents':[{'uri':'a:b','text':'t'},{'uri':'a:c','blob':''}]}");
 }
 
-/* ---- items (P-415, P-190) ------------------------------------------------------------ */
+/* ---- items (P-415, P-190) ---------------------------------------------------------- */
 
 static void tools_have_what_their_revision_knows(void **state) {
     static const char tool[] =
@@ -252,7 +252,7 @@ static void each_kind_has_its_own_name(void **state) {
          "{'name':'with \\\\ and \\u0001','x':1}");
 }
 
-/* ---- URIs (P-636) -------------------------------------------------------------------- */
+/* ---- URIs (P-636) ------------------------------------------------------------------ */
 
 static void uris_are_shown_where_they_stand_and_nowhere_else(void **state) {
     result(METHOD_TOOLS_CALL, R11, R11, &files,
@@ -288,7 +288,7 @@ static void tools_point_at_their_ui_under_its_shown_uri(void **state) {
                           "x'},'uri':'a:b'}}"));
 }
 
-/* ---- errors -------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------ */
 
 /* P-211, P-416, P-441 */
 static void not_found_has_the_code_of_the_revision(void **state) {
@@ -371,7 +371,7 @@ static void broken_errors_become_whole(void **state) {
     error(METHOD_TOOLS_CALL, R11, R06, "{'code':1.5}", "{'code':-32603,'message':''}");
 }
 
-/* ---- notifications ------------------------------------------------------------------- */
+/* ---- notifications ----------------------------------------------------------------- */
 
 static void notification(enum method m, enum revision to, const char *token, const char *prefix,
                          const char *in, const char *expected) {
@@ -408,7 +408,7 @@ static void other_notifications_keep_what_their_revision_knows(void **state) {
     notification(METHOD_N_TOOLS_CHANGED, R11, "", "", NULL, "{}");
 }
 
-/* ---- capabilities -------------------------------------------------------------------- */
+/* ---- capabilities ------------------------------------------------------------------ */
 
 /* P-180, P-182, P-621 */
 static void capabilities_are_written_for_their_revision(void **state) {

@@ -33,7 +33,8 @@ static void extend(X509 *cert, X509 *issuer, int nid, const char *value) {
 }
 
 /* Signed by `by`, or by itself; `names` is a subjectAltName, NULL for an authority. */
-static struct identity make(const char *name, const char *names, const struct identity *by, long days) {
+static struct identity make(const char *name, const char *names, const struct identity *by,
+                            long days) {
     static long serial;
     struct identity me = { EVP_EC_gen("P-256"), X509_new() };
     X509_set_version(me.cert, 2);
@@ -41,10 +42,12 @@ static struct identity make(const char *name, const char *names, const struct id
     X509_gmtime_adj(X509_getm_notBefore(me.cert), -7200);
     X509_gmtime_adj(X509_getm_notAfter(me.cert), days * 86400 - 3600);
     X509_set_pubkey(me.cert, me.key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(me.cert), "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(me.cert), "CN", MBSTRING_ASC,
+                               (const unsigned char *)name, -1, -1, 0);
     X509 *issuer = by ? by->cert : me.cert;
     X509_set_issuer_name(me.cert, X509_get_subject_name(issuer));
-    extend(me.cert, issuer, NID_basic_constraints, names ? "critical,CA:FALSE" : "critical,CA:TRUE");
+    extend(me.cert, issuer, NID_basic_constraints,
+           names ? "critical,CA:FALSE" : "critical,CA:TRUE");
     if (names)
         extend(me.cert, issuer, NID_subject_alt_name, names);
     assert_true(X509_sign(me.cert, by ? by->key : me.key, EVP_sha256()) > 0);
@@ -57,7 +60,8 @@ static void write_text(const char *name, const char *text) {
     fclose(f);
 }
 
-static void write_identity(const char *name, const struct identity *me, const struct identity *chain) {
+static void write_identity(const char *name, const struct identity *me,
+                           const struct identity *chain) {
     char file[64];
     snprintf(file, sizeof file, "%s.crt", name);
     FILE *f = fopen(cert_path(file), "w");
@@ -73,7 +77,8 @@ static void write_identity(const char *name, const struct identity *me, const st
 
 static void write_encrypted(const struct identity *me) {
     FILE *f = fopen(cert_path("encrypted.key"), "w");
-    PEM_write_PrivateKey(f, me->key, EVP_aes_256_cbc(), (const unsigned char *)"secret", 6, NULL, NULL);
+    PEM_write_PrivateKey(f, me->key, EVP_aes_256_cbc(), (const unsigned char *)"secret", 6, NULL,
+                         NULL);
     fclose(f);
 }
 
@@ -85,9 +90,11 @@ static void forget(struct identity *me) {
 void certs_make(void) {
     snprintf(folder, sizeof folder, "/tmp/gatespan-certs-XXXXXX");
     assert_non_null(mkdtemp(folder));
-    struct identity root = make("test root", NULL, NULL, 30), other_root = make("other root", NULL, NULL, 30);
+    struct identity root = make("test root", NULL, NULL, 30),
+                    other_root = make("other root", NULL, NULL, 30);
     struct identity middle = make("test middle", NULL, &root, 30);
-    struct identity server = make("server", "DNS:localhost,DNS:*.test.invalid,IP:127.0.0.1", &middle, 30);
+    struct identity server = make("server", "DNS:localhost,DNS:*.test.invalid,IP:127.0.0.1",
+                                  &middle, 30);
     struct identity other = make("other", "DNS:elsewhere.invalid", &middle, 30);
     struct identity client = make("client", "email:client@test.invalid", &root, 30);
     struct identity stranger = make("stranger", "DNS:localhost,IP:127.0.0.1", &other_root, 30);
@@ -102,13 +109,15 @@ void certs_make(void) {
     write_encrypted(&server);
     write_text("empty.crt", "");
     write_text("broken.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    struct identity *all[] = { &root, &other_root, &middle, &server, &other, &client, &stranger, &expired };
+    struct identity *all[] = { &root,  &other_root, &middle,   &server,
+                               &other, &client,     &stranger, &expired };
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         forget(all[i]);
 }
 
 void certs_remove(void) {
-    static const char *const files[] = { "root", "other-root", "server", "other", "client", "stranger", "expired" };
+    static const char *const files[] = { "root",   "other-root", "server", "other",
+                                         "client", "stranger",   "expired" };
     char file[64];
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         snprintf(file, sizeof file, "%s.crt", files[i]);

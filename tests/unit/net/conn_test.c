@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- a connection whose owner writes down what happens ------------------------------- */
+/* ---- a connection whose owner writes down what happens ----------------------------- */
 
 struct tale {
     struct net *net;
@@ -104,7 +104,7 @@ static size_t fill_up(struct tale *t) {
     return sent;
 }
 
-/* ---- reading -------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------- */
 
 static void what_is_not_used_comes_again_in_front_of_what_follows(void **state) {
     struct net n;
@@ -252,7 +252,7 @@ static void closing_inside_of_on_data_is_fine(void **state) {
     net_close(&n);
 }
 
-/* ---- ends ------------------------------------------------------------------------------ */
+/* ---- ends -------------------------------------------------------------------------- */
 
 static void the_end_is_told_once_and_without_error(void **state) {
     struct net n;
@@ -321,7 +321,7 @@ static void what_is_sent_while_connecting_goes_out_when_connected(void **state) 
     net_close(&n);
 }
 
-/* ---- sending --------------------------------------------------------------------------- */
+/* ---- sending ----------------------------------------------------------------------- */
 
 static void a_queue_is_sent_in_order_and_its_end_is_told_once(void **state) {
     struct net n;
@@ -430,9 +430,10 @@ static void draining_ends_with_the_connection(void **state) {
     net_close(&n);
 }
 
-/* ---- TLS ------------------------------------------------------------------------------- */
+/* ---- TLS --------------------------------------------------------------------------- */
 
-static void join_tls(struct tale *t, struct net *n, struct peer *p, SSL_CTX *ctx, struct tls_context *tls) {
+static void join_tls(struct tale *t, struct net *n, struct peer *p, SSL_CTX *ctx,
+                     struct tls_context *tls) {
     join(t, n, p, tls);
     peer_tls(p, ctx, false, "localhost");
 }

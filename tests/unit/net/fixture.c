@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- the clock ------------------------------------------------------------------------ */
+/* ---- the clock --------------------------------------------------------------------- */
 
 /* The linker sends clock_mono here (--wrap), so that the test moves the time. */
 nanos __real_clock_mono(void);
@@ -28,7 +28,7 @@ bool net_patient(bool start) {
     return __real_clock_mono() - began < 10 * NANOS_SEC;
 }
 
-/* ---- the world ------------------------------------------------------------------------ */
+/* ---- the world --------------------------------------------------------------------- */
 
 static void serve_nothing(struct task *t, struct http_request *r) {
     (void)t;
@@ -44,7 +44,8 @@ static int admit_all(struct http_request *r, size_t *max_body) {
 void net_open(struct net *n) {
     struct workers *all = NULL;
     *n = (struct net){ .service = { .admit = admit_all, .serve = serve_nothing } };
-    assert_null(workers_start(0, (struct worker_limits){ .tasks = 64 }, (struct worker_hooks){ 0 }, &all));
+    assert_null(
+        workers_start(0, (struct worker_limits){ .tasks = 64 }, (struct worker_hooks){ 0 }, &all));
     n->w = workers_control(all);
     net_start(n->w, BUFFERS);
     n->service.arg = n;
@@ -130,7 +131,7 @@ void net_run(struct net *n, task_fn *fn, void *arg) {
     AWAIT(n, r.done);
 }
 
-/* ---- peers ---------------------------------------------------------------------------- */
+/* ---- peers ------------------------------------------------------------------------- */
 
 static void unblock(int fd) {
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -323,7 +324,7 @@ void peer_close(struct peer *p) {
     peer_done(p);
 }
 
-/* ---- bytes ---------------------------------------------------------------------------- */
+/* ---- bytes ------------------------------------------------------------------------- */
 
 static char byte_at(size_t i, unsigned seed) {
     return (char)('!' + (i * 31 + i / 256 * 7 + i / 65536 * 13 + seed) % 90);
@@ -344,7 +345,7 @@ bool filled(struct str s, size_t n, unsigned seed) {
     return true;
 }
 
-/* ---- calls ---------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------- */
 
 static err_t read_pieces(struct task *t, struct http_reply *r, struct call *c) {
     for (struct str piece;;) {
@@ -363,7 +364,8 @@ static err_t read_whole(struct task *t, struct http_reply *r, struct call *c) {
 }
 
 static err_t make_call(struct task *t, struct call *c) {
-    SCOPED(deadline_scope) struct deadline d = deadline_push(t, c->timeout ? c->timeout : 3600 * NANOS_SEC);
+    SCOPED(deadline_scope)
+    struct deadline d = deadline_push(t, c->timeout ? c->timeout : 3600 * NANOS_SEC);
     SCOPED(http_reply_done) struct http_reply r = { 0 };
     struct str request = str_of(c->request);
     TRY(http_call(t, c->pool, &request, 1, c->flags, &r));

@@ -16,7 +16,7 @@
 #include <cmocka.h>
 #include <openssl/ssl.h>
 
-/* ---- the world ------------------------------------------------------------------------ */
+/* ---- the world --------------------------------------------------------------------- */
 
 struct net {
     struct worker *w;
@@ -52,7 +52,7 @@ bool net_patient(bool start); /* false after ten seconds */
 /* Runs fn as a task until it ends. */
 void net_run(struct net *n, task_fn *fn, void *arg);
 
-/* ---- peers ---------------------------------------------------------------------------- */
+/* ---- peers ------------------------------------------------------------------------- */
 
 struct peer {
     struct net *net;
@@ -101,7 +101,7 @@ static inline int kind_of(err_t e) {
 }
 #define KIND_OK (-1)
 
-/* ---- calls ---------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------- */
 
 /* One http_call as a task of its own: what it sent and what came back. */
 struct call {
@@ -125,7 +125,7 @@ void call_release(struct call *c);
 void call_finish(struct call *c); /* turns until it is done */
 void call_free(struct call *c);
 
-/* ---- certificates ----------------------------------------------------------------------- */
+/* ---- certificates ------------------------------------------------------------------ */
 
 /* A folder of PEM files, made once for a test program: two authorities, server
  * certificates for "localhost" and 127.0.0.1 by the first, a client's, and broken ones. */

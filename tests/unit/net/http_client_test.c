@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- the upstream ----------------------------------------------------------------------- */
+/* ---- the upstream ------------------------------------------------------------------ */
 
 struct stage {
     struct net n;
@@ -68,7 +68,7 @@ static void call_again(struct stage *s, struct peer *up, const char *answer, con
 
 #define OK_2 "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------- */
 
 static void a_connection_is_used_again(void **state) {
     struct stage s;
@@ -80,7 +80,8 @@ static void a_connection_is_used_again(void **state) {
     done_with(&c, KIND_OK, 200);
     assert_true(buf_is(&c.body, "ok"));
     call_again(&s, &up, OK_2, "ok");
-    call_again(&s, &up, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "abc");
+    call_again(&s, &up,
+               "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "abc");
     call_again(&s, &up, OK_2, "ok");
     struct http_pool_stats stats = http_pool_stats(s.pool);
     assert_int_equal(stats.connects, 1);
@@ -118,12 +119,13 @@ static void answers_arrive_byte_by_byte(void **state) {
 }
 
 static unsigned parsed;
-enum http_verdict __real_http_parse_response(struct str text, const struct http_limits *limits, bool to_head,
-                                             struct http_head *out, const char **why);
-enum http_verdict __wrap_http_parse_response(struct str text, const struct http_limits *limits, bool to_head,
-                                             struct http_head *out, const char **why);
-enum http_verdict __wrap_http_parse_response(struct str text, const struct http_limits *limits, bool to_head,
-                                             struct http_head *out, const char **why) {
+enum http_verdict __real_http_parse_response(struct str text, const struct http_limits *limits,
+                                             bool to_head, struct http_head *out, const char **why);
+enum http_verdict __wrap_http_parse_response(struct str text, const struct http_limits *limits,
+                                             bool to_head, struct http_head *out, const char **why);
+enum http_verdict __wrap_http_parse_response(struct str text, const struct http_limits *limits,
+                                             bool to_head, struct http_head *out,
+                                             const char **why) {
     parsed++;
     return __real_http_parse_response(text, limits, to_head, out, why);
 }
@@ -267,7 +269,7 @@ static void an_answer_beyond_the_memory_of_the_worker_is_too_large(void **state)
     close_stage(&s);
 }
 
-/* ---- broken answers --------------------------------------------------------------------------- */
+/* ---- broken answers ---------------------------------------------------------------- */
 
 static void answered(const char *answer, int kind, int status) {
     struct stage s;
@@ -303,7 +305,8 @@ static void an_upstream_that_goes_in_the_middle_is_closed(void **state) {
     answered("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", ERR_CLOSED, 200);
     answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", ERR_CLOSED, 200);
     answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", ERR_CLOSED, 200);
-    answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n", ERR_CLOSED, 200);
+    answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n", ERR_CLOSED,
+             200);
 }
 
 static void an_answer_until_close_ends_with_a_proper_close_only(void **state) {
@@ -322,7 +325,7 @@ static void an_answer_until_close_ends_with_a_proper_close_only(void **state) {
     close_stage(&s);
 }
 
-/* ---- a task that is busy with something else --------------------------------------------------- */
+/* ---- a task that is busy with something else --------------------------------------- */
 
 static void all_that_came_before_the_end_is_read(const char *head, bool chunked, bool stream) {
     struct stage s;
@@ -346,8 +349,10 @@ static void all_that_came_before_the_end_is_read(const char *head, bool chunked,
 
 static void what_came_before_the_end_is_not_lost_on_a_slow_task(void **state) {
     for (int stream = 0; stream < 2; stream++) {
-        all_that_came_before_the_end_is_read("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n", false, stream);
-        all_that_came_before_the_end_is_read("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", true, stream);
+        all_that_came_before_the_end_is_read("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n", false,
+                                             stream);
+        all_that_came_before_the_end_is_read(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", true, stream);
         all_that_came_before_the_end_is_read("HTTP/1.1 200 OK\r\n\r\n", false, stream);
     }
 }
@@ -380,7 +385,7 @@ static void what_came_for_a_slow_task_is_bounded(void **state) {
     close_stage(&s);
 }
 
-/* ---- the pool ------------------------------------------------------------------------------- */
+/* ---- the pool ---------------------------------------------------------------------- */
 
 static void only_a_safe_call_is_sent_again_when_a_used_connection_dies(void **state) {
     struct stage s;
@@ -621,7 +626,7 @@ static void a_pool_that_is_freed_outlives_its_calls(void **state) {
     close_stage(&s);
 }
 
-/* ---- connecting --------------------------------------------------------------------------------- */
+/* ---- connecting -------------------------------------------------------------------- */
 
 static void a_refused_connect_is_unavailable_and_tried_once(void **state) {
     struct stage s;
@@ -642,12 +647,12 @@ static uv_getaddrinfo_t *lookup;
 static uv_getaddrinfo_cb lookup_done;
 static unsigned lookups;
 
-int __wrap_uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb done, const char *node,
-                          const char *service, const struct addrinfo *hints);
+int __wrap_uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb done,
+                          const char *node, const char *service, const struct addrinfo *hints);
 void __wrap_uv_freeaddrinfo(struct addrinfo *list);
 
-int __wrap_uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb done, const char *node,
-                          const char *service, const struct addrinfo *hints) {
+int __wrap_uv_getaddrinfo(uv_loop_t *loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb done,
+                          const char *node, const char *service, const struct addrinfo *hints) {
     assert_string_equal(node, "up.test");
     lookup = request;
     lookup_done = done;
@@ -665,7 +670,9 @@ static void found(int status, uint16_t port, const char *first, const char *seco
     for (int i = 0; i < 2 && texts[i]; i++) {
         at[i] = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port) };
         inet_pton(AF_INET, texts[i], &at[i].sin_addr);
-        list[i] = (struct addrinfo){ .ai_family = AF_INET, .ai_addr = (struct sockaddr *)&at[i], .ai_addrlen = sizeof at[i] };
+        list[i] = (struct addrinfo){ .ai_family = AF_INET,
+                                     .ai_addr = (struct sockaddr *)&at[i],
+                                     .ai_addrlen = sizeof at[i] };
         if (i)
             list[0].ai_next = &list[1];
     }
@@ -816,7 +823,7 @@ static void a_failed_connect_asks_for_the_name_again(void **state) {
     close_stage(&s);
 }
 
-/* ---- TLS --------------------------------------------------------------------------------------- */
+/* ---- TLS --------------------------------------------------------------------------- */
 
 static void open_secure(struct stage *s, const struct tls_conf *conf) {
     open_stage(s);
@@ -863,7 +870,8 @@ static void tls_calls_work_like_plain_ones(void **state) {
 }
 
 /* A call to a server with the named certificate: its kind, and what the error says. */
-static void tls_refused(const struct tls_conf *conf, const char *certificate, const char *host, const char *says) {
+static void tls_refused(const struct tls_conf *conf, const char *certificate, const char *host,
+                        const char *says) {
     struct stage s;
     struct peer up;
     struct call c = { .flags = HTTP_SAFE };

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- services ------------------------------------------------------------------------- */
+/* ---- services ---------------------------------------------------------------------- */
 
 static struct net *net_of_request(struct http_request *r) {
     return r->service->arg;
@@ -44,7 +44,7 @@ static void put_post(struct peer *p, size_t n, unsigned seed) {
     peer_put(p, buf_view(&b));
 }
 
-/* ---- one after the other --------------------------------------------------------------- */
+/* ---- one after the other ----------------------------------------------------------- */
 
 static void a_connection_is_used_again(void **state) {
     struct net n;
@@ -116,7 +116,8 @@ static void a_dripping_head_is_parsed_once_for_each_line(void **state) {
     struct net n;
     struct peer p;
     open_echo(&n, &p);
-    const char text[] = "GET /drip HTTP/1.1\r\nhost: x\r\naccept: text/plain, application/json\r\n\r\n";
+    const char text[] =
+        "GET /drip HTTP/1.1\r\nhost: x\r\naccept: text/plain, application/json\r\n\r\n";
     parsed = 0;
     for (size_t i = 0; i < sizeof text - 1; i++) {
         peer_put(&p, str_from(text + i, 1));
@@ -177,10 +178,11 @@ static void a_flood_of_pipelined_requests_is_bounded(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- bodies ---------------------------------------------------------------------------- */
+/* ---- bodies ------------------------------------------------------------------------ */
 
 static void bodies_of_all_sizes_come_back_unchanged(void **state) {
-    static const size_t sizes[] = { 1, 8191, 8192, 8193, 65536, 262143, 262144, 262200, 300000, 1 << 20, 4 << 20 };
+    static const size_t sizes[] = { 1,      8191,   8192,   8193,    65536,  262143,
+                                    262144, 262200, 300000, 1 << 20, 4 << 20 };
     struct net n;
     struct peer p;
     open_echo(&n, &p);
@@ -202,7 +204,8 @@ static void large_bodies_in_flight_do_not_mix(void **state) {
         peer_connect(&p[i], &n, net_port(&n.addr));
     for (unsigned i = 0; i < 8; i++) {
         char head[100];
-        snprintf(head, sizeof head, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %u\r\n\r\n", 20000 + i * 30000);
+        snprintf(head, sizeof head, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %u\r\n\r\n",
+                 20000 + i * 30000);
         peer_say(&p[i], head);
     }
     net_settle(&n);
@@ -271,7 +274,8 @@ static int admit_and_read(struct http_request *r, size_t *max_body) {
 }
 
 static void note_head(struct http_request *r) {
-    *(bool *)net_of_request(r)->arg = str_eq(r->head->path, S("/path")) && str_eq(r->head->query, S("q=1")) &&
+    *(bool *)net_of_request(r)->arg = str_eq(r->head->path, S("/path")) &&
+                                      str_eq(r->head->query, S("q=1")) &&
                                       str_eq(http_find(r->head, S("last")), S("value")) &&
                                       str_eq(r->head->known[HTTP_HOST], S("x"));
 }
@@ -355,7 +359,8 @@ static void a_client_that_expects_100_gets_it_before_the_body(void **state) {
     assert_int_equal(peer_message(&p), 200);
     assert_body(&p, "body");
     /* with the body at hand nobody waits for a 100 (RFC 9110 §10.1.1) */
-    peer_say(&p, "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\nmore");
+    peer_say(&p,
+             "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\nmore");
     assert_int_equal(peer_message(&p), 200);
     assert_body(&p, "more");
     close_both(&n, &p);
@@ -385,7 +390,7 @@ static void what_admit_noted_is_there_when_serving(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- refusals --------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------- */
 
 static void refused(const char *request, int status) {
     struct net n;
@@ -403,14 +408,17 @@ static void refused(const char *request, int status) {
 
 static void broken_requests_are_refused_and_the_connection_closed(void **state) {
     refused("GET / HTTP/1.1\nhost: x\n\n", 400);
-    refused("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400);
+    refused("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            400);
     refused("GET / HTTP/1.1\r\n\r\n", 400);
     refused("GET / HTTP/2.7\r\nhost: x\r\n\r\n", 505);
     refused("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 400);
     refused("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400);
     refused("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nfffffff\r\n", 413);
     refused("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n", 413);
-    refused("POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n", 413);
+    refused(
+        "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 99999999\r\n\r\n",
+        413);
 }
 
 static void heads_that_are_too_large_are_refused(void **state) {
@@ -586,7 +594,7 @@ static void without_memory_for_another_body_the_answer_is_503(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- admit ------------------------------------------------------------------------------ */
+/* ---- admit ------------------------------------------------------------------------- */
 
 static unsigned released;
 
@@ -601,7 +609,9 @@ static int admit_by_path(struct http_request *r, size_t *max_body) {
     if (str_eq(r->head->path, S("/a")))
         return 0;
     struct str why = S("no");
-    return http_refuse(r, &(struct http_answer){ .status = 403, .type = S("text/plain"), .pieces = &why, .piece_count = 1 });
+    return http_refuse(
+        r, &(struct http_answer){
+               .status = 403, .type = S("text/plain"), .pieces = &why, .piece_count = 1 });
 }
 
 static void admit_decides_from_the_head_alone(void **state) {
@@ -642,7 +652,7 @@ static void what_admit_took_is_released_however_the_request_ends(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- answers ---------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------- */
 
 static void serve_nothing(struct task *t, struct http_request *r) {
     (void)t;
@@ -697,7 +707,8 @@ static void serve_many_pieces(struct task *t, struct http_request *r) {
                                                   .piece_count = ARRAY_SIZE(pieces) });
         return;
     }
-    http_stream_begin(t, r, &(struct http_answer){ .status = 200, .fields = fields, .field_count = 2 });
+    http_stream_begin(t, r,
+                      &(struct http_answer){ .status = 200, .fields = fields, .field_count = 2 });
     http_stream_write(t, r, pieces, ARRAY_SIZE(pieces));
     http_stream_end(t, r);
 }
@@ -708,7 +719,8 @@ static void answers_of_many_pieces_are_complete(void **state) {
     open_echo(&n, &p);
     n.service.serve = serve_many_pieces;
     for (int i = 0; i < 2; i++) {
-        peer_say(&p, i ? "GET /whole HTTP/1.1\r\nhost: x\r\n\r\n" : "GET /stream HTTP/1.1\r\nhost: x\r\n\r\n");
+        peer_say(&p, i ? "GET /whole HTTP/1.1\r\nhost: x\r\n\r\n"
+                       : "GET /stream HTTP/1.1\r\nhost: x\r\n\r\n");
         assert_int_equal(peer_message(&p), i ? 201 : 200);
         assert_true(peer_head_has(&p, "\r\nx-one: 1\r\nx-two: 2\r\n"));
         assert_int_equal(p.body.n, 60);
@@ -733,7 +745,8 @@ static void an_answer_with_a_very_large_head_is_complete(void **state) {
     peer_say(&p, get_a);
     assert_int_equal(peer_message(&p), 200);
     ptrdiff_t at = str_find(buf_view(&p.head), S("x-long: "));
-    assert_true(at > 0 && filled(str_head(str_skip(buf_view(&p.head), (size_t)at + 8), 5000), 5000, 2));
+    assert_true(at > 0 &&
+                filled(str_head(str_skip(buf_view(&p.head), (size_t)at + 8), 5000), 5000, 2));
     close_both(&n, &p);
 }
 
@@ -804,7 +817,7 @@ static void a_stream_to_head_has_no_body(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- clients that go or lag --------------------------------------------------------------- */
+/* ---- clients that go or lag -------------------------------------------------------- */
 
 static int ended_as;
 
@@ -919,7 +932,7 @@ static void an_answer_that_nobody_reads_ends_the_connection(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- streams that outlive their task -------------------------------------------------------- */
+/* ---- streams that outlive their task ----------------------------------------------- */
 
 static struct http_request *pushed;
 static unsigned gone_told;
@@ -1030,7 +1043,7 @@ static void closing_the_server_tells_detached_streams(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- draining ------------------------------------------------------------------------------ */
+/* ---- draining ---------------------------------------------------------------------- */
 
 static void draining_serves_the_accept_queue_and_closes_idle_ones(void **state) {
     struct net n;
@@ -1104,7 +1117,7 @@ static void closing_cancels_what_is_in_flight(void **state) {
     close_both(&n, &p);
 }
 
-/* ---- TLS ------------------------------------------------------------------------------------ */
+/* ---- TLS --------------------------------------------------------------------------- */
 
 struct secure {
     struct net n;
@@ -1220,7 +1233,8 @@ static void new_certificates_are_for_new_connections(void **state) {
     open_secure(&s, &p);
     peer_say(&p, get_a);
     assert_int_equal(peer_message(&p), 200);
-    struct tls_conf conf = { .cert_file = str_of(cert_path("stranger.crt")), .key_file = str_of(cert_path("stranger.key")) };
+    struct tls_conf conf = { .cert_file = str_of(cert_path("stranger.crt")),
+                             .key_file = str_of(cert_path("stranger.key")) };
     struct tls_context *other = NULL;
     assert_null(tls_server_new(&conf, NULL, &other));
     s.n.conf.tls = other;

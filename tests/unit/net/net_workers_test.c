@@ -38,7 +38,9 @@ static void serve(struct task *t, struct http_request *r) {
     struct str body = r->body;
     if (worker_random(r->worker) % 8 == 0 && task_sleep(t, NANOS_MS))
         return;
-    const struct http_answer a = { .status = 200, .type = S("text/plain"), .pieces = &body, .piece_count = 1 };
+    const struct http_answer a = {
+        .status = 200, .type = S("text/plain"), .pieces = &body, .piece_count = 1
+    };
     if (!str_eq(r->head->path, S("/stream"))) {
         http_respond(t, r, &a);
         return;
@@ -56,7 +58,8 @@ static err_t call_once(struct task *t, struct side *side, unsigned seed) {
     size_t n = sizes[seed % ARRAY_SIZE(sizes)];
     SCOPED(buf_done) struct buf request = { 0 };
     SCOPED(http_reply_done) struct http_reply r = { 0 };
-    buf_fmt(&request, "POST /%s HTTP/1.1\r\nhost: town\r\ncontent-length: %zu\r\n\r\n", seed % 3 ? "whole" : "stream", n);
+    buf_fmt(&request, "POST /%s HTTP/1.1\r\nhost: town\r\ncontent-length: %zu\r\n\r\n",
+            seed % 3 ? "whole" : "stream", n);
     fill(&request, n, seed);
     struct str piece = buf_view(&request), body;
     TRY(http_call(t, side->pool, &piece, 1, HTTP_SAFE, &r));
@@ -121,7 +124,8 @@ static void run_town(struct town *town) {
     };
     assert_null(listen_parse(S("127.0.0.1:0"), &town->addr));
     assert_null(listen_probe(&town->addr));
-    assert_null(workers_start(WORKERS, (struct worker_limits){ 0 }, (struct worker_hooks){ on_start, on_stop, town }, &all));
+    assert_null(workers_start(WORKERS, (struct worker_limits){ 0 },
+                              (struct worker_hooks){ on_start, on_stop, town }, &all));
     workers_run(all);
     workers_free(all);
     assert_int_equal(town->good, WORKERS * TASKS * CALLS);
@@ -134,7 +138,9 @@ static void two_workers_serve_and_call_each_other(void **state) {
 
 static void the_same_over_tls_with_shared_contexts(void **state) {
     struct seal_ring ring = ring_of(1, 1);
-    struct town town = { .server_tls = server_context(&ring, false), .client_tls = client_context(), .reload = true };
+    struct town town = { .server_tls = server_context(&ring, false),
+                         .client_tls = client_context(),
+                         .reload = true };
     run_town(&town);
     tls_context_unref(town.server_tls);
     tls_context_unref(town.client_tls);

@@ -6,10 +6,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- contexts ----------------------------------------------------------------------------- */
+/* ---- contexts ---------------------------------------------------------------------- */
 
 static struct tls_conf conf_of(const char *cert, const char *key) {
-    return (struct tls_conf){ .cert_file = str_of(cert_path(cert)), .key_file = str_of(cert_path(key)) };
+    return (struct tls_conf){ .cert_file = str_of(cert_path(cert)),
+                              .key_file = str_of(cert_path(key)) };
 }
 
 static void server_refuses(struct tls_conf conf, const char *names, const char *says) {
@@ -30,8 +31,10 @@ static void broken_files_are_named_with_what_is_wrong(void **state) {
     server_refuses(conf_of("server.crt", "server.crt"), "server.crt", "no PEM private key");
     server_refuses(conf_of("server.crt", "encrypted.key"), "encrypted.key", "encrypted");
     server_refuses(conf_of("server.crt", "other.key"), "other.key", "not the key");
-    server_refuses((struct tls_conf){ .cert_file = str_of(cert_path("server.crt")) }, "server.crt", "without a key");
-    server_refuses((struct tls_conf){ .key_file = str_of(cert_path("server.key")) }, "server.key", "without a certificate");
+    server_refuses((struct tls_conf){ .cert_file = str_of(cert_path("server.crt")) }, "server.crt",
+                   "without a key");
+    server_refuses((struct tls_conf){ .key_file = str_of(cert_path("server.key")) }, "server.key",
+                   "without a certificate");
     struct tls_conf conf = conf_of("server.crt", "server.key");
     conf.ca_file = str_of(cert_path("empty.crt"));
     server_refuses(conf, "empty.crt", "no PEM certificate");
@@ -61,7 +64,7 @@ static void a_context_knows_when_its_certificate_ends(void **state) {
     tls_context_unref(client);
 }
 
-/* ---- handshakes ---------------------------------------------------------------------------- */
+/* ---- handshakes -------------------------------------------------------------------- */
 
 /* One of our contexts at one end, OpenSSL by hand at the other. */
 struct pair {
@@ -189,9 +192,10 @@ static void a_client_is_not_allowed_to_renegotiate(void **state) {
     SSL_CTX_free(raw);
 }
 
-/* ---- ALPN ----------------------------------------------------------------------------------- */
+/* ---- ALPN -------------------------------------------------------------------------- */
 
-static int alpn_with(struct tls_context *c, const unsigned char *offer, unsigned n, char chosen[16]) {
+static int alpn_with(struct tls_context *c, const unsigned char *offer, unsigned n,
+                     char chosen[16]) {
     SSL_CTX *raw = raw_client();
     struct pair p;
     if (n)
@@ -219,8 +223,8 @@ static void the_server_chooses_http_1_1(void **state) {
     tls_context_unref(c);
 }
 
-static int take_first(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in, unsigned in_n,
-                      void *arg) {
+static int take_first(SSL *ssl, const unsigned char **out, unsigned char *n,
+                      const unsigned char *in, unsigned in_n, void *arg) {
     *n = in[0];
     *out = in + 1;
     return SSL_TLSEXT_ERR_OK;
@@ -250,9 +254,10 @@ static void our_client_offers_http_1_1_and_names_the_server(void **state) {
     SSL_CTX_free(raw);
 }
 
-/* ---- verification ----------------------------------------------------------------------------- */
+/* ---- verification ------------------------------------------------------------------ */
 
-static int verified(struct tls_conf conf, const char *certificate, const char *host, char why[256]) {
+static int verified(struct tls_conf conf, const char *certificate, const char *host,
+                    char why[256]) {
     struct tls_context *c = NULL;
     SSL_CTX *raw = raw_accepting(certificate);
     struct pair p;
@@ -287,10 +292,12 @@ static void a_client_verifies_chain_and_name(void **state) {
 
 static void options_of_a_client_change_what_it_takes(void **state) {
     struct tls_conf insecure = { .insecure = true }, system = { 0 };
-    struct tls_conf named = { .ca_file = str_of(cert_path("root.crt")), .server_name = S("elsewhere.invalid") };
+    struct tls_conf named = { .ca_file = str_of(cert_path("root.crt")),
+                              .server_name = S("elsewhere.invalid") };
     char why[256];
     assert_int_equal(verified(insecure, "stranger", "whoever", why), 0);
-    assert_int_equal(verified(system, "server", "localhost", why), TLS_FAILED); /* the system does not know our root */
+    /* the system does not know our root */
+    assert_int_equal(verified(system, "server", "localhost", why), TLS_FAILED);
     assert_int_equal(verified(named, "other", "localhost", why), 0);
     assert_int_equal(verified(named, "server", "localhost", why), TLS_FAILED);
 }
@@ -351,7 +358,7 @@ static void our_client_presents_its_certificate(void **state) {
     SSL_CTX_free(raw);
 }
 
-/* ---- resumption -------------------------------------------------------------------------------- */
+/* ---- resumption -------------------------------------------------------------------- */
 
 static SSL_SESSION *newest; /* that the last connection left behind */
 
@@ -384,8 +391,10 @@ static void sessions_resume_across_contexts(bool v1_2) {
     struct seal_ring before = ring_of(1, 1), after = { .count = 2 }, much_later = ring_of(5, 1);
     after.keys[0] = ring_of(2, 1).keys[0]; /* a new key seals, the old one opens */
     after.keys[1] = before.keys[0];
-    struct tls_context *first = server_context(&before, true), *second = server_context(&before, true),
-                       *rotated = server_context(&after, true), *stranger = server_context(&much_later, true),
+    struct tls_context *first = server_context(&before, true),
+                       *second = server_context(&before, true),
+                       *rotated = server_context(&after, true),
+                       *stranger = server_context(&much_later, true),
                        *without = server_context(NULL, true);
     SSL_CTX *raw = raw_client();
     if (v1_2)
@@ -441,7 +450,7 @@ static void a_session_does_not_resume_under_other_rules_for_clients(void **state
     SSL_CTX_free(raw);
 }
 
-/* ---- reading and writing -------------------------------------------------------------------------- */
+/* ---- reading and writing ----------------------------------------------------------- */
 
 static void a_goodbye_is_a_clean_end_and_its_lack_a_failure(void **state) {
     struct tls_context *c = server_context(NULL, false);

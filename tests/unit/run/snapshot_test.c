@@ -81,7 +81,7 @@ static void a_pinned_value_outlives_newer_ones(void **state) {
     end(all, p);
 }
 
-/* ---- with other workers --------------------------------------------------------------- */
+/* ---- with other workers ------------------------------------------------------------ */
 
 struct stage {
     struct publication *p;

@@ -386,7 +386,7 @@ static void idle_stacks_are_given_back_bit_by_bit(void **state) {
     still_end(w);
 }
 
-/* ---- with a turning loop -------------------------------------------------------------- */
+/* ---- with a turning loop ----------------------------------------------------------- */
 
 static void yields(struct task *t, void *arg) {
     for (int i = 0; i < 3; i++) {

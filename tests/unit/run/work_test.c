@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 
-/* ---- the blocking pool ------------------------------------------------------------------ */
+/* ---- the blocking pool ------------------------------------------------------------- */
 
 static volatile size_t much = 1 << 20; /* the pool has big stacks */
 
@@ -117,7 +117,7 @@ static void work_that_has_not_started_is_taken_back(void **state) {
         assert_int_equal(jobs[i].kind, KIND_OK);
 }
 
-/* ---- other workers ------------------------------------------------------------------------ */
+/* ---- other workers ----------------------------------------------------------------- */
 
 struct errand {
     struct worker *to;

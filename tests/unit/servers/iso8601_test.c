@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-/* ---- times -------------------------------------------------------------------------- */
+/* ---- times ------------------------------------------------------------------------- */
 
 struct time_row {
     const char *text;
@@ -143,7 +143,7 @@ static void decimals_are_written_in_threes(void **state) {
     }
 }
 
-/* ---- durations ---------------------------------------------------------------------- */
+/* ---- durations --------------------------------------------------------------------- */
 
 static const struct { const char *text; struct span span; const char *written; } durations[] = {
     { "P1Y", { .years = 1 }, "P1Y" },

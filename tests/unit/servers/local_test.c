@@ -7,7 +7,7 @@
 
 #include "tests/unit/servers/samples.h"
 
-/* ---- local times --------------------------------------------------------------------- */
+/* ---- local times ------------------------------------------------------------------- */
 
 /* PEP 495: fold 0 is what "compatible" means; in a gap the two stand the other way round. */
 static void check_local(const struct zone *z, const struct str columns[4]) {
@@ -85,7 +85,7 @@ static void clocks_do_not_leave_the_years(void **state) {
     zone_free(tokyo);
 }
 
-/* ---- arithmetic ---------------------------------------------------------------------- */
+/* ---- arithmetic -------------------------------------------------------------------- */
 
 struct add_row {
     const char *zone, *from, *duration, *to; /* with offsets */
@@ -180,7 +180,7 @@ static void results_do_not_leave_the_years(void **state) {
     }
 }
 
-/* ---- between ------------------------------------------------------------------------- */
+/* ---- between ----------------------------------------------------------------------- */
 
 static const struct { const char *zone, *start, *end, *duration, *exact; } stretches[] = {
     { "Etc/UTC", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "PT0S", "PT0S" },

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-/* ---- a server that does what its argument says ---------------------------------------- */
+/* ---- a server that does what its argument says ------------------------------------- */
 
 struct play_args {
     struct str act;
@@ -87,7 +87,7 @@ static void assert_call(const char *arguments, const char *want) {
     assert_false(failed);
 }
 
-/* ---- calls ------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------- */
 
 /* P-193, P-195 */
 static void a_result_is_structured_and_a_text_of_the_same(void **state) {
@@ -156,7 +156,7 @@ static void an_unknown_tool_is_an_error_of_the_protocol(void **state) {
     assert_true(failed);
 }
 
-/* ---- lists ------------------------------------------------------------------------------ */
+/* ---- lists ------------------------------------------------------------------------- */
 
 /* P-190, P-197 */
 static void a_list_has_schemas_and_annotations(void **state) {

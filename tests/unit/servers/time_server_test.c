@@ -71,7 +71,7 @@ static void assert_error(const char *tool, const char *arguments, const char *wa
         fail_msg("%.*s", STR(text));
 }
 
-/* ---- get_current_time -------------------------------------------------------------------- */
+/* ---- get_current_time -------------------------------------------------------------- */
 
 static void now_is_utc_without_a_zone(void **state) {
     static const char want[] =
@@ -101,7 +101,7 @@ static void an_unknown_zone_is_named_with_advice(void **state) {
     assert_error("get_current_time", "{\"zone\":1}", "zone must be a text");
 }
 
-/* ---- convert_time ------------------------------------------------------------------------ */
+/* ---- convert_time ------------------------------------------------------------------ */
 
 static void a_local_time_is_shown_in_several_zones(void **state) {
     json r = result_of("convert_time",
@@ -221,7 +221,7 @@ static void offsets_before_standard_time_keep_their_seconds(void **state) {
     assert_text(r, "utc", "1900-01-01T00:00:00Z");
 }
 
-/* ---- time_between ------------------------------------------------------------------------ */
+/* ---- time_between ------------------------------------------------------------------ */
 
 static void what_lies_between_is_told_in_every_way(void **state) {
     json r = result_of("time_between",
@@ -267,7 +267,7 @@ static void each_end_is_checked_by_its_name(void **state) {
                  "end_zone: \"Asia/X\"");
 }
 
-/* ---- add_duration ------------------------------------------------------------------------ */
+/* ---- add_duration ------------------------------------------------------------------ */
 
 static void a_duration_is_added_on_the_zones_calendar(void **state) {
     json r = result_of(
@@ -300,7 +300,7 @@ static void a_duration_that_is_none_is_refused(void **state) {
     assert_error("add_duration", "{}", "duration is missing");
 }
 
-/* ---- list_time_zones --------------------------------------------------------------------- */
+/* ---- list_time_zones --------------------------------------------------------------- */
 
 static void zones_are_listed_in_pages(void **state) {
     int64_t offset = 0, next = 0;
@@ -338,7 +338,7 @@ static void zones_are_found_and_shown_with_offsets(void **state) {
                  "limit must be an integer from 1 to 1000, not 0");
 }
 
-/* ---- the server -------------------------------------------------------------------------- */
+/* ---- the server -------------------------------------------------------------------- */
 
 static void without_zone_data_there_is_utc_and_a_reason(void **state) {
     tear_down(NULL);

@@ -107,7 +107,7 @@ static void filters_narrow_the_list(void **state) {
                      1);
 }
 
-/* ---- a folder of our own ------------------------------------------------------------ */
+/* ---- a folder of our own ----------------------------------------------------------- */
 
 static char folder[64];
 

@@ -51,7 +51,7 @@ static void utc_and_offsets_need_no_file(void **state) {
     assert_true(str_eq(zone_name(z), S("-03:30")));
 }
 
-/* ---- files made by hand -------------------------------------------------------------- */
+/* ---- files made by hand ------------------------------------------------------------ */
 
 static void put32(struct buf *b, uint32_t n) {
     n = __builtin_bswap32(n);
