@@ -578,3 +578,40 @@ def test_secrets_are_told_to_nobody(gateway, processes, tmp_path):
         for secret in (key, value, argument, ADMIN_KEY) + ((header,) if where != "answer" else ()):
             assert secret not in text, f"{secret} is in the {where}"
     assert not any(s.encode() in files_text(tmp_path / "mine") for s in (key, header, value))
+
+
+# ---- what waits at the door
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_connections_in_the_accept_queue_are_served_before_the_end(gateway, workers):
+    """They were made before SIGTERM, so they count; none may see a reset (issue point 2, drain)."""
+    gw = gateway({"workers": workers})
+    wait_for(gw.tools, what="time listed")
+    os.kill(gw.process.pid, signal.SIGSTOP)
+    clients = []
+    for _ in range(50):
+        s = socket.create_connection(("127.0.0.1", gw.port), 10)
+        s.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        clients.append(s)
+    os.kill(gw.process.pid, signal.SIGTERM)
+    os.kill(gw.process.pid, signal.SIGCONT)
+    answers = []
+    for s in clients:
+        data = b""
+        while piece := s.recv(4096):
+            data += piece
+        answers.append(data)
+    assert [a[:15] for a in answers] == [b"HTTP/1.1 200 OK"] * 50
+    assert gw.process.wait(10) == 0
+
+
+def test_a_file_of_cursor(gateway, processes):
+    """A URL with headers, and keys that steer the client alone."""
+    server = http_server(processes)
+    gw = gateway({"mcpServers": {"remote": {"type": "streamable-http", "url": server.url, "headers": {"X-Token": "of-cursor"},
+                                            "autoApprove": ["echo"]},
+                                 "off": {"command": "no-such-program", "disabled": True}}})
+    gw.wait_ready("remote")
+    assert text_of(gw.call_tool("remote__echo", text="x")) == "x"
+    assert server.seen("tools/call")[-1]["headers"]["x-token"] == "of-cursor"
+    assert gw.upstream("off") is None

@@ -352,6 +352,29 @@ def test_children_inherit_no_descriptor(gateway):
         assert set(kinds) <= {"0", "1", "2"}, kinds
 
 
+def test_memory_of_a_child_is_limited(gateway):
+    """It, and nobody else, goes without; below the limit it lives as ever."""
+    gw = gateway(config(hungry=stdio(memory="256MiB", restart_backoff="50ms"), free=stdio()))
+    gw.wait_ready("hungry", "free")
+    assert text_of(gw.call_tool("hungry__allocate", mebibytes=50)) == "50"
+    assert text_of(gw.call_tool("free__allocate", mebibytes=400)) == "400"
+    failure(gw, "hungry__allocate", {"mebibytes": 400}, "hungry")
+    wait_for(lambda: gw.upstream("hungry")["restarts"] == 1 and gw.upstream("hungry")["state"] == "ready", what="restarted")
+    assert text_of(gw.call_tool("hungry__echo", text="back")) == "back"
+    assert gw.upstream("free")["failures"] == 0
+
+
+def test_processes_of_a_child_are_limited(gateway):
+    """More than it may have end it, with all of them; the reason says so."""
+    gw = gateway(config(many=stdio(processes=10, restart_backoff="50ms"), free=stdio()))
+    gw.wait_ready("many", "free")
+    assert text_of(gw.call_tool("many__fork", most=5, seconds=0.5)) == "5"
+    assert text_of(gw.call_tool("free__fork", most=30, seconds=0)) == "30"
+    assert "processes" in failure(gw, "many__fork", {"most": 30, "seconds": 20}, "many")["message"]
+    wait_for(lambda: gw.upstream("many")["restarts"] == 1 and gw.upstream("many")["state"] == "ready", what="restarted")
+    assert gw.upstream("free")["failures"] == 0
+
+
 def test_a_question_in_mid_call_is_refused_and_ping_is_answered(gateway):
     """P-432, P-245: no capability was declared, so sampling is refused; the call goes on."""
     gw = gateway(config(child=stdio()))
