@@ -55,7 +55,9 @@ static struct net_block *block_new(struct net_worker *net) {
         return b;
     }
     b = NEW(struct net_block);
-    *b = (struct net_block){ .p = mem_alloc(READ_SIZE + READ_SPARE), .cap = READ_SIZE, .shared = true };
+    *b = (struct net_block){ .p = mem_alloc(READ_SIZE + READ_SPARE),
+                             .cap = READ_SIZE,
+                             .shared = true };
     return b;
 }
 
@@ -110,7 +112,7 @@ bool net_may_buffer(struct worker *w, size_t more) {
     return net->buffered + more <= net->limit;
 }
 
-/* ---- counted buffers ---------------------------------------------------------------- */
+/* ---- counted buffers --------------------------------------------------------------- */
 
 void net_buf_reserve(struct worker *w, struct buf *b, size_t n) {
     size_t before = b->cap;
@@ -280,7 +282,8 @@ static void flush(struct conn *c) {
 
 /* The part that was sent is dropped when it is the larger one, so a queue that never runs
  * empty stays in bounds. */
-static void queue_from(struct conn *c, const struct str *pieces, size_t n, size_t total, size_t skip) {
+static void queue_from(struct conn *c, const struct str *pieces, size_t n, size_t total,
+                       size_t skip) {
     if (c->out_at > c->out.n / 2) {
         buf_consume(&c->out, c->out_at);
         c->out_at = 0;
@@ -458,7 +461,8 @@ static bool read_once(struct conn *c) {
     if (own)
         c->in.n += (size_t)got;
     deliver(c, own ? kept(c) : str_from(into, (size_t)got));
-    return !c->closed && !c->ended && !c->paused && ((size_t)got == room || (c->tls && tls_pending(c->tls)));
+    return !c->closed && !c->ended && !c->paused &&
+           ((size_t)got == room || (c->tls && tls_pending(c->tls)));
 }
 
 static void readable(struct conn *c) {

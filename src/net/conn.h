@@ -41,7 +41,7 @@ struct conn {
     struct tls *tls;
     struct buf in;          /* the beginning of a message, from in_at on */
     size_t in_at;
-    size_t expect;          /* bytes that `in` will need; set by the owner before it returns from on_data */
+    size_t expect;          /* bytes that will be kept; set by the owner inside of on_data */
     struct buf out;         /* what the peer did not take yet */
     size_t out_at;
     struct event drained;

@@ -51,7 +51,7 @@ const char *http_status_text(int status) {
     }
 }
 
-/* ---- heads --------------------------------------------------------------------------- */
+/* ---- heads ------------------------------------------------------------------------- */
 
 static void write_date(struct http_server *s) {
     time_t wall = clock_wall() / NANOS_SEC;
@@ -121,7 +121,8 @@ static size_t head_size(const struct http_answer *a) {
 }
 
 /* `length` < 0: of unknown length. */
-static struct str write_head(struct http_request *r, const struct http_answer *a, int64_t length, char *room) {
+static struct str write_head(struct http_request *r, const struct http_answer *a, int64_t length,
+                             char *room) {
     char *to = add_status(room, a->status);
     to = add(to, date_line(r->conn->server));
     if (a->type.n)
@@ -133,7 +134,7 @@ static struct str write_head(struct http_request *r, const struct http_answer *a
     return str_from(room, (size_t)(to - room));
 }
 
-/* ---- whole answers --------------------------------------------------------------------- */
+/* ---- whole answers ----------------------------------------------------------------- */
 
 static void decide_close(struct http_request *r, bool wanted) {
     struct http_conn *hc = r->conn;
@@ -209,7 +210,7 @@ void http_conn_answer_error(struct http_conn *hc, int status, const char *why) {
     conn_send(hc->conn, pieces, ARRAY_SIZE(pieces));
 }
 
-/* ---- streams ---------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------- */
 
 err_t http_stream_begin(struct task *t, struct http_request *r, const struct http_answer *a) {
     TRY(may_answer(r));
@@ -252,7 +253,8 @@ static err_t send_last_chunk(struct http_request *r) {
     return r->head->minor_1 && !to_head(r) ? conn_send(r->conn->conn, &last, 1) : OK;
 }
 
-err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces, size_t n) {
+err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces,
+                        size_t n) {
     if (r->gone)
         return ERR(CLOSED, "the client is gone");
     TRY(send_chunks(r, pieces, n));

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "run/gate.h"
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -73,7 +74,9 @@ struct http_pool *http_pool_new(struct worker *w, const struct http_target *targ
     if (!target->idle_timeout)
         p->target.idle_timeout = 60 * NANOS_SEC;
     if (!target->head.head)
-        p->target.head = (struct http_limits){ .head = 64 * 1024, .target = 8192, .fields = HTTP_MAX_FIELDS };
+        p->target.head = (struct http_limits){ .head = 64 * 1024,
+                                               .target = 8192,
+                                               .fields = HTTP_MAX_FIELDS };
     if (target->tls)
         tls_context_ref(target->tls);
     return p;
@@ -205,7 +208,8 @@ static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *l
 static void start_lookup(struct http_pool *p) {
     char service[8];
     snprintf(service, sizeof service, "%u", p->target.port);
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG };
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                              .ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG };
     uv_getaddrinfo_t *lookup = NEW(uv_getaddrinfo_t);
     lookup->data = p;
     p->resolving = true;
@@ -249,7 +253,8 @@ static err_t open_socket(const struct sockaddr_storage *address, int *out) {
         return ERR(UNAVAILABLE, "socket: %s", strerror(errno));
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    socklen_t n = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    socklen_t n = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                 : sizeof(struct sockaddr_in);
     if (connect(fd, (const struct sockaddr *)address, n) < 0 && errno != EINPROGRESS) {
         int problem = errno;
         close(fd);
@@ -259,8 +264,8 @@ static err_t open_socket(const struct sockaddr_storage *address, int *out) {
     return OK;
 }
 
-static err_t peer_new(struct http_pool *p, const struct sockaddr_storage *address, struct http_reply *r,
-                      struct http_peer **out) {
+static err_t peer_new(struct http_pool *p, const struct sockaddr_storage *address,
+                      struct http_reply *r, struct http_peer **out) {
     int fd = -1;
     TRY(open_socket(address, &fd));
     struct http_peer *peer = NEW(struct http_peer);
@@ -285,8 +290,9 @@ static err_t wait_connected(struct task *t, struct http_peer *peer, struct http_
     return r->failed ? err_again(&r->error) : OK;
 }
 
-static err_t connect_one(struct task *t, struct http_pool *p, const struct sockaddr_storage *address,
-                         struct http_reply *r, struct http_peer **out) {
+static err_t connect_one(struct task *t, struct http_pool *p,
+                         const struct sockaddr_storage *address, struct http_reply *r,
+                         struct http_peer **out) {
     struct http_peer *peer = NULL;
     TRY(peer_new(p, address, r, &peer));
     err_t e = wait_connected(t, peer, r);
@@ -302,7 +308,8 @@ static err_t connect_one(struct task *t, struct http_pool *p, const struct socka
     return err_again(&saved);
 }
 
-static err_t connect_new(struct task *t, struct http_pool *p, struct http_reply *r, struct http_peer **out) {
+static err_t connect_new(struct task *t, struct http_pool *p, struct http_reply *r,
+                         struct http_peer **out) {
     TRY(resolve(t, p));
     err_t e = ERR(UNAVAILABLE, "%s has no address", p->host);
     for (unsigned i = 0; i < p->address_count; i++) {
@@ -318,7 +325,8 @@ static err_t connect_new(struct task *t, struct http_pool *p, struct http_reply 
 }
 
 /* The caller is inside the gate, so an idle connection or room for a new one is there. */
-static err_t acquire(struct task *t, struct http_pool *p, struct http_reply *r, struct http_peer **out) {
+static err_t acquire(struct task *t, struct http_pool *p, struct http_reply *r,
+                     struct http_peer **out) {
     if (p->freed)
         return ERR(UNAVAILABLE, "%s:%u: the upstream was removed", p->host, p->target.port);
     if (!p->idle)
@@ -329,7 +337,7 @@ static err_t acquire(struct task *t, struct http_pool *p, struct http_reply *r, 
     return OK;
 }
 
-/* ---- what comes back ---------------------------------------------------------------- */
+/* ---- what comes back --------------------------------------------------------------- */
 
 static void fail(struct http_reply *r, const struct err *why) {
     if (r->ended || r->failed)
@@ -433,7 +441,8 @@ static size_t take_heads(struct http_reply *r, struct str data) {
     struct http_pool *p = r->pool;
     const char *why = "";
     for (size_t used = 0; worth_parsing(r, str_skip(data, used)); r->looked = 0) {
-        enum http_verdict v = http_parse_response(str_skip(data, used), &p->target.head, false, &p->scratch, &why);
+        enum http_verdict v = http_parse_response(str_skip(data, used), &p->target.head, false,
+                                                  &p->scratch, &why);
         if (v == HTTP_MORE)
             return used;
         if (v == HTTP_OK && p->scratch.status == 101)
@@ -521,6 +530,7 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
                       struct http_reply *r, bool *out_stale) {
     struct http_peer *peer = NULL;
     TRY(acquire(t, p, r, &peer));
+    assert(peer);
     r->peer = peer;
     bool reused = peer->used;
     conn_send(peer->conn, request, pieces); /* who refuses to read on may have said why */

@@ -15,7 +15,7 @@ struct http_conn {
     struct conn *conn; /* NULL once the peer is gone */
     struct http_request *request;
     struct timer timer;
-    nanos until;       /* when patience ends. The timer may be set for earlier: it then looks again */
+    nanos until;       /* when patience ends; a timer that is set for earlier looks again */
     enum conn_state state;
     bool used;         /* has carried a request */
     bool partial, close_after;

@@ -16,7 +16,9 @@ enum {
 static size_t on_data(struct conn *c, struct str data);
 static void on_end(struct conn *c, err_t e);
 static void on_drained(struct conn *c);
-static const struct conn_ops server_ops = { .on_data = on_data, .on_end = on_end, .on_drained = on_drained };
+static const struct conn_ops server_ops = { .on_data = on_data,
+                                            .on_end = on_end,
+                                            .on_drained = on_drained };
 
 /* ---- requests -------------------------------------------------------------------- */
 
@@ -168,25 +170,28 @@ static void refuse(struct http_conn *hc, int status, const char *why) {
 static void await_head(struct http_conn *hc) {
     hc->state = AT_HEAD;
     hc->partial = false;
-    wait_at_most(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout : hc->server->conf.idle_timeout);
+    wait_at_most(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout
+                                           : hc->server->conf.idle_timeout);
     if (conn_kept(hc->conn) || hc->conn->paused)
         conn_resume(hc->conn);
 }
 
 /* After an answer. */
 static void go_on(struct http_conn *hc) {
-    request_release(hc);
-    if (!hc->conn)
-        conn_gone(hc);
-    else if (hc->close_after || hc->server->draining)
+    if (hc->close_after || hc->server->draining)
         linger(hc);
     else
         await_head(hc);
 }
 
 void http_request_finish(struct http_request *r) {
-    r->conn->server->busy--;
-    go_on(r->conn);
+    struct http_conn *hc = r->conn;
+    hc->server->busy--;
+    request_release(hc);
+    if (hc->conn)
+        go_on(hc);
+    else
+        conn_gone(hc);
 }
 
 void http_conn_end(struct http_conn *hc) {
@@ -317,7 +322,9 @@ static int room_for(struct http_conn *hc, size_t more) {
 }
 
 static void refuse_body(struct http_conn *hc, int status) {
-    refuse(hc, status, status == 413 ? "the body is larger than the limit" : "no memory for another large body now");
+    refuse(hc, status,
+           status == 413 ? "the body is larger than the limit"
+                         : "no memory for another large body now");
 }
 
 static size_t take_chunks(struct http_conn *hc, struct str data) {
@@ -377,7 +384,7 @@ static size_t begin_body(struct http_conn *hc, struct str data) {
     return take_body(hc, data);
 }
 
-/* ---- heads -------------------------------------------------------------------------- */
+/* ---- heads ------------------------------------------------------------------------- */
 
 /* A partial head is parsed from its start: only when one more line of it is there. */
 static bool worth_parsing(struct http_conn *hc, struct str data) {
@@ -397,7 +404,8 @@ static void await_rest_of_head(struct http_conn *hc, struct str data) {
 
 /* Parses a copy, so that nothing of a head has to be moved afterwards; only one that is
  * larger than the room for the copy is parsed where it was read. */
-static enum http_verdict parse_head(struct http_server *s, struct str data, size_t *out_copied, const char **why) {
+static enum http_verdict parse_head(struct http_server *s, struct str data, size_t *out_copied,
+                                    const char **why) {
     struct http_request *r = draft(s);
     struct str copy = str_head(data, sizeof r->text);
     copy.p = memcpy(r->text, data.p, copy.n);
@@ -428,6 +436,7 @@ static size_t take_head(struct http_conn *hc, struct str data) {
     size_t used = r->head->bytes;
     if (!r->service->admit(r, &r->max_body))
         return used + begin_body(hc, str_skip(data, used));
+    request_release(hc);
     go_on(hc);
     return used;
 }
@@ -471,7 +480,8 @@ static size_t on_data(struct conn *c, struct str data) {
 
 /* ---- the server ------------------------------------------------------------------ */
 
-static struct http_conn *http_conn_new(struct http_server *s, int fd, const struct sockaddr_storage *peer) {
+static struct http_conn *http_conn_new(struct http_server *s, int fd,
+                                       const struct sockaddr_storage *peer) {
     struct http_conn *hc = NEW(struct http_conn);
     hc->conn = conn_new(s->worker, fd, s->conf.tls, S(""), false, &server_ops, hc);
     if (!hc->conn) {

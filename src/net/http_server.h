@@ -83,7 +83,7 @@ int http_refuse(struct http_request *r, const struct http_answer *a);
 
 /* Answers of unknown length, chunked (or until close for HTTP/1.0). write waits when the
  * client lags by more than 256 KiB, at most send_timeout. */
-err_t http_stream_begin(struct task *t, struct http_request *r, const struct http_answer *head);
+err_t http_stream_begin(struct task *t, struct http_request *r, const struct http_answer *a);
 err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces, size_t n);
 err_t http_stream_end(struct task *t, struct http_request *r);
 

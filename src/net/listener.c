@@ -49,7 +49,8 @@ err_t listen_parse(struct str text, struct listen_addr *out) {
     char name[256], service[8];
     if (!split(text, &host, &port) || !str_to_u64(port, &number) || number > 65535 ||
         host.n >= sizeof name)
-        return ERR(INVALID, "listen address \"%.*s\": write HOST:PORT, such as 127.0.0.1:8000", STR(text));
+        return ERR(INVALID, "listen address \"%.*s\": write HOST:PORT, such as 127.0.0.1:8000",
+                   STR(text));
     snprintf(name, sizeof name, "%.*s", STR(host));
     snprintf(service, sizeof service, "%u", (unsigned)number);
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
@@ -76,8 +77,10 @@ static err_t bound_socket(const struct listen_addr *addr, bool shared, int *out)
         int problem = errno;
         close(fd);
         if (problem == EADDRINUSE)
-            return ERR(CONFLICT, "%.*s is in use by another program; stop it or choose another "
-                                 "address with --listen", STR(addr->text));
+            return ERR(CONFLICT,
+                       "%.*s is in use by another program; stop it or choose another "
+                       "address with --listen",
+                       STR(addr->text));
         return err_errno(problem, "listening on %.*s", STR(addr->text));
     }
     *out = fd;
@@ -90,8 +93,10 @@ err_t listen_probe(struct listen_addr *addr) {
     /* bind alone does not collide with a listener that has SO_REUSEADDR; listen does */
     if (listen(fd, 1) < 0) {
         close(fd);
-        return ERR(CONFLICT, "%.*s is in use by another program; stop it or choose another "
-                             "address with --listen", STR(addr->text));
+        return ERR(CONFLICT,
+                   "%.*s is in use by another program; stop it or choose another "
+                   "address with --listen",
+                   STR(addr->text));
     }
     getsockname(fd, (struct sockaddr *)&addr->addr, &(socklen_t){ sizeof addr->addr });
     close(fd);
@@ -100,8 +105,8 @@ err_t listen_probe(struct listen_addr *addr) {
 
 struct str listen_text(const struct listen_addr *addr, char out[LISTEN_TEXT]) {
     char host[48], port[8];
-    if (getnameinfo((const struct sockaddr *)&addr->addr, addr->len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV))
+    if (getnameinfo((const struct sockaddr *)&addr->addr, addr->len, host, sizeof host, port,
+                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
         return addr->text;
     bool v6 = addr->addr.ss_family == AF_INET6;
     return str_from(out, (size_t)snprintf(out, LISTEN_TEXT, v6 ? "[%s]:%s" : "%s:%s", host, port));
@@ -168,8 +173,8 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
     worker_run_ready(l->worker);
 }
 
-err_t listener_new(struct worker *w, const struct listen_addr *addr, int backlog, accept_fn *on_accept,
-                   void *arg, struct listener **out) {
+err_t listener_new(struct worker *w, const struct listen_addr *addr, int backlog,
+                   accept_fn *on_accept, void *arg, struct listener **out) {
     int fd = -1;
     TRY(bound_socket(addr, true, &fd));
     if (listen(fd, backlog) < 0) {

@@ -12,7 +12,8 @@ struct listen_addr {
     socklen_t len;
     struct str text; /* "127.0.0.1:8000", borrowed */
 };
-/* "HOST:PORT", "[v6]:PORT", ":PORT" (all addresses) or "PORT" (loopback). INVALID names what is wrong. */
+/* "HOST:PORT", "[v6]:PORT", ":PORT" (all addresses) or "PORT" (loopback). INVALID names what is
+ * wrong. */
 err_t listen_parse(struct str text, struct listen_addr *out);
 /* CONFLICT names the address when somebody listens there already. With port 0 the port
  * chosen by the kernel is written back into *addr. */
@@ -25,7 +26,7 @@ struct str listen_text(const struct listen_addr *addr, char out[LISTEN_TEXT]);
 struct listener;
 /* A new connection; fd is non-blocking and close-on-exec, the callee owns it. */
 typedef void accept_fn(struct worker *w, int fd, const struct sockaddr_storage *peer, void *arg);
-err_t listener_new(struct worker *w, const struct listen_addr *addr, int backlog, accept_fn *on_accept,
-                   void *arg, struct listener **out);
+err_t listener_new(struct worker *w, const struct listen_addr *addr, int backlog,
+                   accept_fn *on_accept, void *arg, struct listener **out);
 /* Takes what is in the accept queue, then closes. */
 void listener_close(struct listener *l);

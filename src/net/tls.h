@@ -18,7 +18,8 @@ struct tls;
 
 struct tls_conf {
     struct str cert_file, key_file; /* PEM; server: required; client: towards upstreams, optional */
-    struct str ca_file;             /* who is trusted; client: empty means the system's; server: empty means no client certificates */
+    struct str ca_file;             /* who is trusted; empty: client: the system's authorities,
+                                     * server: no client certificates */
     bool verify_client;             /* server: require a client certificate */
     bool allow_1_2;
     bool insecure;                  /* client: no verification; logged as a warning by the caller */
@@ -45,4 +46,4 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n);
 ssize_t tls_handshake(struct tls *t);
 void tls_shutdown(struct tls *t); /* sends close_notify if it can at once */
 const char *tls_error(const struct tls *t);
-bool tls_pending(const struct tls *t); /* bytes wait inside, which no event of the socket tells of */
+bool tls_pending(const struct tls *t); /* bytes wait inside: no event of the socket tells */
