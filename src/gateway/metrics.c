@@ -1,5 +1,6 @@
 /* metrics.c - see metrics.h. */
 #include "gateway/metrics.h"
+#include "net/metrics.h"
 
 #define X(variable, kind_, name_, help_, ...)                                                      \
     struct metric_def metric_##variable = {                                                        \
@@ -9,6 +10,7 @@ GATEWAY_METRICS(X)
 #undef X
 
 void gateway_metrics_register(void) {
+    net_metrics_register();
 #define X(variable, ...) metric_register(&metric_##variable, 1);
     GATEWAY_METRICS(X)
 #undef X

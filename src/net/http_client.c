@@ -2,6 +2,7 @@
  * and read by the task that made the call; both run on the pool's worker. */
 #include "net/http_client.h"
 #include "base/mem.h"
+#include "net/metrics.h"
 #include "run/gate.h"
 #include <arpa/inet.h>
 #include <assert.h>
@@ -98,6 +99,7 @@ static void leave_idle(struct http_peer *peer) {
         peer->next->back = peer->back;
     peer->back = NULL;
     peer->pool->stats.idle--;
+    NET_ADD(pool_idle, -1);
 }
 
 static void peer_close(struct http_peer *peer) {
@@ -106,6 +108,7 @@ static void peer_close(struct http_peer *peer) {
     timer_unset(p->worker, &peer->timer);
     conn_close(peer->conn);
     p->stats.open--;
+    NET_ADD(pool_open, -1);
     p->users--;
     free(peer);
     pool_release(p);
@@ -137,6 +140,7 @@ static void peer_rest(struct http_peer *peer) {
         p->idle->back = &peer->next;
     p->idle = peer;
     p->stats.idle++;
+    NET_ADD(pool_idle, 1);
     peer->until = p->worker->now + p->target.idle_timeout;
     if (!timer_is_set(&peer->timer))
         timer_set(p->worker, &peer->timer, peer->until);
@@ -276,6 +280,7 @@ static err_t peer_new(struct http_pool *p, const struct sockaddr_storage *addres
         return ERR(UNAVAILABLE, "socket: the kernel cannot watch one more");
     }
     p->stats.open++;
+    NET_ADD(pool_open, 1);
     p->stats.connects++;
     p->users++;
     *out = peer;
@@ -320,6 +325,7 @@ static err_t connect_new(struct task *t, struct http_pool *p, struct http_reply 
     if (!e)
         return OK;
     p->stats.failures++;
+    NET_ADD(pool_failures, 1);
     p->doubted = true;
     return err_wrap(e, "%s:%u", p->host, p->target.port);
 }
@@ -539,10 +545,19 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
     return e;
 }
 
+static err_t enter(struct task *t, struct http_pool *p) {
+    if (p->gate.inside < p->gate.limit)
+        return gate_enter(t, &p->gate);
+    NET_ADD(pool_waiting, 1);
+    err_t e = gate_enter(t, &p->gate);
+    NET_ADD(pool_waiting, -1);
+    return e;
+}
+
 err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                 unsigned flags, struct http_reply *out) {
     p->users++;
-    err_t e = gate_enter(t, &p->gate);
+    err_t e = enter(t, p);
     if (e) {
         e = err_wrap(e, "%s:%u", p->host, p->target.port);
         p->users--;

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/http_conn.h"
+#include "net/metrics.h"
 #include <unistd.h>
 
 enum {
@@ -148,6 +149,7 @@ static void conn_gone(struct http_conn *hc) {
     if (hc->next)
         hc->next->back = hc->back;
     s->count--;
+    NET_ADD(client_conns, -1);
     free(hc);
 }
 
@@ -498,6 +500,7 @@ static struct http_conn *http_conn_new(struct http_server *s, int fd,
         s->conns->back = &hc->next;
     s->conns = hc;
     s->count++;
+    NET_ADD(client_conns, 1);
     return hc;
 }
 
