@@ -312,6 +312,14 @@ static bool is_complete(struct str result) {
     return !type.p || str_eq(type, S("\"complete\""));
 }
 
+/* The tool failed (P-025): a result for the client, a failure for who counts. Large results are
+ * not looked through for a number. */
+static bool is_tool_error(const struct exchange *x, struct str result) {
+    return x->method == METHOD_TOOLS_CALL && result.n <= 64 * 1024 &&
+           str_find(result, S("\"isError\"")) >= 0 &&
+           str_eq(json_raw_get(result, S("isError")), S("true"));
+}
+
 static void bridge_result(struct exchange *x, struct str result, enum revision from) {
     if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY && !is_complete(result)) {
         answer_failure(x, ERR(UPSTREAM,
@@ -319,6 +327,8 @@ static void bridge_result(struct exchange *x, struct str result, enum revision f
                               STR(x->upstream->conf->name)));
         return;
     }
+    if (is_tool_error(x, result))
+        x->outcome = "tool_error";
     bool uris = x->upstream->conf->rewrite_uris && upstream_has_resources(x);
     if (!uris && !translate_needed(x->method, from, x->revision)) {
         answer_result(x, &result, 1);
