@@ -173,7 +173,8 @@ static uint64_t decimal(struct span s) {
     return value;
 }
 
-/* RFC 9112 §6.3, as far as our peers go: no body with 1xx, 204, 304; a request without length has none. */
+/* RFC 9112 §6.3, as far as our peers go: no body with 1xx, 204, 304; a request without length
+ * has none. */
 static void frame_choose(struct frame *f, struct span head) {
     struct span length = header(head, SPAN("content-length"));
     if (f->status && (f->status < 200 || f->status == 204 || f->status == 304))
@@ -219,7 +220,8 @@ static int hex_digit(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* One byte of chunk framing, data excepted. chunk_any: a size line or a trailer line has content. */
+/* One byte of chunk framing, data excepted. chunk_any: a size line or a trailer line has
+ * content. */
 static void chunk_byte(struct frame *f, char c) {
     switch (f->chunk) {
     case CHUNK_SIZE:
