@@ -390,9 +390,8 @@ static bool find_profile(struct http_face *f) {
 
 static bool room_for_one_more(struct http_face *f) {
     struct exchange *x = &f->x;
-    size_t share = (size_t)x->snapshot->conf->limits.in_flight /
-                       workers_count(x->gw->gateway->all) +
-                   1;
+    size_t all = (size_t)x->snapshot->conf->limits.in_flight;
+    size_t share = (all - 1) / workers_count(x->gw->gateway->all) + 1;
     if (x->gw->in_flight < share)
         return true;
     refuse(f, 503, "overload", "Too many requests are in flight");

@@ -23,7 +23,7 @@ struct push_stream {
     const struct push_ops *ops;
     void *self;                    /* the carrier: a request, a face */
     struct timer keep_alive;
-    uint64_t number;               /* of this worker, for its session */
+    uint64_t number;               /* of no other stream, for its session */
     uint64_t principal;
     char session[SESSION_ID];      /* legacy; all zero for a listen */
     struct str listen_id;          /* raw id of the listen request; ours to free */
@@ -42,7 +42,8 @@ static void unlink_stream(struct push_stream *p) {
     metric_add(METRIC_SERIES(&metric_streams_open), -1);
     timer_unset(gw->worker, &p->keep_alive);
     if (!p->listen_id.p)
-        session_clear_stream(gw->gateway->sessions, str_from(p->session, SESSION_ID), p->number);
+        session_clear_stream(gw->gateway->sessions, str_from(p->session, SESSION_ID), p->number,
+                             gw->worker->now);
     free((char *)p->listen_id.p);
     free(p);
 }
@@ -66,7 +67,8 @@ static void on_keep_alive(struct worker *w, struct timer *t) {
 struct push_stream *stream_new(struct gateway_worker *gw, const struct push_ops *ops, void *self) {
     struct push_stream *p = NEW(struct push_stream);
     *p = (struct push_stream){
-        .gw = gw, .ops = ops, .self = self, .number = ++gw->next_stream, .keep_alive.fire = on_keep_alive,
+        .gw = gw, .ops = ops, .self = self, .number = ++gw->next_stream << 8 | gw->worker->index,
+        .keep_alive.fire = on_keep_alive,
     };
     p->next = gw->streams;
     p->back = &gw->streams;
@@ -211,9 +213,8 @@ static size_t streams_of(const struct gateway_worker *gw, uint64_t principal) {
 
 /* The bound is shared out to the workers. */
 bool stream_allowed(const struct exchange *x) {
-    size_t share = (size_t)x->snapshot->conf->limits.streams_per_key /
-                       workers_count(x->gw->gateway->all) +
-                   1;
+    size_t all = (size_t)x->snapshot->conf->limits.streams_per_key;
+    size_t share = (all - 1) / workers_count(x->gw->gateway->all) + 1;
     return streams_of(x->gw, x->who->digest) < share;
 }
 

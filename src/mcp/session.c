@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum { SHARDS = 64, CLIENT_TEXT = 64 };
 
@@ -23,6 +24,7 @@ struct sessions {
     struct shard shards[SHARDS];
     pthread_mutex_t lock; /* limits and counts */
     struct session_limits limits;
+    atomic_llong idle;    /* of limits, read without the lock */
     size_t count;
     struct idmap per_principal; /* count + 1 as a pointer's value */
 };
@@ -33,6 +35,7 @@ struct sessions *sessions_new(struct session_limits limits) {
         pthread_mutex_init(&s->shards[i].lock, NULL);
     pthread_mutex_init(&s->lock, NULL);
     s->limits = limits;
+    atomic_init(&s->idle, limits.idle);
     return s;
 }
 
@@ -55,6 +58,7 @@ void sessions_free(struct sessions *s) {
 void sessions_configure(struct sessions *s, struct session_limits limits) {
     pthread_mutex_lock(&s->lock);
     s->limits = limits;
+    atomic_store(&s->idle, limits.idle);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -128,11 +132,17 @@ err_t session_open(struct sessions *s, enum revision revision, uint64_t principa
     return OK;
 }
 
+static bool is_idle(const struct session *n, nanos before) {
+    return n->used < before && n->view.stream_worker < 0;
+}
+
 bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_t profile,
                   nanos now, struct session_view *out) {
+    nanos before = now - atomic_load_explicit(&s->idle, memory_order_relaxed);
     struct shard *shard = lock_shard(s, id);
     struct session *n = map_get(&shard->map, id);
-    bool ours = n && n->view.principal == principal && n->view.profile == profile;
+    bool ours = n && n->view.principal == principal && n->view.profile == profile &&
+                !is_idle(n, before);
     if (ours) {
         n->used = now;
         *out = n->view;
@@ -170,11 +180,13 @@ bool session_set_stream(struct sessions *s, struct str id, int worker, uint64_t 
     return n;
 }
 
-void session_clear_stream(struct sessions *s, struct str id, uint64_t stream) {
+void session_clear_stream(struct sessions *s, struct str id, uint64_t stream, nanos now) {
     struct shard *shard = lock_shard(s, id);
     struct session *n = map_get(&shard->map, id);
-    if (n && n->view.stream == stream)
+    if (n && n->view.stream == stream) {
         n->view.stream_worker = -1;
+        n->used = now;
+    }
     pthread_mutex_unlock(&shard->lock);
 }
 
@@ -202,7 +214,7 @@ static struct session *take_idle(struct shard *shard, nanos before) {
     pthread_mutex_lock(&shard->lock);
     for (size_t at = 0; !found && map_next(&shard->map, &at, &key, &value);) {
         struct session *n = value;
-        if (n->used < before && n->view.stream_worker < 0)
+        if (is_idle(n, before))
             found = n;
     }
     if (found)
@@ -215,7 +227,7 @@ size_t sessions_expire(struct sessions *s, nanos now) {
     size_t n = 0;
     for (int i = 0; i < SHARDS; i++) {
         struct session *idle;
-        while ((idle = take_idle(&s->shards[i], now - s->limits.idle))) {
+        while ((idle = take_idle(&s->shards[i], now - atomic_load(&s->idle)))) {
             count_out(s, idle->view.principal);
             free(idle);
             n++;

@@ -40,15 +40,16 @@ void sessions_configure(struct sessions *s, struct session_limits limits);
 /* LIMITED beyond a bound; out->id is the new id. `client` is kept for people to see. */
 err_t session_open(struct sessions *s, enum revision revision, uint64_t principal, uint64_t profile,
                    struct str client, nanos now, struct session_view *out);
-/* False when there is none of that id for that principal and profile. Counts as use. */
+/* False when there is none of that id for that principal and profile, or it was idle too
+ * long. Counts as use. */
 bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_t profile,
                   nanos now, struct session_view *out);
 /* Each false when the session is gone. */
 bool session_set_initialized(struct sessions *s, struct str id);
 bool session_set_level(struct sessions *s, struct str id, int level);
-/* The newest GET stream wins; clear only if it is still the one. */
+/* The newest GET stream wins; clear only if it is still the one: then idling begins. */
 bool session_set_stream(struct sessions *s, struct str id, int worker, uint64_t stream);
-void session_clear_stream(struct sessions *s, struct str id, uint64_t stream);
+void session_clear_stream(struct sessions *s, struct str id, uint64_t stream, nanos now);
 bool session_close(struct sessions *s, struct str id, uint64_t principal);
 /* Ends what was idle too long; sessions with a GET stream are in use. Returns how many. */
 size_t sessions_expire(struct sessions *s, nanos now);

@@ -93,10 +93,10 @@ static void only_the_newest_stream_can_be_cleared(void **state) {
     struct str id = open_as(s, ALICE, 0, &v);
     session_set_stream(s, id, 0, 1);
     session_set_stream(s, id, 1, 2);
-    session_clear_stream(s, id, 1);
+    session_clear_stream(s, id, 1, 1);
     session_find(s, id, ALICE, PROFILE, 1, &found);
     assert_int_equal(found.stream_worker, 1);
-    session_clear_stream(s, id, 2);
+    session_clear_stream(s, id, 2, 1);
     session_find(s, id, ALICE, PROFILE, 1, &found);
     assert_int_equal(found.stream_worker, -1);
 }
@@ -141,10 +141,21 @@ static void idle_sessions_end_but_not_those_with_a_stream(void **state) {
     session_set_stream(s, str_from(streaming.id, SESSION_ID), 0, 1);
     assert_true(session_find(s, str_from(used.id, SESSION_ID), ALICE, PROFILE, 60, &found));
     assert_int_equal(sessions_expire(s, 100), 0); /* not longer than idle */
+    assert_false(session_find(s, str_from(idle.id, SESSION_ID), ALICE, PROFILE, 101, &found));
     assert_int_equal(sessions_expire(s, 101), 1);
     assert_false(session_find(s, str_from(idle.id, SESSION_ID), ALICE, PROFILE, 101, &found));
     assert_true(session_find(s, str_from(streaming.id, SESSION_ID), ALICE, PROFILE, 101, &found));
     assert_int_equal(sessions_count(s), 2);
+}
+
+static void a_session_idles_from_the_end_of_its_stream(void **state) {
+    SCOPED(sessions_scope) struct sessions *s = table(10, 10);
+    struct session_view v, found;
+    struct str id = open_as(s, ALICE, 0, &v);
+    session_set_stream(s, id, 0, 1);
+    session_clear_stream(s, id, 1, 1000);
+    assert_int_equal(sessions_expire(s, 1100), 0);
+    assert_true(session_find(s, id, ALICE, PROFILE, 1100, &found));
 }
 
 static void a_client_with_no_name_or_a_long_one_is_taken(void **state) {
@@ -195,6 +206,7 @@ int main(void) {
         cmocka_unit_test(limits_hold_for_each_and_for_all),
         cmocka_unit_test(a_reload_changes_the_limits),
         cmocka_unit_test(idle_sessions_end_but_not_those_with_a_stream),
+        cmocka_unit_test(a_session_idles_from_the_end_of_its_stream),
         cmocka_unit_test(a_client_with_no_name_or_a_long_one_is_taken),
         cmocka_unit_test(threads_do_not_break_the_counts),
     };
