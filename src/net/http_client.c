@@ -533,15 +533,16 @@ static void reply_drop(struct http_reply *r) {
 }
 
 static err_t try_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
-                      struct http_reply *r, bool *out_stale) {
+                      unsigned flags, struct http_reply *r, bool *out_again) {
     struct http_peer *peer = NULL;
     TRY(acquire(t, p, r, &peer));
     assert(peer);
     r->peer = peer;
     bool reused = peer->used;
-    conn_send(peer->conn, request, pieces); /* who refuses to read on may have said why */
-    err_t e = wait_head(t, r);
-    *out_stale = e && reused && e->kind == ERR_CLOSED;
+    bool whole = conn_send(peer->conn, request, pieces) == OK;
+    err_t e = wait_head(t, r); /* who refuses to read on may have said why */
+    /* a connection that was closed while it rested; what never left us whole did nothing */
+    *out_again = e && reused && e->kind == ERR_CLOSED && (!whole || (flags & HTTP_SAFE));
     return e;
 }
 
@@ -564,14 +565,14 @@ err_t http_call(struct task *t, struct http_pool *p, const struct str *request, 
         pool_release(p);
         return e;
     }
-    for (bool again = true; again;) {
-        bool stale = false;
+    bool again;
+    do {
+        again = false;
         *out = (struct http_reply){ .task = t, .pool = p };
-        e = try_call(t, p, request, pieces, out, &stale);
-        again = e && stale && (flags & HTTP_SAFE);
+        e = try_call(t, p, request, pieces, flags, out, &again);
         if (again)
             reply_drop(out);
-    }
+    } while (again);
     if (!e)
         return OK;
     struct err saved = *e;

@@ -61,7 +61,9 @@ struct http_reply {
     struct err error;        /* last: it is large, and seldom touched */
 };
 
-enum { HTTP_SAFE = 1 << 0 }; /* may be sent again when a reused connection died unanswered */
+/* May be sent again when a reused connection died unanswered. Without it only what had not left
+ * whole is: no peer can have acted on that. */
+enum { HTTP_SAFE = 1 << 0 };
 
 /* Sends the request and waits for the head of the answer (1xx skipped). UNAVAILABLE: not
  * connected (TLS included), nothing was sent, so it may be tried elsewhere; CLOSED: the connection died
