@@ -516,6 +516,7 @@ MODERN_CASES = {
     "P-071-method-header-differs": (modern_case(Mcp_Method="tools/call"), 400, -32020),
     "P-070-method-header-in-capitals": (modern_case(Mcp_Method="TOOLS/LIST"), 400, -32020),
     "P-070-spaces-around-method": (modern_case(Mcp_Method="  tools/list  "), 200, None),
+    "P-073-name-header-in-latin-1": (modern_case("tools/call", "time__z\xe9ro", params={"name": "time__z\xe9ro"}), 400, -32020),
     "P-071-no-name-header": (modern_case("tools/call", params=CALL), 400, -32020),
     "P-071-name-header-differs": (modern_case("tools/call", "time__add_duration", params=CALL), 400, -32020),
     "P-070-name-header-in-capitals": (modern_case("tools/call", NAME.upper(), params=CALL), 400, -32020),
@@ -567,6 +568,20 @@ def test_modern_request(gw, case):
     if code == -32022:
         requested = body["params"]["_meta"][VERSION]
         assert answer.json["error"]["data"] == {"supported": ["2026-07-28"], "requested": requested}
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_a_client_that_takes_event_streams_only_gets_one(gw, era):
+    """P-141, P-163: the answer as the one event, with the headers that keep proxies from holding it back."""
+    accept = {"Accept": "text/event-stream"}
+    if era == "modern":
+        headers, body = modern_case()
+        answer = gw.request("POST", "/mcp", body, {**headers, **accept})
+    else:
+        answer = gw.session().call("tools/list", headers=accept)
+    assert answer.status == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-cache" and answer.headers["x-accel-buffering"] == "no"
+    assert len(answer.events()) == 1 and "tools" in answer.events()[0]["result"]
 
 
 def test_modern_results_say_what_they_are(gw):

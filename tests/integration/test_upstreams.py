@@ -548,6 +548,144 @@ def test_numbers_and_unknown_members_survive(gateway, processes):
         assert part in answer.body.decode()
 
 
+EVENT = '{"jsonrpc":"2.0","id":ID,"result":{"content":[{"type":"text","text":"from the stream"}]}}'
+
+GOOD_STREAMS = {
+    "plain": f"data: {EVENT}\n\n",
+    "named": f"event: message\ndata: {EVENT}\n\n",
+    "crlf": f"event: message\r\ndata: {EVENT}\r\n\r\n",
+    "cr": f"event: message\rdata: {EVENT}\r\r",
+    "bom": f"\ufeffdata: {EVENT}\n\n",
+    "no-space": f"data:{EVENT}\n\n",
+    "comments": f": hello\n\n: again\n\ndata: {EVENT}\n\n",
+    "priming": f"id: 1\ndata: \n\nid: 2\nretry: 3000\ndata: {EVENT}\n\n",
+    "several-data-lines": "data: " + EVENT.replace(",", ",\ndata: ") + "\n\n",
+    "notification-before": 'data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}'
+                           f"\n\ndata: {EVENT}\n\n",
+    "other-event-before": f"event: ping\ndata: what\n\ndata: {EVENT}\n\n",
+    "unknown-fields": f"color: blue\nfield without colon\ndata: {EVENT}\n\n",
+    "more-behind-the-answer": f"data: {EVENT}\n\ndata: {EVENT}\n\n: tail\n\n",
+}
+
+
+@pytest.mark.parametrize("case", GOOD_STREAMS)
+def test_event_streams_are_read_as_the_standard_says(gateway, processes, case):
+    """P-154, P-151."""
+    server = http_server(processes)
+    gw = gateway(config(up={"url": server.url, "timeout": "5s"}))
+    gw.wait_ready("up")
+    server.behave(faults={"tools/call": {"kind": "raw", "type": "text/event-stream", "body": GOOD_STREAMS[case]}})
+    for _ in range(2):
+        assert text_of(gw.call_tool("up__echo")) == "from the stream"
+    assert text_of(gw.session().result("tools/call", {"name": "up__echo", "arguments": {}})) == "from the stream"
+
+
+JSON_HEAD = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+CHUNKED = f"{len(EVENT):x}\r\n{EVENT}\r\n0\r\n\r\n"
+
+GOOD_WIRES = {
+    "length": f"{JSON_HEAD}content-length: LENGTH\r\n\r\n{EVENT}",
+    "until-close": f"{JSON_HEAD}connection: close\r\n\r\n{EVENT}",
+    "http-1-0": f"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{EVENT}",
+    "no-reason": f"HTTP/1.1 200\r\ncontent-type: application/json\r\ncontent-length: LENGTH\r\n\r\n{EVENT}",
+    "interim": f"HTTP/1.1 100 Continue\r\n\r\n{JSON_HEAD}connection: close\r\n\r\n{EVENT}",
+    "early-hints": f"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n{JSON_HEAD}connection: close\r\n\r\n{EVENT}",
+    "type-with-charset": f"HTTP/1.1 200 OK\r\nContent-Type: Application/JSON; charset=utf-8\r\ncontent-length: LENGTH\r\n\r\n{EVENT}",
+}
+
+BAD_WIRES = {
+    "two-lengths": f"{JSON_HEAD}content-length: LENGTH\r\ncontent-length: 5\r\n\r\n{EVENT}",
+    "both-lengths": f"{JSON_HEAD}content-length: LENGTH\r\ntransfer-encoding: chunked\r\n\r\n{EVENT}",
+    "odd-length": f"{JSON_HEAD}content-length: +LENGTH\r\n\r\n{EVENT}",
+    "gzip": f"{JSON_HEAD}transfer-encoding: gzip\r\n\r\n{EVENT}",
+    "content-gzip": f"{JSON_HEAD}content-encoding: gzip\r\ncontent-length: LENGTH\r\n\r\n\x1f\x8b",
+    "folded": f"{JSON_HEAD}x-a: b\r\n c\r\ncontent-length: LENGTH\r\n\r\n{EVENT}",
+    "bare-lf": f"HTTP/1.1 200 OK\ncontent-type: application/json\r\ncontent-length: LENGTH\r\n\r\n{EVENT}",
+    "chunk-size": f"{JSON_HEAD}transfer-encoding: chunked\r\n\r\nzz\r\n{EVENT}\r\n0\r\n\r\n",
+    "chunks-cut": f"{JSON_HEAD}transfer-encoding: chunked\r\n\r\n10\r\n" + '{"jsonrpc":"2.0"',
+    "endless-interim": "HTTP/1.1 100 Continue\r\n\r\n" * 10000,
+    "head-too-large": f"{JSON_HEAD}x-a: {'b' * 300000}\r\ncontent-length: LENGTH\r\n\r\n{EVENT}",
+    "many-headers": JSON_HEAD + "x-a: b\r\n" * 100000 + f"content-length: LENGTH\r\n\r\n{EVENT}",
+    "switching": "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    "no-content": "HTTP/1.1 204 No Content\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", GOOD_WIRES)
+def test_answers_of_any_correct_framing_are_read(gateway, processes, case):
+    server = http_server(processes)
+    gw = gateway(config(up={"url": server.url, "timeout": "5s"}))
+    gw.wait_ready("up")
+    server.behave(faults={"tools/call": {"kind": "wire", "text": GOOD_WIRES[case]}})
+    for _ in range(3):
+        assert text_of(gw.call_tool("up__echo")) == "from the stream"
+
+
+@pytest.mark.parametrize("case", BAD_WIRES)
+def test_answers_of_broken_framing_are_errors_and_poison_nothing(gateway, processes, case):
+    """What follows on the same connection is never taken for the next answer."""
+    server = http_server(processes)
+    gw = gateway({**config(up={"url": server.url, "timeout": "5s"}), "workers": 1})
+    gw.wait_ready("up")
+    poison = f"{JSON_HEAD}content-length: 92\r\n\r\n" + '{"jsonrpc":"2.0","id":9,"result":{"content":[{"type":"text","text":"poison"}]}}'
+    server.behave(faults={"tools/call": {"kind": "wire", "text": BAD_WIRES[case] + poison, "keep": True, "times": 1}})
+    failure(gw, "up__echo", None, "up")
+    for i in range(5):
+        assert text_of(gw.call_tool("up__echo", text=str(i))) == str(i)
+
+
+def test_connections_that_the_upstream_closes_when_idle_cost_no_call(gateway, processes):
+    """A pooled connection that was closed meanwhile is noticed before it is used."""
+    server = http_server(processes)
+    gw = gateway({**config(up={"url": server.url}), "workers": 1})
+    gw.wait_ready("up")
+    gw.call_tool("up__echo")  # opens the session
+    server.behave(hang_up=True)
+    for i in range(20):
+        assert text_of(gw.call_tool("up__echo", text=str(i))) == str(i)
+        time.sleep(0.01)  # the close is on its way
+
+
+def test_an_upstream_that_restarts_between_calls_costs_no_call(gateway, processes):
+    """Connections of the pool are dead, the session is forgotten; neither is the client's trouble."""
+    port = free_port()
+    server = http_server(processes, port)
+    gw = gateway(config(up={"url": server.url, "restart_backoff": "50ms", "restart_backoff_max": "100ms"}))
+    gw.wait_ready("up")
+    assert text_of(gw.call_tool("up__echo", text="before")) == "before"
+    server.process.kill()
+    server.process.wait()
+    server = http_server(processes, port)
+    wait_for(lambda: gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "after"}}).message.get("result"),
+             what="served again")
+    for _ in range(10):
+        assert text_of(gw.call_tool("up__echo", text="after")) == "after"
+
+
+@pytest.mark.parametrize("token", ["a-token", 7, 2**53, "ä\"\\"])
+@pytest.mark.parametrize("mode", ["legacy", "modern"])
+def test_progress_carries_the_clients_token(gateway, mode, token):
+    """P-240, P-611: its own, of its own type; the message, in order; nothing of a token that is nobody's."""
+    gw = gateway(config(child=stdio(mode)))
+    gw.wait_ready("child")
+    answer = gw.modern("tools/call", {"name": "child__progress", "arguments": {}}, meta={"progressToken": token})
+    events = answer.events()
+    assert [e["params"]["progressToken"] for e in events[:-1]] == [token] * 3
+    assert [e["params"]["progress"] for e in events[:-1]] == [0, 1, 2]
+    assert events[-1]["result"]["content"][0]["text"] == "done"
+    session = gw.session()
+    answer = session.call("tools/call", {"name": "child__progress", "arguments": {}, "_meta": {"progressToken": token}})
+    assert [e["params"]["progressToken"] for e in answer.events()[:-1]] == [token] * 3
+
+
+def test_no_token_no_progress(gateway, processes):
+    """P-241: and an answer without anything before it is plain JSON."""
+    gw = gateway(config(up={"url": http_server(processes, sse=True).url}))
+    gw.wait_ready("up")
+    answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "x"}})
+    assert answer.headers["content-type"] == "application/json"
+
+
 def test_concurrency_is_capped(gateway, processes):
     """More calls wait in line; all are answered."""
     server = http_server(processes)
@@ -691,6 +829,17 @@ def test_a_deleted_session_ends_its_stream(gateway):
     stream = get_stream(gw, session)
     assert gw.request("DELETE", "/mcp", None, session.headers).status == 200
     assert stream.ended.wait(10)
+
+
+def test_listen_ends_with_a_result_when_the_gateway_stops(gateway):
+    """P-114: so the client knows that nothing was lost."""
+    gw = gateway()
+    stream = listen(gw, "last", toolsListChanged=True)
+    wait_for(lambda: stream.messages, what="the acknowledgement")
+    gw.process.send_signal(signal.SIGTERM)
+    assert stream.ended.wait(10)
+    assert stream.messages[-1]["id"] == "last"
+    assert stream.messages[-1]["result"] == {"resultType": "complete", "_meta": {SUBSCRIPTION: "last"}}
 
 
 def test_listen_needs_its_filter_and_a_stream(gateway):

@@ -1,0 +1,149 @@
+"""Bounds on what clients can make the gateway hold: each is answered with 429 or 503 and Retry-After, and
+room that becomes free is given again."""
+import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import http_server, wait_for
+
+KEY_A, KEY_B = "key-a-secret-0123456789", "key-b-secret-0123456789"
+KEYS = {"a": {"secret": KEY_A}, "b": {"secret": KEY_B}}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+
+
+def initialize(gateway, key=""):
+    return gateway.request("POST", "/mcp", {
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}, ACCEPT, key)
+
+
+def refused(answer, status):
+    assert answer.status == status, (answer.status, answer.body)
+    assert int(answer.headers["retry-after"]) >= 1
+    return answer.message["error"]["message"]
+
+
+def end(gateway, answer, key=""):
+    headers = {"Mcp-Session-Id": answer.headers["mcp-session-id"]}
+    assert gateway.request("DELETE", "/mcp", None, headers, key).status == 200
+
+
+def test_sessions_of_one_key(gateway):
+    """One key's sessions are no other key's trouble."""
+    gw = gateway({"keys": KEYS, "limits": {"sessions_per_key": 3}})
+    opened = [initialize(gw, KEY_A) for _ in range(3)]
+    assert [a.status for a in opened] == [200] * 3
+    assert "session" in refused(initialize(gw, KEY_A), 429)
+    assert initialize(gw, KEY_B).status == 200
+    end(gw, opened[0], KEY_A)
+    assert initialize(gw, KEY_A).status == 200
+
+
+def test_sessions_in_all(gateway):
+    gw = gateway({"keys": KEYS, "limits": {"sessions": 4}})
+    opened = [initialize(gw, key) for key in (KEY_A, KEY_B, KEY_A, KEY_B)]
+    assert [a.status for a in opened] == [200] * 4
+    refused(initialize(gw, KEY_A), 429)
+    end(gw, opened[0], KEY_A)
+    assert initialize(gw, KEY_B).status == 200
+    assert gw.modern("tools/list").status == 200  # modern clients need none
+
+
+def test_idle_sessions_end(gateway):
+    """Used ones live on; an ended one is 404, so its client initializes anew (P-146)."""
+    gw = gateway({"limits": {"session_idle": "1s"}})
+    used, idle = gw.session(), gw.session()
+    for _ in range(8):
+        time.sleep(0.25)  # the time itself is what is tested
+        assert used.call("ping").status == 200
+    assert idle.call("ping").status == 404
+
+
+class Open:
+    """An event stream that stays open until close(); its status."""
+
+    def __init__(self, gateway, head, body=b""):
+        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 10)
+        self.socket.sendall(head.encode() + f"Host: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        self.answer = self.socket.recv(4096)
+        self.status = int(self.answer[9:12])
+
+    def close(self):
+        self.socket.close()
+
+
+def listen(gateway, key):
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen",
+            "params": {"notifications": {"toolsListChanged": True}, "_meta": meta}}
+    return Open(gateway, f"POST /mcp HTTP/1.1\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+                f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\n"
+                f"Mcp-Method: subscriptions/listen\r\n", json.dumps(body).encode())
+
+
+def get_stream(gateway, key):
+    session = initialize(gateway, key).headers["mcp-session-id"]
+    return Open(gateway, f"GET /mcp HTTP/1.1\r\nAuthorization: Bearer {key}\r\nAccept: text/event-stream\r\n"
+                f"Mcp-Session-Id: {session}\r\n")
+
+
+@pytest.mark.parametrize("open_one", [listen, get_stream])
+def test_streams_of_one_key(gateway, open_one):
+    gw = gateway({"workers": 1, "keys": KEYS, "limits": {"streams_per_key": 3}})
+    streams = [open_one(gw, KEY_A) for _ in range(3)]
+    assert [s.status for s in streams] == [200] * 3
+    more = open_one(gw, KEY_A)
+    assert more.status == 429 and b"retry-after" in more.answer.lower()
+    other = open_one(gw, KEY_B)
+    assert other.status == 200
+    streams[0].close()
+    wait_for(lambda: gw.metric("gatespan_streams_open") == 3, what="one stream less")
+    assert (last := open_one(gw, KEY_A)).status == 200
+    for s in [*streams[1:], more, other, last]:
+        s.close()
+
+
+def test_calls_in_flight(gateway, processes):
+    """More get 503 at once instead of a place in a queue without end; operation is not shut out."""
+    server = http_server(processes)
+    gw = gateway({"workers": 1, "builtins": ["time"], "upstreams": {"up": {"url": server.url}}, "limits": {"in_flight": 3}})
+    gw.wait_ready("up")
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(gw.call_tool, "up__slow", seconds=1.5) for _ in range(3)]
+        wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 3, what="three in flight")
+        refused(gw.modern("tools/call", {"name": "time__get_current_time", "arguments": {}}), 503)
+        assert gw.request("GET", "/health").status == 200
+        assert all("content" in c.result() for c in calls)
+    assert "content" in gw.call_tool("time__get_current_time")
+
+
+def test_memory_of_bodies(gateway):
+    """Bodies that are on their way count; beyond the bound large ones get 503, small ones are served."""
+    gw = gateway({"workers": 1, "limits": {"buffers": "1MiB", "body": "1MiB"}})
+    wait_for(gw.tools, what="time listed")
+    head = (f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {gw.key}\r\nContent-Type: application/json\r\n"
+            "Content-Length: 600000\r\n\r\n").encode()
+    held = []
+    for _ in range(4):
+        s = socket.create_connection(("127.0.0.1", gw.port), 10)
+        s.sendall(head + b" " * 500000)
+        held.append(s)
+
+    def refusals():
+        found = 0
+        for s in held:
+            s.settimeout(0.05)
+            try:
+                found += s.recv(4096, socket.MSG_PEEK).startswith(b"HTTP/1.1 503")
+            except TimeoutError:
+                pass
+        return found
+
+    assert wait_for(refusals, what="a refusal") < 4
+    assert gw.modern("tools/list").status == 200
+    for s in held:
+        s.close()
+    big = {"name": "time__get_current_time", "arguments": {}, "pad": "x" * 500000}
+    wait_for(lambda: gw.modern("tools/call", big).status == 200, what="room again")
