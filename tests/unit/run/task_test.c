@@ -430,11 +430,12 @@ static void an_event_set_by_a_forgetful_callback_is_handled_before_the_loop_slee
     assert_diary("closed");
 }
 
+/* By the worker's own clock: the real one may have run on before the task came to read it. */
 static void sleeps_really(struct task *t, void *arg) {
-    const nanos before = clock_mono();
+    const nanos before = task_now(t);
     for (int i = 0; i < 3; i++)
         note(task_sleep(t, 5 * NANOS_MS) ? "?" : "slept;");
-    note(clock_mono() - before >= 15 * NANOS_MS ? "long enough" : "too short");
+    note(task_now(t) - before >= 15 * NANOS_MS ? "long enough" : "too short");
 }
 
 static void the_loop_wakes_for_timers(void **state) {
