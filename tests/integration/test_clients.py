@@ -317,10 +317,20 @@ def test_cancelled_call_ends_and_the_session_goes_on(world, kind):
     wait_for(lambda: world["gateway"].metric("gatespan_exchanges_in_flight") == 0, what="nothing left in flight")
 
 
-@pytest.mark.smoke
 def test_pinned_client_discovers(world):
     """P-047: server/discover by itself."""
     out = run_client("modern", world["gateway"], [{"op": "discover"}], node=world["node"])
     discovered = out["results"][0]["ok"]
     assert discovered["supportedVersions"] == ["2026-07-28"]
     assert "tools" in discovered["capabilities"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kind", ["typescript-1", "typescript-2-pinned", "python-auto"])
+def test_a_client_in_front_of_nothing_but_the_gateway(gateway, node, kind):
+    """A newcomer's first call: no configuration, the time is there."""
+    program, mode, _ = CLIENT_KINDS[kind]
+    out = run_client(program, gateway(), [{"op": "tools"}, call("time__get_current_time", zone="Europe/Berlin")], node=node,
+                     **({"mode": mode} if mode else {}))
+    assert "time__get_current_time" in [t["name"] for t in out["results"][0]["ok"]]
+    assert out["results"][1]["ok"]["structuredContent"]["zone"] == "Europe/Berlin"
