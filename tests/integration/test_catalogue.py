@@ -2,7 +2,7 @@
 import re
 
 import pytest
-from conftest import fixture_server, http_server, wait_for
+from conftest import fixture_server, http_server, start_gateway, wait_for
 
 KEY_A, KEY_B = "key-a-secret-0123456789", "key-b-secret-0123456789"
 
@@ -559,3 +559,38 @@ def test_what_a_revision_does_not_know_is_left_out_of_its_lists(gateway, process
     assert seen_by("2025-06-18")["title"] == "T" and "icons" not in seen_by("2025-06-18")
     assert seen_by("2025-11-25")["icons"] == tool["icons"]
     assert gw.modern("tools/list").message["result"]["tools"][0]["com.example/own"] == 1  # P-011
+
+
+# ---- a gateway behind a gateway -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_a_gateway_behind_a_gateway(gateway, processes, tmp_path, era):
+    """Names and URIs are put together twice and taken apart twice; changes, errors and progress come through."""
+    server = http_server(processes, era=era, tools=["echo", "links"], prompts=["ask"], resources=["note:x", "file:///a"],
+                         templates=["file:///{+path}"])
+    inner = gateway({"builtins": [], "upstreams": {"up": {"url": server.url}, "child": fixture_server("legacy")}})
+    inner.wait_ready("up", "child")
+    folder = tmp_path / "outer"
+    folder.mkdir()
+    outer = start_gateway(folder, {"builtins": [], "upstreams": {
+        "in": {"url": inner.mcp, "headers": {"Authorization": f"Bearer {inner.key}"}}}})
+    try:
+        outer.wait_ready("in")
+        assert outer.tools() == [f"in__{t}" for t in inner.tools()]
+        assert listed(outer, "resources") == ["gatespan+gatespan+note:in/up/x", "gatespan+gatespan+file://in/up//a"]
+        for uri in [*listed(outer, "resources"), "gatespan+gatespan+file://in/up//of/the/template"]:
+            content = outer.modern("resources/read", {"uri": uri}).message["result"]["contents"][0]
+            assert content["uri"] == uri
+        assert content["text"] == "content of file:///of/the/template"
+        assert outer.call_tool("in__up__links", uri="note:x")["content"][0]["uri"] == "gatespan+gatespan+note:in/up/x"
+        got = outer.modern("prompts/get", {"name": "in__up__ask"}).message["result"]
+        assert got["messages"][0]["content"]["text"].startswith("ask")
+        events = outer.modern("tools/call", {"name": "in__child__progress", "arguments": {}}, meta={"progressToken": "t"}).events()
+        assert [e["params"]["progressToken"] for e in events[:-1]] == ["t"] * 3
+        server.behave(faults={"tools/call": {"kind": "html"}})
+        error = outer.modern("tools/call", {"name": "in__up__echo", "arguments": {}}).message["error"]
+        assert error["code"] == -32603 and "up" in error["message"]
+        inner.call_tool("child__change")
+        wait_for(lambda: "in__child__added" in outer.tools(), what="the change two gateways away")
+    finally:
+        assert outer.stop() == 0

@@ -6,6 +6,7 @@ smuggled behind it is served, and the gateway goes on.
 import json
 import socket
 import time
+from random import Random
 
 import pytest
 from conftest import ADMIN_KEY, fixture_server, memory_bound, resident, upstream_config, wait_for
@@ -884,3 +885,60 @@ def test_unknown_paths_are_404_in_our_shape(gw):
         assert answer.status in (404, 405), path
         assert answer.headers["content-type"] == "application/json"
     assert set(gw.request("GET", "/nothing").json) >= {"error", "message", "details", "timestamp"}
+
+
+# ---- damage at random ------------------------------------------------------------------------------------
+
+def damaged(data, random):
+    """Some bytes changed, cut out, doubled or put in, as noise and attackers do."""
+    data = bytearray(data)
+    for _ in range(random.choice((1, 1, 1, 2, 5))):
+        at, kind = random.randrange(len(data)), random.randrange(5)
+        if kind == 0:
+            data[at] = random.randrange(256)
+        elif kind == 1:
+            del data[at:at + random.randrange(1, 20)]
+        elif kind == 2:
+            data[at:at] = data[at:at + random.randrange(1, 40)]
+        elif kind == 3:
+            data[at:at] = random.choice((b"\r\n", b"\n", b"\0", b":", b" ", b"\xff", b"{", b"]", b'"', b"\\", b"9" * 30))
+        else:
+            data[at] ^= 1 << random.randrange(8)
+        if not data:
+            data = bytearray(b"x")
+    return bytes(data)
+
+
+def test_damaged_requests_hurt_nobody(gateway):
+    """Whatever comes of each: the process lives, a sanitizer is silent, nothing stays in flight."""
+    gw = gateway({"limits": {"head_timeout": "100ms", "body_timeout": "100ms"}})
+    random = Random(7)
+    call = json.dumps({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": {
+        "name": "time__convert_time", "_meta": {**META, "progressToken": 3},
+        "arguments": {"time": "2026-01-01T00:00:00Z", "to": "Europe/Berlin", "note": "ä\\u00e4\\n"}}}).encode()
+    called = post("Mcp-Name: time__convert_time\r\n", call).replace(b"Mcp-Method: tools/list", b"Mcp-Method: tools/call")
+    samples = [post(), called, chunked(b"%x\r\n%s\r\n0\r\n\r\n" % (len(LIST), LIST)), post() + called]
+    statuses = set()
+    for i in range(600):
+        with Wire(gw, timeout=0.2) as wire:
+            wire.try_send(damaged(random.choice(samples), random))
+            try:
+                statuses.add(wire.socket.recv(4096)[9:12])
+            except OSError:
+                pass
+    assert {b"400", b"200"} <= statuses
+    assert gw.request("GET", "/health").status == 200
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="nothing in flight")
+
+
+def test_damaged_messages_hurt_nobody(gw):
+    """Sound HTTP around broken JSON-RPC: an answer each time, of one of the statuses that there are."""
+    random = Random(11)
+    call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        **CALL, "arguments": {"zone": "Europe/Berlin"}, "_meta": META}}).encode()
+    for _ in range(600):
+        body = damaged(random.choice((LIST, call)), random)
+        answer = gw.request("POST", "/mcp", body, {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": NAME})
+        assert answer.status in (200, 202, 400, 404), (answer.status, body)
+        if answer.body:
+            assert answer.json["jsonrpc"] == "2.0"

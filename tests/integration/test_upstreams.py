@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
 from conftest import FIXTURES, fixture_server, free_port, http_server, memory_bound, resident, wait_for
@@ -632,6 +633,25 @@ def test_answers_of_broken_framing_are_errors_and_poison_nothing(gateway, proces
     failure(gw, "up__echo", None, "up")
     for i in range(5):
         assert text_of(gw.call_tool("up__echo", text=str(i))) == str(i)
+
+
+def test_damaged_answers_hurt_nobody(gateway, processes):
+    """Bytes of an answer changed at random: an error or a result each time, and the next call is served."""
+    server = http_server(processes)
+    gw = gateway({**config(up={"url": server.url, "timeout": "1s"}), "workers": 1})
+    gw.wait_ready("up")
+    random = Random(5)
+    samples = [f"{JSON_HEAD}content-length: LENGTH\r\n\r\n{EVENT}", f"{JSON_HEAD}transfer-encoding: chunked\r\n\r\n{CHUNKED}",
+               f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {EVENT}\n\n"]
+    for _ in range(150):
+        text = list(random.choice(samples))
+        for _ in range(random.choice((1, 1, 3))):
+            text[random.randrange(len(text))] = random.choice("\r\n\0:;{}[]\",09azA \x7fä\ud800").encode("utf-8", "replace").decode()
+        server.behave(faults={"tools/call": {"kind": "wire", "text": "".join(text), "times": 1}})
+        message = gw.modern("tools/call", {"name": "up__echo", "arguments": {}}).message
+        assert "result" in message or message["error"]["code"], message
+        server.behave(faults={})
+        assert text_of(gw.call_tool("up__echo", text="next")) == "next"
 
 
 def test_connections_that_the_upstream_closes_when_idle_cost_no_call(gateway, processes):
