@@ -164,19 +164,18 @@ struct cursor {
  * a token may be looked at. */
 static const uint8_t no_token[2];
 
-static __attribute__((noinline)) bool refill(struct scan *s) {
+/* The next words: what lies 64 bytes before the first one's, or NULL when there are none. */
+static __attribute__((noinline)) const uint8_t *refill(struct scan *s) {
     struct lex *l = &s->lex;
-    if (l->ended)
-        return false;
     s->word = 0;
-    s->words = l->run(l);
+    s->words = l->ended ? 0 : l->run(l);
     s->plain_at = l->backslashes ? s->end : l->text + l->batch_at;
-    return true;
+    return s->words ? l->text + l->batch_at - LEX_BLOCK : NULL;
 }
 
 static inline const uint8_t *next(struct scan *s, struct cursor *c) {
     while (c->bits == 0) {
-        if (s->word == s->words && !refill(s))
+        if (s->word == s->words && !(c->base = refill(s)))
             return no_token;
         c->bits = s->lex.tokens[s->word++];
         c->base += LEX_BLOCK;
@@ -709,7 +708,7 @@ static void start(struct scan *s, struct str text, struct envelope_limits limits
 /* The walk over the whole text. What opens with a bracket must end with its partner, so that
  * within it the byte after a string, number or literal may be read. */
 static const uint8_t *walk(struct scan *s, bool as_message) {
-    struct cursor c = { .base = s->lex.text - LEX_BLOCK };
+    struct cursor c = { 0 };
     const uint8_t *p = next(s, &c);
     if ((*p == '{' || *p == '[') && s->end[-1] != *p + 2)
         return stop(s, ENVELOPE_SYNTAX);

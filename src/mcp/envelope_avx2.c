@@ -33,6 +33,12 @@ INLINE bool any_high(struct block b) {
     return _mm256_movemask_epi8(_mm256_or_si256(b.lo, b.hi)) != 0;
 }
 
+/* As signed numbers all of them are below a space. */
+INLINE bool any_odd(struct block b, vec space) {
+    vec odd = _mm256_or_si256(_mm256_cmpgt_epi8(space, b.lo), _mm256_cmpgt_epi8(space, b.hi));
+    return _mm256_movemask_epi8(odd) != 0;
+}
+
 INLINE vec each(uint8_t c) {
     return _mm256_set1_epi8((char)c);
 }

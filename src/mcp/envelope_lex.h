@@ -59,7 +59,8 @@ struct lex {
     uint64_t tokens[LEX_BATCH];
 };
 
-/* Classifies the next blocks: how many words are valid now, 0 at the end of the text. */
+/* Classifies the next blocks, from batch_at on: how many words are valid now, 0 at the end of
+ * the text. Blocks before batch_at that no earlier word stands for lie inside of a string. */
 typedef unsigned lex_fn(struct lex *l);
 
 lex_fn lex_plain;

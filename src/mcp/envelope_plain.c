@@ -49,6 +49,15 @@ INLINE bool any_high(struct block b) {
     return m & each(0x80);
 }
 
+/* Taking a space from what is below one borrows, at least from the top bit of its byte. Only
+ * the lowest borrow is sure, which is enough for "any" (Warren, as above). */
+INLINE bool any_odd(struct block b, vec space) {
+    uint64_t m = 0;
+    EACH_PART
+    m |= b.v[i] | (b.v[i] - space);
+    return m & each(0x80);
+}
+
 INLINE struct block either(struct block b, vec v) {
     EACH_PART
     b.v[i] |= v;

@@ -38,6 +38,14 @@ INLINE bool any_high(struct block b) {
     return _mm_movemask_epi8(_mm_or_si128(or01, or23)) != 0;
 }
 
+/* As signed numbers all of them are below a space. */
+INLINE bool any_odd(struct block b, vec space) {
+    vec odd = _mm_setzero_si128();
+    EACH_PART
+    odd = _mm_or_si128(odd, _mm_cmpgt_epi8(space, b.v[i]));
+    return _mm_movemask_epi8(odd) != 0;
+}
+
 INLINE vec each(uint8_t c) {
     return _mm_set1_epi8((char)c);
 }

@@ -546,7 +546,8 @@ static void brackets_pair_at_every_depth(void **state) {
 
 /* ---- P-012: inside strings, at every place of a block ------------------------------ */
 
-enum { PLACES = 140, RUN = 130 };
+/* FAR: behind a batch of blocks (envelope_lex.h), where a string is read in another way. */
+enum { PLACES = 140, RUN = 130, FAR = 1010 };
 
 static char *put_run(char *p, unsigned n) {
     memset(p, 'x', n);
@@ -555,7 +556,7 @@ static char *put_run(char *p, unsigned n) {
 
 /* The string in an array, after `before` bytes of x and before `behind` of them. */
 static struct str placed(unsigned before, const char *inside, size_t n, unsigned behind) {
-    static char text[PLACES + 200 + RUN];
+    static char text[FAR + PLACES + 200 + RUN];
     char *p = text;
     *p++ = '[';
     *p++ = '"';
@@ -572,6 +573,8 @@ static void everywhere(const char *inside, size_t n, enum envelope_fault expecte
         assert_check(placed(before, inside, n, before % 2 ? RUN : 0), expected);
     for (unsigned before = 0; before < PLACES; before++)
         assert_check(placed(before, inside, n, before % 2 ? 0 : RUN), expected);
+    for (unsigned before = FAR; before < FAR + PLACES; before++)
+        assert_check(placed(before, inside, n, before % 3 ? RUN : before % 2), expected);
 }
 
 static void p012_utf8_is_checked(void **state) {
