@@ -1,32 +1,26 @@
 /* call.c - `gatespan call`: one tool call through a running gateway. The tool is looked up
  * first: its schema says what the arguments are and which of them go into headers (P-079). */
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/call_args.h"
 #include "cli/client.h"
+#include "cli/output.h"
 #include "gateway/param_headers.h"
 #include "gateway/param_schema.h"
-#include <stdio.h>
+
+enum { ARGUMENTS_LIMIT = 64 * 1024 * 1024 };
+
+enum form { TEXT, STRUCTURED, WHOLE_JSON, WHOLE_YAML };
+static const char *const forms[] = { "text", "structured", "json", "yaml", NULL };
 
 static const struct cli_option options[] = {
     CLIENT_OPTIONS,
-    { "output", "FORMAT", NULL, false, "text (default): what the tool says; json: its whole result" },
+    { "output", "FORMAT", NULL, false, "text (default): what the tool says; structured: its structured content; "
+      "json, yaml: its whole result", 'o', forms },
+    { "timeout", "DURATION", NULL, false, "give the call up after so long, such as 30s; default: never", 't' },
 };
 
 /* ---- finding the tool -------------------- */
-
-static json closest(const struct tool_list *tools, struct str name) {
-    json best = NULL;
-    unsigned distance = 7;
-    for (size_t i = 0; i < tools->n; i++) {
-        struct str other = json_get_text(tools->items[i], S("name"));
-        unsigned d = str_ends(other, name) ? 1 : str_distance(name, other, 6);
-        if (d < distance) {
-            distance = d;
-            best = tools->items[i];
-        }
-    }
-    return best;
-}
 
 static int find_tool(struct mcp_client *m, struct str name, json *out) {
     struct tool_list tools;
@@ -38,10 +32,7 @@ static int find_tool(struct mcp_client *m, struct str name, json *out) {
             *out = tools.items[i];
             return 0;
         }
-    struct str other = json_get_text(closest(&tools, name), S("name"));
-    return cli_fail(EXIT_USAGE, "there is no tool %.*s%s%.*s%s", STR(name),
-                    other.n ? "; did you mean " : " (gatespan tools lists them)", STR(other),
-                    other.n ? "?" : "");
+    return client_no_tool(&tools, name);
 }
 
 /* ---- showing the result -------------------- */
@@ -67,25 +58,69 @@ static void print_block(FILE *out, json block) {
             STR(uri));
 }
 
-static void print_json(FILE *out, json v) {
-    SCOPED(buf_done) struct buf b = { 0 };
-    json_write(&b, v);
-    print_text(out, buf_view(&b));
+static enum form form_of(const struct cli *c) {
+    struct str word = cli_get(c, "output");
+    for (int i = 0; forms[i]; i++)
+        if (str_eq(word, str_of(forms[i])))
+            return (enum form)i;
+    return TEXT;
 }
 
-static int show(json result, bool as_json) {
-    bool failed = false;
+static int show_structured(const struct cli *c, json structured) {
+    if (!structured)
+        return cli_fail(EXIT_FAILURE_,
+                        "the tool gave no structured content; leave out -o structured");
+    output_value(c, structured, FORMAT_JSON);
+    return 0;
+}
+
+/* Structured content alone is shown when a tool says nothing else. */
+static void show_text(const struct cli *c, json result, FILE *out) {
     json content = json_get(result, S("content")),
          structured = json_get(result, S("structuredContent"));
-    json_is_bool(json_get(result, S("isError")), &failed);
-    FILE *out = failed && !as_json ? stderr : stdout;
-    if (as_json)
-        print_json(out, result);
-    else if (!json_count(content) && structured)
-        print_json(out, structured);
-    for (struct json_iter it = json_iter(as_json ? NULL : content); json_next(&it);)
+    if (!json_count(content) && structured)
+        output_value(c, structured, FORMAT_JSON);
+    for (struct json_iter it = json_iter(content); json_next(&it);)
         print_block(out, it.value);
+}
+
+static int show(const struct cli *c, json result) {
+    enum form form = form_of(c);
+    bool failed = false;
+    json_is_bool(json_get(result, S("isError")), &failed);
+    if (form == WHOLE_JSON || form == WHOLE_YAML)
+        output_value(c, result, form == WHOLE_YAML ? FORMAT_YAML : FORMAT_JSON);
+    else if (form == STRUCTURED && !failed)
+        return show_structured(c, json_get(result, S("structuredContent")));
+    else
+        show_text(c, result, failed ? stderr : stdout);
     return failed ? EXIT_FAILURE_ : 0;
+}
+
+/* ---- arguments -------------------- */
+
+/* `-` is standard input, `@FILE` a file: both hold one JSON object. */
+static int read_source(struct cli *c, struct str word, struct str *out) {
+    SCOPED(buf_done) struct buf text = { 0 };
+    bool missing = false;
+    struct str path = str_eq(word, S("-")) ? S("/dev/stdin") : str_skip(word, 1);
+    err_t e = file_read(path, ARGUMENTS_LIMIT, &text, &missing);
+    if (e || missing)
+        return cli_fail(EXIT_USAGE, "arguments from %.*s: %s", STR(path),
+                        e ? e->text : "there is no such file");
+    *out = str_trim(arena_dup(&c->arena, buf_view(&text)));
+    return out->n ? 0 : cli_fail(EXIT_USAGE, "arguments from %.*s: it is empty", STR(path));
+}
+
+static int read_arguments(struct cli *c, json schema, struct buf *out) {
+    struct str *words = c->words + 1;
+    if (c->word_count == 2 && (str_eq(words[0], S("-")) || str_starts(words[0], S("@")))) {
+        int code = read_source(c, words[0], &words[0]);
+        if (code)
+            return code;
+    }
+    err_t e = call_args_read(&c->arena, schema, words, c->word_count - 1, out);
+    return e ? cli_fail(EXIT_USAGE, "%s", e->text) : 0;
 }
 
 /* ---- the call -------------------- */
@@ -109,27 +144,32 @@ static int call(struct mcp_client *m, struct str name, json schema, struct str a
 }
 
 static int run(struct cli *c) {
-    struct str format = cli_get(c, "output"), name = c->words[0];
-    bool as_json = str_eq(format, S("json"));
+    struct str name = c->words[0];
     SCOPED(buf_done) struct buf arguments = { 0 };
     struct mcp_client m;
     json tool = NULL, result = NULL;
-    if (format.p && !as_json && !str_eq(format, S("text")))
-        return cli_fail(EXIT_USAGE, "--output %.*s: one of text, json", STR(format));
     int code = client_open(c, &m);
     if (!code)
+        code = cli_duration(c, "timeout", 0, &m.timeout);
+    if (!code)
         code = find_tool(&m, name, &tool);
-    if (code)
-        return code;
     json schema = json_get(tool, S("inputSchema"));
-    err_t e = call_args_read(&c->arena, schema, c->words + 1, c->word_count - 1, &arguments);
-    if (e)
-        return cli_fail(EXIT_USAGE, "%s", e->text);
-    code = call(&m, name, schema, buf_view(&arguments), &result);
-    return code ? code : show(result, as_json);
+    if (!code)
+        code = read_arguments(c, schema, &arguments);
+    if (!code)
+        code = call(&m, name, schema, buf_view(&arguments), &result);
+    return code ? code : show(c, result);
 }
 
+static const struct cli_example examples[] = {
+    { "gatespan call time__get_current_time zone=Asia/Tokyo", "arguments as the tool's schema types them" },
+    { "gatespan call time__convert_time '{\"time\": \"2026-07-28T12:00:00Z\", \"target_zones\": [\"Asia/Tokyo\"]}'",
+      "all arguments as one JSON object; @FILE reads it from a file, - from standard input" },
+};
+
 const struct command command_call = {
-    .name = "call", .words = "NAME [KEY=VALUE… | JSON]", .summary = "call a tool of a running gateway",
+    .name = "call", .words = "TOOL [KEY=VALUE… | JSON | @FILE | -]", .summary = "call a tool of a running gateway",
+    .about = "Progress goes to standard error. Ctrl-C cancels the call and ends with 130.",
     .options = options, .option_count = ARRAY_SIZE(options), .least_words = 1, .most_words = CLI_VALUES, .run = run,
+    .examples = examples, .example_count = ARRAY_SIZE(examples),
 };

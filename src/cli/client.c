@@ -1,13 +1,18 @@
 /* client.c - see client.h. An answer is one JSON document or an event stream that ends with
  * it (P-141). */
 #include "cli/client.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "mcp/header_value.h"
 #include "net/sse.h"
 #include <curl/curl.h>
-#include <stdio.h>
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
 
-enum { MAX_ANSWER = 64 * 1024 * 1024, MAX_PAGES = 1000 };
+enum { MAX_ANSWER = 64 * 1024 * 1024, MAX_PAGES = 1000, KEY_FILE_LIMIT = 64 * 1024 };
+
+static volatile sig_atomic_t interrupted;
 
 struct reply {
     struct mcp_client *client;
@@ -15,7 +20,8 @@ struct reply {
     struct buf body;       /* of a document */
     struct sse_parser sse; /* of a stream */
     json answer;           /* the response message; NULL: none came */
-    bool too_large;
+    bool too_large, waiting_shown;
+    nanos began;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -30,24 +36,50 @@ static bool has_line_end(struct str s) {
     return str_find_char(s, '\r') >= 0 || str_find_char(s, '\n') >= 0;
 }
 
+int client_key(struct cli *c, struct str *out) {
+    SCOPED(buf_done) struct buf text = { 0 };
+    struct str path = cli_get(c, "key-file"), key = cli_get(c, "key");
+    bool missing = false;
+    if (!key.n && path.n) {
+        err_t e = file_read(path, KEY_FILE_LIMIT, &text, &missing);
+        if (e || missing)
+            return cli_fail(EXIT_CREDENTIALS, "the key file %.*s: %s", STR(path),
+                            e ? e->text : "there is no such file");
+        struct str rest = arena_dup(&c->arena, buf_view(&text));
+        key = str_trim(str_cut(&rest, '\n'));
+        key.n -= str_ends(key, S("\r"));
+    }
+    if (has_line_end(key))
+        return cli_fail(EXIT_USAGE, "the key has a line end in it");
+    *out = key;
+    return 0;
+}
+
+static void interrupt(int number) {
+    interrupted = 1;
+}
+
 int client_open(struct cli *c, struct mcp_client *out) {
     struct str url = cli_get(c, "url");
     *out = (struct mcp_client){
-        .arena = &c->arena, .key = cli_get(c, "key"), .profile = cli_get(c, "profile"),
+        .arena = &c->arena, .profile = cli_get(c, "profile"),
+        .quiet = cli_has(c, "quiet"), .verbose = cli_has(c, "verbose"),
     };
     if (!url.n)
         url = S("http://127.0.0.1:8000/mcp");
     if (!str_starts(url, S("http://")) && !str_starts(url, S("https://")))
         return cli_fail(EXIT_USAGE, "--url %.*s: an http:// or https:// address is needed",
                         STR(url));
-    if (has_line_end(out->key))
-        return cli_fail(EXIT_USAGE, "the key has a line end in it");
+    int code = client_key(c, &out->key);
+    if (code)
+        return code;
     while (url.p[url.n - 1] == '/')
         url.n--;
     const char *slash = out->profile.n ? "/" : "";
     struct str whole = arena_fmt(&c->arena, "%.*s%s%.*s", STR(url), slash, STR(out->profile));
     out->url = arena_text(&c->arena, whole);
     curl_global_init(CURL_GLOBAL_DEFAULT);
+    sigaction(SIGINT, &(struct sigaction){ .sa_handler = interrupt }, NULL);
     return 0;
 }
 
@@ -116,7 +148,26 @@ static struct curl_slist *headers_of(const struct mcp_client *m, const struct mc
 
 /* ---- the answer -------------------- */
 
-static void show_progress(json params) {
+/* What was shown of the waiting makes room for what is printed next. */
+static void clear_waiting(struct reply *r) {
+    if (r->waiting_shown)
+        fputs("\r\033[K", stderr);
+    r->waiting_shown = false;
+}
+
+static void show_waiting(struct reply *r, nanos now) {
+    nanos waited = now - r->began;
+    if (waited < NANOS_SEC || r->client->quiet || !isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\rwaiting for an answer, %d s\033[K", (int)(waited / NANOS_SEC));
+    r->waiting_shown = true;
+}
+
+static void show_progress(struct reply *r, json params) {
+    if (r->client->quiet)
+        return;
+    clear_waiting(r);
+
     struct str done = json_get_text(params, S("progress")), all = json_get_text(params, S("total"));
     struct str text = json_get_text(params, S("message"));
     fprintf(stderr, "progress %.*s%s%.*s%s%.*s\n", STR(done), all.n ? "/" : "", STR(all),
@@ -129,7 +180,7 @@ static void take_message(struct reply *r, struct str text) {
                    &message))
         return;
     if (str_eq(json_get_text(message, S("method")), S("notifications/progress")))
-        show_progress(json_get(message, S("params")));
+        show_progress(r, json_get(message, S("params")));
     else if (json_get(message, S("result")) || json_get(message, S("error")))
         r->answer = message;
 }
@@ -161,6 +212,11 @@ static size_t on_bytes(char *p, size_t size, size_t n, void *arg) {
 /* ---- what went wrong -------------------- */
 
 static int fail_transport(const struct reply *r, CURLcode code) {
+    if (interrupted)
+        return cli_fail(EXIT_INTERRUPTED, "interrupted; the request is given up");
+    if (code == CURLE_OPERATION_TIMEDOUT && r->client->timeout &&
+        clock_mono() - r->began >= r->client->timeout)
+        return cli_fail(EXIT_UPSTREAM, "no answer within the --timeout; the request is given up");
     if (code == CURLE_URL_MALFORMAT)
         return cli_fail(EXIT_USAGE, "--url %s is no address", r->client->url);
     if (r->too_large)
@@ -203,8 +259,40 @@ static int finish(struct reply *r, CURLcode code, json *out_result) {
     return *out_result && status == 200 ? 0 : fail_status(r, status);
 }
 
+/* Waits in short steps, so that a signal is seen. */
+static CURLcode perform(struct reply *r) {
+    CURLM *multi = curl_multi_init();
+    CURLcode code = CURLE_ABORTED_BY_CALLBACK;
+    int running = 1, left = 0;
+    curl_multi_add_handle(multi, r->curl);
+    while (running && !interrupted) {
+        curl_multi_perform(multi, &running);
+        if (running)
+            curl_multi_poll(multi, NULL, 0, 100, NULL);
+        show_waiting(r, clock_mono());
+    }
+    CURLMsg *end = running ? NULL : curl_multi_info_read(multi, &left);
+    if (end)
+        code = end->data.result;
+    curl_multi_remove_handle(multi, r->curl);
+    curl_multi_cleanup(multi);
+    clear_waiting(r);
+    return code;
+}
+
+static void tell(const struct reply *r, const struct mcp_request *request) {
+    long status = 0;
+    if (!r->client->verbose)
+        return;
+    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    fprintf(stderr, "gatespan: POST %s %s%s%.*s: status %ld, %.1f ms\n", r->client->url,
+            request->method, request->name.n ? " " : "", STR(request->name), status,
+            (double)(clock_mono() - r->began) / (double)NANOS_MS);
+}
+
 int client_ask(struct mcp_client *m, const struct mcp_request *request, json *out_result) {
-    SCOPED(reply_done) struct reply r = { .client = m, .sse.limit = MAX_ANSWER };
+    SCOPED(reply_done) struct reply r = { .client = m, .sse.limit = MAX_ANSWER,
+                                          .began = clock_mono() };
     SCOPED(buf_done) struct buf body = { 0 };
     m->last_id++;
     write_body(&body, m, request);
@@ -216,10 +304,13 @@ int client_ask(struct mcp_client *m, const struct mcp_request *request, json *ou
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.p);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(m->timeout / NANOS_MS));
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &r);
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, r.error);
-    int code = finish(&r, curl_easy_perform(curl), out_result);
+    int code = finish(&r, perform(&r), out_result);
+    tell(&r, request);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     return code;
@@ -263,4 +354,25 @@ int client_tools(struct mcp_client *m, struct tool_list *out) {
         params = arena_dup(m->arena, buf_view(&b));
     }
     return 0;
+}
+
+static struct str closest(const struct tool_list *tools, struct str name) {
+    struct str best = { 0 };
+    unsigned distance = 7;
+    for (size_t i = 0; i < tools->n; i++) {
+        struct str other = json_get_text(tools->items[i], S("name"));
+        unsigned d = str_ends(other, name) ? 1 : str_distance(name, other, 6);
+        if (d < distance) {
+            distance = d;
+            best = other;
+        }
+    }
+    return best;
+}
+
+int client_no_tool(const struct tool_list *tools, struct str name) {
+    struct str other = closest(tools, name);
+    return cli_fail(EXIT_USAGE, "there is no tool %.*s%s%.*s%s", STR(name),
+                    other.n ? "; did you mean " : " (gatespan tools lists them)", STR(other),
+                    other.n ? "?" : "");
 }

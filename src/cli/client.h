@@ -5,20 +5,25 @@
  * Waits   blocks the thread until the answer is there
  */
 #pragma once
+#include "base/clock.h"
 #include "base/json.h"
 #include "cli/cli.h"
 
 /* The first rows of a command that asks a gateway. */
 #define CLIENT_OPTIONS                                                                             \
-    { "url", "URL", "GATESPAN_URL", false, "the gateway; default http://127.0.0.1:8000/mcp" },     \
-    { "key", "KEY", "GATESPAN_KEY", false, "key of the gateway; better given in the environment" }, \
-    { "profile", "NAME", NULL, false, "ask /mcp/NAME instead of the whole catalogue" }
+    { "url", "URL", "GATESPAN_URL", false, "the gateway; default http://127.0.0.1:8000/mcp", 'u' }, \
+    { "key", "KEY", "GATESPAN_KEY", false, "key of the gateway; better given in the environment", 'k' }, \
+    { "key-file", "FILE", "GATESPAN_KEY_FILE", false, "file whose first line is the key" },        \
+    { "profile", "NAME", NULL, false, "ask /mcp/NAME instead of the whole catalogue", 'p' },       \
+    { "verbose", NULL, NULL, false, "tell on standard error what is asked and how it went", 'v' }
 
 struct mcp_client {
     struct arena *arena;
     const char *url; /* profile included */
     struct str key, profile;
     uint64_t last_id;
+    bool verbose, quiet;
+    nanos timeout; /* of one request; 0: none */
 };
 
 struct mcp_request {
@@ -29,8 +34,11 @@ struct mcp_request {
     bool progress;      /* asked for, and shown on stderr */
 };
 
-/* 0 or an exit code. */
+/* 0 or an exit code. From the first request on SIGINT does not end the process: the request is
+ * given up, which cancels it, and EXIT_INTERRUPTED comes back. */
 int client_open(struct cli *c, struct mcp_client *out);
+/* The key that --key or --key-file give; empty: none. 0 or an exit code. */
+int client_key(struct cli *c, struct str *out);
 int client_ask(struct mcp_client *m, const struct mcp_request *r, json *out_result);
 
 struct tool_list {
@@ -39,3 +47,5 @@ struct tool_list {
 };
 /* All pages. Upstreams that are missing in it are named on stderr. */
 int client_tools(struct mcp_client *m, struct tool_list *out);
+/* Says that there is none of that name, and which is closest; EXIT_USAGE. */
+int client_no_tool(const struct tool_list *tools, struct str name);

@@ -13,6 +13,7 @@ enum { PAGE_LIMIT = 16 * 1024 * 1024 };
 static const struct cli_option options[] = {
     { "out", "DIR", NULL, false, "write the pages there; without it they go to standard output" },
     { "check", "DIR", NULL, false, "exit with 1 and name what differs from the pages in DIR" },
+    { "man", "DIR", NULL, false, "write the manual pages there instead, as sources for scdoc" },
 };
 
 /* ---- text -------------------- */
@@ -70,14 +71,15 @@ static int save(struct cli *c, struct str folder, const struct reference_page *p
     return ok ? 0 : cli_fail(EXIT_FAILURE_, "%s: %s", path, strerror(errno));
 }
 
-static int write_all(struct cli *c, struct str folder) {
+static int write_all(struct cli *c, struct str folder, const struct reference_page *pages,
+                     size_t n) {
     int code = 0;
     if (mkdir(arena_text(&c->arena, folder), 0777) && errno != EEXIST)
         return cli_fail(EXIT_FAILURE_, "%.*s: %s", STR(folder), strerror(errno));
-    for (size_t i = 0; !code && i < reference_page_count; i++) {
+    for (size_t i = 0; !code && i < n; i++) {
         SCOPED(buf_done) struct buf b = { 0 };
-        write_page(&reference_pages[i], &b);
-        code = save(c, folder, &reference_pages[i], buf_view(&b));
+        write_page(&pages[i], &b);
+        code = save(c, folder, &pages[i], buf_view(&b));
     }
     return code;
 }
@@ -139,12 +141,14 @@ static int print_all(void) {
 }
 
 static int run(struct cli *c) {
-    struct str out = cli_get(c, "out"), check = cli_get(c, "check");
-    if (out.p && check.p)
-        return cli_fail(EXIT_USAGE, "--out and --check exclude each other");
+    struct str out = cli_get(c, "out"), check = cli_get(c, "check"), man = cli_get(c, "man");
+    if ((out.p != NULL) + (check.p != NULL) + (man.p != NULL) > 1)
+        return cli_fail(EXIT_USAGE, "--out, --check and --man exclude each other");
     if (check.p)
         return check_all(c, check);
-    return out.p ? write_all(c, out) : print_all();
+    if (man.p)
+        return write_all(c, man, manual_pages, manual_page_count);
+    return out.p ? write_all(c, out, reference_pages, reference_page_count) : print_all();
 }
 
 const struct command command_describe = {

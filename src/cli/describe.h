@@ -8,6 +8,9 @@ struct reference_page {
 };
 extern const struct reference_page reference_pages[];
 extern const size_t reference_page_count;
+/* describe_man.c: scdoc sources of the manual. */
+extern const struct reference_page manual_pages[];
+extern const size_t manual_page_count;
 
 /* Markdown helpers. */
 void page_row(struct buf *b, const struct str *cells, size_t n); /* of a table; cells are escaped */

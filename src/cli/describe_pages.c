@@ -182,44 +182,49 @@ static void write_routes(struct buf *b) {
 
 /* ---- commands -------------------- */
 
-static const struct {
-    int code;
-    const char *meaning;
-} exit_codes[] = {
-    { 0, "success" },
-    { EXIT_FAILURE_, "failure; of `call`: the tool says that it failed" },
-    { EXIT_USAGE, "wrong usage" },
-    { EXIT_CONFIG, "the configuration is not usable" },
-    { EXIT_CREDENTIALS, "no key, or one that may not" },
-    { EXIT_UPSTREAM, "the gateway or an upstream does not answer" },
-    { 130, "interrupted" },
-};
+static void write_option(struct buf *b, struct arena *a, const struct cli_option *o) {
+    char text[96];
+    cli_option_text(text, sizeof text, o);
+    PAGE_ROW(b, arena_fmt(a, "`%s`%s", text, o->many ? " (repeatable)" : ""),
+             o->env ? arena_fmt(a, "`%s`", o->env) : S(""), str_of(o->help));
+}
 
-static void write_command(struct buf *b, struct arena *a, const struct command *c) {
-    buf_fmt(b, "## gatespan %s\n\n    gatespan %s%s%s\n\n%s.\n\n", c->name, c->name,
-            *c->words ? " " : "", c->words, c->summary);
-    if (!c->option_count)
+static void write_option_table(struct buf *b, struct arena *a, const struct cli_option *all,
+                               size_t n) {
+    if (!n)
         return;
     page_table(b, "Option|Environment|Meaning");
-    for (size_t i = 0; i < c->option_count; i++) {
-        const struct cli_option *o = &c->options[i];
-        PAGE_ROW(b,
-                 arena_fmt(a, "`--%s%s%s`%s", o->name, o->value ? " " : "",
-                           o->value ? o->value : "", o->many ? " (repeatable)" : ""),
-                 o->env ? arena_fmt(a, "`%s`", o->env) : S(""), str_of(o->help));
-    }
+    for (size_t i = 0; i < n; i++)
+        write_option(b, a, &all[i]);
     buf_char(b, '\n');
+}
+
+static void write_command(struct buf *b, struct arena *a, const char *path,
+                          const struct command *c) {
+    buf_fmt(b, "## gatespan %s\n\n    gatespan %s%s%s\n\n%s.\n\n", path, path,
+            c->sub_count || *c->words ? " " : "", c->sub_count ? "COMMAND" : c->words, c->summary);
+    if (c->about)
+        buf_fmt(b, "%s\n\n", c->about);
+    write_option_table(b, a, c->options, c->option_count);
+    for (size_t i = 0; i < c->example_count; i++)
+        buf_fmt(b, "`%s`: %s.\n\n", c->examples[i].line, c->examples[i].what);
+    for (size_t i = 0; i < c->sub_count; i++) {
+        struct str below = arena_fmt(a, "%s %s", path, c->subs[i]->name);
+        write_command(b, a, arena_text(a, below), c->subs[i]);
+    }
 }
 
 static void write_commands(struct buf *b) {
     SCOPED(arena_scope) struct arena a;
     arena_init(&a, NULL, 0);
-    for (size_t i = 0; i < command_count; i++)
-        write_command(b, &a, commands[i]);
+    buf_str(b, S("Every command takes these too:\n\n"));
+    write_option_table(b, &a, cli_common, cli_common_count);
+    for (size_t i = 0; i < command_root.sub_count; i++)
+        write_command(b, &a, command_root.subs[i]->name, command_root.subs[i]);
     buf_str(b, S("## Exit codes\n\n"));
     page_table(b, "Code|Meaning");
-    for (size_t i = 0; i < ARRAY_SIZE(exit_codes); i++)
-        PAGE_ROW(b, arena_fmt(&a, "%d", exit_codes[i].code), str_of(exit_codes[i].meaning));
+    for (size_t i = 0; i < cli_exit_count; i++)
+        PAGE_ROW(b, arena_fmt(&a, "%d", cli_exits[i].code), str_of(cli_exits[i].meaning));
 }
 
 /* ---- errors -------------------- */

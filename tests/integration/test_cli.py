@@ -89,8 +89,8 @@ def test_a_failing_tool_is_told_on_stderr(ask):
     (["time__get_current_time", "UTC"], "write key=value"),
     (["time__convert_time", "target_zones=UTC"], "a JSON array"),
     (["time__convert_time", '{"target_zones": ['], "line 1 column"),
-    (["time__get_current_time", "--output", "yaml"], "one of text, json"),
-    ([], "usage: gatespan call NAME"),
+    (["time__get_current_time", "--output", "xml"], "one of text, structured, json, yaml"),
+    ([], "usage: gatespan call TOOL"),
 ])
 def test_wrong_use_of_call(ask, arguments, said):
     done = ask("call", *arguments)
