@@ -23,6 +23,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct log_conf conf = { .level = LOG_INFO, .fd = STDERR_FILENO };
 static uint64_t dropped;       /* lines, ever */
 static uint64_t dropped_noted; /* of these, reported in a line */
+static uint64_t left_out;      /* lines, ever */
 static bool torn;              /* the last line was written in part */
 
 static _Thread_local struct buf line;
@@ -33,6 +34,10 @@ void log_setup(struct log_conf c) {
     conf = c;
     pthread_mutex_unlock(&lock);
     __atomic_store_n(&threshold, (int)c.level, __ATOMIC_RELAXED);
+}
+
+struct str log_request(void) {
+    return request;
 }
 
 enum log_level log_threshold(void) {
@@ -46,6 +51,13 @@ void log_use_request(struct str id) {
 uint64_t log_dropped(void) {
     pthread_mutex_lock(&lock);
     uint64_t n = dropped;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+uint64_t log_left_out(void) {
+    pthread_mutex_lock(&lock);
+    uint64_t n = left_out;
     pthread_mutex_unlock(&lock);
     return n;
 }
@@ -245,6 +257,7 @@ static bool admits(const char *event, enum log_level level, nanos now) {
     }
     if (f->seen == conf.burst) {
         f->left_out++;
+        left_out++;
         return false;
     }
     f->seen++;
@@ -302,14 +315,15 @@ static struct buf *line_buffer(void) {
     return &line;
 }
 
-void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n) {
+static void put_event(enum log_level level, const char *event, const struct log_field *fields,
+                      size_t n, bool cut) {
     int saved_errno = errno;
     struct buf *b = line_buffer();
     pthread_mutex_lock(&lock);
     struct log_conf c = conf;
     nanos now = c.wall ? c.wall() : clock_wall();
     note_losses(b, now);
-    bool admitted = admits(event, level, now);
+    bool admitted = !cut || admits(event, level, now);
     pthread_mutex_unlock(&lock);
     if (admitted) {
         put_head(b, &c, now, level, event);
@@ -323,4 +337,12 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     if (b->cap > LINE_KEEP)
         buf_done(b);
     errno = saved_errno;
+}
+
+void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n) {
+    put_event(level, event, fields, n, true);
+}
+
+void log_record(enum log_level level, const char *event, const struct log_field *fields, size_t n) {
+    put_event(level, event, fields, n, false);
 }

@@ -67,8 +67,11 @@ struct log_conf {
 void log_setup(struct log_conf conf); /* may be called again at a reload */
 enum log_level log_threshold(void);
 uint64_t log_dropped(void); /* lines that a full descriptor lost, ever */
+uint64_t log_left_out(void); /* lines that the limit on one event left out, ever */
 
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
+/* The same without the cut of a flood, for lines that are counted on: the access log. */
+void log_record(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
 #define LOG_AT(level, event, ...)                                                                  \
     do {                                                                                           \
@@ -85,3 +88,4 @@ void log_event(enum log_level level, const char *event, const struct log_field *
 /* The request id that every line of the running task carries, "" for none; run/ switches
  * it with the task as it does the error slot. Borrowed. */
 void log_use_request(struct str id);
+struct str log_request(void);

@@ -9,7 +9,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -208,7 +207,7 @@ static uint32_t bound_set_index(struct bound_set set) {
     for (uint32_t i = 0; i < bound_set_count; i++)
         if (bound_sets[i].bounds == set.bounds && bound_sets[i].n == set.n)
             return i;
-    assert(bound_set_count < BOUND_SETS);
+    assert(bound_set_count < BOUND_SETS && set.n <= METRIC_BOUNDS);
     bound_sets[bound_set_count] = set;
     return (uint32_t)bound_set_count++;
 }
@@ -370,6 +369,109 @@ int64_t metric_value(metric_series s) {
     return value;
 }
 
+/* ---- everything ------------------------------------------------------------------ */
+
+struct collector {
+    metric_collect_fn *fn;
+    void *arg;
+    struct collector *next;
+};
+static struct collector *collectors; /* grows at its head only */
+
+struct metric_sink {
+    struct metric_reader *reader;
+    const struct metric_def *def; /* the row that samples are given of */
+    size_t labels, cap, count;
+    double other; /* sum of what is beyond the cap */
+    bool has_other;
+};
+
+void metric_collector(struct metric_def *rows, size_t n, metric_collect_fn *fn, void *arg) {
+    struct collector *c = NEW(struct collector);
+    metric_register(rows, n);
+    for (size_t i = 0; i < n; i++)
+        rows[i].computed = true;
+    pthread_mutex_lock(&lock);
+    *c = (struct collector){ fn, arg, collectors };
+    collectors = c;
+    pthread_mutex_unlock(&lock);
+}
+
+static void read_histogram(const struct series *s, struct metric_point *p,
+                           int64_t buckets[METRIC_BOUNDS + 1]) {
+    const struct bound_set *set = bounds_of(s->id);
+    p->bounds = set->bounds;
+    p->bound_count = set->n;
+    p->buckets = buckets;
+    for (size_t i = 0; i <= set->n; i++)
+        p->count += buckets[i] = sum_cell(s->id, 1 + i);
+    p->value = sum_observed(s->id);
+}
+
+static void read_metric(struct metric_reader *r, const struct metric_state *m) {
+    int64_t buckets[METRIC_BOUNDS + 1];
+    r->metric(r, m->def);
+    for (const struct series *s = m->first; s; s = s->next) {
+        struct metric_point p = { .values = s->values };
+        if (s->id == 0)
+            continue;
+        if (m->def->kind == METRIC_HISTOGRAM)
+            read_histogram(s, &p, buckets);
+        else
+            p.value = (double)sum_cell(s->id, 0);
+        r->point(r, m->def, &p);
+    }
+}
+
+static void end_row(struct metric_sink *out) {
+    if (!out->has_other)
+        return;
+    struct str all[METRIC_LABELS];
+    for (size_t i = 0; i < METRIC_LABELS; i++)
+        all[i] = S("other");
+    out->reader->point(out->reader, out->def,
+                       &(struct metric_point){ .values = all, .value = out->other });
+}
+
+static void begin_row(struct metric_sink *out, const struct metric_def *def) {
+    end_row(out);
+    *out = (struct metric_sink){ .reader = out->reader, .cap = out->cap, .def = def };
+    while (out->labels < METRIC_LABELS && def->labels[out->labels])
+        out->labels++;
+    out->reader->metric(out->reader, def);
+}
+
+void metric_sample(struct metric_sink *out, const struct metric_def *def, const struct str *values,
+                   double value) {
+    struct str cut[METRIC_LABELS] = { { 0 } };
+    assert(def->kind != METRIC_HISTOGRAM);
+    if (out->def != def)
+        begin_row(out, def);
+    if (out->labels && out->count == out->cap) {
+        out->other += value;
+        out->has_other = true;
+        return;
+    }
+    for (size_t i = 0; i < out->labels; i++)
+        cut[i] = str_head(values[i], LABEL_MAX);
+    out->count++;
+    out->reader->point(out->reader, def, &(struct metric_point){ .values = cut, .value = value });
+}
+
+/* Collectors run without the lock: they may well look at metrics themselves. */
+void metric_read(struct metric_reader *r) {
+    pthread_mutex_lock(&lock);
+    for (const struct metric_state *m = metrics; m; m = m->next)
+        if (!m->def->computed)
+            read_metric(r, m);
+    const struct collector *c = collectors;
+    struct metric_sink out = { .reader = r, .cap = series_cap };
+    pthread_mutex_unlock(&lock);
+    for (; c; c = c->next)
+        c->fn(&out, c->arg);
+    end_row(&out);
+}
+
 /* ---- text format ----------------------------------------------------------------- */
 
 static const char *const kind_words[] = { "counter", "gauge", "histogram" };
@@ -435,14 +537,24 @@ static void put_head(struct buf *out, const char *name, const char *help, enum m
     buf_fmt(out, "\n# TYPE %s %s\n", name, kind_words[kind]);
 }
 
+/* The reader that writes the page. */
+struct page {
+    struct metric_reader reader;
+    struct buf *out;
+};
+
+static void page_metric(struct metric_reader *r, const struct metric_def *def) {
+    put_head(((struct page *)r)->out, def->name, def->help, def->kind);
+}
+
 /* name, suffix and labels of one line, up to the space before its value; le NULL: none. */
-static void put_series(struct buf *out, const struct metric_state *m, const struct series *s,
+static void put_series(struct buf *out, const struct metric_def *def, const struct str *values,
                        const char *suffix, const double *le) {
     char open = '{';
-    buf_fmt(out, "%s%s", m->def->name, suffix);
-    for (size_t i = 0; i < m->labels; i++, open = ',') {
-        buf_fmt(out, "%c%s=\"", open, m->def->labels[i]);
-        put_escaped(out, s->values[i], true);
+    buf_fmt(out, "%s%s", def->name, suffix);
+    for (size_t i = 0; i < METRIC_LABELS && def->labels[i]; i++, open = ',') {
+        buf_fmt(out, "%c%s=\"", open, def->labels[i]);
+        put_escaped(out, values[i], true);
         buf_char(out, '"');
     }
     if (le) {
@@ -450,78 +562,31 @@ static void put_series(struct buf *out, const struct metric_state *m, const stru
         put_double(out, *le);
         buf_char(out, '"');
     }
-    buf_str(out, m->labels || le ? S("} ") : S(" "));
+    buf_str(out, def->labels[0] || le ? S("} ") : S(" "));
 }
 
-static void put_int(struct buf *out, int64_t n) {
-    buf_fmt(out, "%" PRId64 "\n", n);
-}
-
-static void put_histogram(struct buf *out, const struct metric_state *m, const struct series *s) {
-    const struct bound_set *set = bounds_of(s->id);
-    int64_t count = 0;
-    for (size_t i = 0; i <= set->n; i++) {
-        double le = i < set->n ? set->bounds[i] : INFINITY;
-        count += sum_cell(s->id, 1 + i);
-        put_series(out, m, s, "_bucket", &le);
-        put_int(out, count);
-    }
-    put_series(out, m, s, "_sum", NULL);
-    put_double(out, sum_observed(s->id));
-    buf_char(out, '\n');
-    put_series(out, m, s, "_count", NULL);
-    put_int(out, count);
-}
-
-static void put_metric(struct buf *out, const struct metric_state *m) {
-    put_head(out, m->def->name, m->def->help, m->def->kind);
-    for (const struct series *s = m->first; s; s = s->next) {
-        if (s->id == 0)
-            continue;
-        if (m->def->kind == METRIC_HISTOGRAM) {
-            put_histogram(out, m, s);
-        } else {
-            put_series(out, m, s, "", NULL);
-            put_int(out, sum_cell(s->id, 0));
-        }
-    }
-}
-
-/* ---- collectors and the page ----------------------------------------------------- */
-
-struct collector {
-    metric_collect_fn *fn;
-    void *arg;
-    struct collector *next;
-};
-static struct collector *collectors; /* grows at its head only */
-
-void metric_collector(metric_collect_fn *fn, void *arg) {
-    struct collector *c = NEW(struct collector);
-    pthread_mutex_lock(&lock);
-    *c = (struct collector){ fn, arg, collectors };
-    collectors = c;
-    pthread_mutex_unlock(&lock);
-}
-
-void metric_sample(struct buf *out, const char *name, const char *help, enum metric_kind kind,
-                   double value) {
-    assert(kind != METRIC_HISTOGRAM);
-    put_head(out, name, help, kind);
-    buf_fmt(out, "%s ", name);
+static void put_line(struct buf *out, const struct metric_def *def, const struct str *values,
+                     const char *suffix, const double *le, double value) {
+    put_series(out, def, values, suffix, le);
     put_double(out, value);
     buf_char(out, '\n');
 }
 
-/* Collectors run without the lock: they may well look at metrics themselves. */
-static void put_all(struct buf *out) {
-    pthread_mutex_lock(&lock);
-    for (const struct metric_state *m = metrics; m; m = m->next)
-        put_metric(out, m);
-    const struct collector *c = collectors;
-    pthread_mutex_unlock(&lock);
-    for (; c; c = c->next)
-        c->fn(out, c->arg);
+static void page_point(struct metric_reader *r, const struct metric_def *def,
+                       const struct metric_point *p) {
+    struct buf *out = ((struct page *)r)->out;
+    if (def->kind != METRIC_HISTOGRAM) {
+        put_line(out, def, p->values, "", NULL, p->value);
+        return;
+    }
+    int64_t count = 0;
+    for (size_t i = 0; i <= p->bound_count; i++) {
+        double le = i < p->bound_count ? p->bounds[i] : INFINITY;
+        count += p->buckets[i];
+        put_line(out, def, p->values, "_bucket", &le, (double)count);
+    }
+    put_line(out, def, p->values, "_sum", NULL, p->value);
+    put_line(out, def, p->values, "_count", NULL, (double)count);
 }
 
 #define HELP "# HELP "
@@ -551,7 +616,8 @@ static size_t cut_blocks(struct str text, struct str *out) {
 
 void metric_expose(struct buf *out) {
     SCOPED(buf_done) struct buf all = { 0 };
-    put_all(&all);
+    struct page page = { { page_metric, page_point }, &all };
+    metric_read(&page.reader);
     size_t n = cut_blocks(buf_view(&all), NULL);
     SCOPED(mem_scope) struct str *blocks = NEW_ARRAY(struct str, n);
     cut_blocks(buf_view(&all), blocks);

@@ -18,6 +18,7 @@
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 #define METRIC_LABELS 6
+#define METRIC_BOUNDS 64 /* most of one histogram */
 
 struct metric_def {
     const char *name, *help;
@@ -27,6 +28,7 @@ struct metric_def {
     size_t bound_count;
     /* filled at run time; start zeroed */
     struct metric_state *state;
+    bool computed; /* by a collector */
 };
 
 /* Index of a series; 0 is never a valid one and adding to it does nothing. */
@@ -52,11 +54,33 @@ int64_t metric_value(metric_series s); /* sum over shards; count for a histogram
 
 void metric_cap(size_t series_per_metric); /* default 1000 */
 
-/* Values that are computed when somebody reads: the callback appends through metric_sample. */
-typedef void metric_collect_fn(struct buf *out, void *arg);
-void metric_collector(metric_collect_fn *fn, void *arg);
-void metric_sample(struct buf *out, const char *name, const char *help, enum metric_kind kind,
+/* Values that are computed when somebody reads. The rows are known like others; the callback
+ * calls metric_sample for each of their values, all of one row before the next. */
+struct metric_sink;
+typedef void metric_collect_fn(struct metric_sink *out, void *arg);
+void metric_collector(struct metric_def *rows, size_t n, metric_collect_fn *fn, void *arg);
+/* One value for each label, as in metric_find; the cap holds here too: the rest is summed. */
+void metric_sample(struct metric_sink *out, const struct metric_def *def, const struct str *values,
                    double value);
+#define METRIC_SAMPLE(out, def, value, ...)                                                        \
+    metric_sample((out), (def), (const struct str[METRIC_LABELS]){ __VA_ARGS__ }, (value))
+
+/* Reading everything: one call of `metric` for each metric that is known, then one of `point`
+ * for each of its series. Neither may look at metrics itself. */
+struct metric_point {
+    const struct str *values; /* of the labels, as many as the row has */
+    double value;             /* counter, gauge; histogram: the sum */
+    const double *bounds;     /* histogram */
+    const int64_t *buckets;   /* histogram: bound_count + 1, not cumulated */
+    size_t bound_count;
+    int64_t count;            /* histogram: of all buckets */
+};
+struct metric_reader {
+    void (*metric)(struct metric_reader *r, const struct metric_def *def);
+    void (*point)(struct metric_reader *r, const struct metric_def *def,
+                  const struct metric_point *p);
+};
+void metric_read(struct metric_reader *r);
 
 /* Prometheus text format 0.0.4, all metrics, sorted by name. */
 void metric_expose(struct buf *out);

@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 #include "cli/describe.h"
 #include "control/routes.h"
-#include "gateway/metrics.h"
+#include "control/metrics.h"
 #include "mcp/envelope.h"
 #include "servers/server.h"
 #include <assert.h>
@@ -145,7 +145,7 @@ static void write_metrics(struct buf *b) {
     SCOPED(mem_scope) const struct metric_def **all = NEW_ARRAY(const struct metric_def *, MOST);
     const struct metric_def *def;
     size_t n = 0;
-    gateway_metrics_register();
+    control_metrics_register();
     for (size_t at = 0; n < MOST && metric_next(&at, &def);)
         all[n++] = def;
     qsort(all, n, sizeof *all, by_name);

@@ -184,6 +184,7 @@ void snapshot_publish(struct control *c) {
         "{\"name\":\"gatespan\",\"title\":\"Gatespan\",\"version\":\"" GATESPAN_VERSION "\"}");
     fill_sources(c, s);
     s->generation = ++c->generation;
+    s->made = worker_now(c->worker);
     s->catalogue = catalogue_new(s->sources, s->upstream_count, s->conf->instructions,
                                  s->generation);
     for (size_t i = 0; i < s->upstream_count; i++)

@@ -120,6 +120,7 @@ static void copy_options(struct control *c, const struct control_options *o) {
 static err_t open_parts(struct control *c) {
     TRY(read_conf(c));
     log_setup(log_conf_of(c->held->conf));
+    atomic_store(&c->log_requests, c->held->conf->log.requests);
     if (c->options.stdio) {
         data_none(c);
         return OK;
@@ -186,6 +187,7 @@ static void stop_worker(struct worker *w, void *arg) {
         warden_stop(c->warden, 3 * NANOS_SEC); /* its polls are on this loop, which stops last */
         return;
     }
+    pulse_stop(c, w);
     for (size_t i = 0; i < c->upstream_count; i++)
         if (c->upstreams[i]->ops->side_close)
             c->upstreams[i]->ops->side_close(w, c->upstreams[i]);
@@ -208,6 +210,7 @@ static void on_listen_order(struct worker *w, struct mail *m) {
     struct listen_order *o = (struct listen_order *)m;
     struct control *c = o->control;
     gateway_worker_start(c->gateway, w);
+    pulse_start(c, w);
     c->servers[w->index] = http_server_new(w, &o->conf, &c->service);
     tls_context_unref(o->conf.tls);
     free(o);
@@ -397,6 +400,7 @@ static void close_all(struct control *c) {
         net_stop(workers_at(c->all, i));
     workers_free(c->all);
     free(c->drains);
+    free(TAKE(c->pulses));
 }
 
 err_t control_run(struct control *c) {

@@ -39,6 +39,8 @@ struct control {
     struct stdio_face *face;      /* options.stdio; worker 0's */
     struct timer face_wait;
     bool face_ordered;
+    struct pulse *pulses;        /* by worker index */
+    atomic_bool log_requests;
 };
 
 /* data.c: the data directory, its lock and master key. */
@@ -59,6 +61,10 @@ void reload_stop(struct control *c);
 void reload_now(struct control *c);
 /* stats.c: numbers of the process for /metrics. */
 void stats_open(struct control *c);
+void pulse_start(struct control *c, struct worker *w); /* on the worker's thread */
+void pulse_stop(struct control *c, struct worker *w);
+/* account.c: from the service, when a request is over. */
+void account_request(struct http_request *r);
 /* control.c */
 struct log_conf log_conf_of(const struct gateway_conf *conf);
 struct session_limits session_limits_of(const struct gateway_conf *conf);

@@ -2,6 +2,7 @@
  * or not at all; what is wrong is logged and the running configuration stays. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "control/metrics.h"
 #include "control/private.h"
 #include <stdio.h>
 
@@ -59,8 +60,9 @@ static void configure_servers(struct control *c, const struct gateway_conf *conf
 
 /* ---- the change itself ------------------------------------------------------------- */
 
-static void configure_log(const struct gateway_conf *conf) {
+static void configure_log(struct control *c, const struct gateway_conf *conf) {
     log_setup(log_conf_of(conf));
+    atomic_store(&c->log_requests, conf->log.requests);
 }
 
 static err_t apply(struct control *c, struct held_conf *next) {
@@ -77,7 +79,7 @@ static err_t apply(struct control *c, struct held_conf *next) {
     c->tls = tls;
     held_conf_unref(c->held);
     c->held = held_conf_ref(next);
-    configure_log(next->conf);
+    configure_log(c, next->conf);
     sessions_configure(c->gateway->sessions, session_limits_of(next->conf));
     configure_servers(c, next->conf);
     upstreams_apply(c, next->conf);
@@ -108,6 +110,8 @@ void reload_now(struct control *c) {
         log_lines(buf_view(&report), e != OK);
     if (!e)
         e = apply(c, next);
+    metric_add(METRIC_SERIES(&metric_reloads, e ? S("refused") : S("applied")), 1);
+    metric_set(METRIC_SERIES(&metric_last_reload), !e);
     if (e)
         log_error("reload refused; the running configuration stays", F("error", e->text));
     else

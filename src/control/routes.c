@@ -2,7 +2,7 @@
 #include "control/routes.h"
 #include "base/mem.h"
 #include "base/metric.h"
-#include "control/control.h"
+#include "control/private.h"
 #include "gateway/face_http.h"
 
 static void send_text(struct task *t, struct http_request *r, int status, const char *type,
@@ -104,10 +104,10 @@ static int admit(struct http_request *r, size_t *max_body) {
         return visit_refuse(NULL, r, route->style, 405, "method", "This path takes %s",
                             route->methods);
     int status = visit_admit(r, control_gateway(c), route->need, route->style);
+    struct visit *v = r->user;
+    v->route = route; /* of refusals too: they are counted by it */
     if (status)
         return status;
-    struct visit *v = r->user;
-    v->route = route;
     v->rest = rest;
     *max_body = (size_t)v->snapshot->conf->limits.body;
     return 0;
@@ -119,6 +119,7 @@ static void serve(struct task *t, struct http_request *r) {
 }
 
 struct http_service routes_service(struct control *c) {
-    return (
-        struct http_service){ .admit = admit, .serve = serve, .release = visit_release, .arg = c };
+    return (struct http_service){
+        .admit = admit, .serve = serve, .done = account_request, .release = visit_release, .arg = c
+    };
 }

@@ -9,12 +9,18 @@
 #define ALLOW_HEADERS                                                                              \
     "authorization, content-type, accept, mcp-session-id, mcp-protocol-version, mcp-method, "      \
     "mcp-name, last-event-id, traceparent, tracestate, baggage, idempotency-key, if-match"
-#define EXPOSE_HEADERS "mcp-session-id, www-authenticate, retry-after, etag"
+#define EXPOSE_HEADERS "mcp-session-id, www-authenticate, retry-after, etag, x-request-id"
 
 /* ---- refusals ---------------------------------------------------------------------- */
 
-static void write_body(struct buf *b, enum refusal_style style, const char *word,
-                       struct str message) {
+static void put_request_id(struct jw *w, struct str id) {
+    jw_object(w);
+    jw_put_string(w, "requestId", id);
+    jw_object_end(w);
+}
+
+static void write_body(struct buf *b, const struct http_request *r, enum refusal_style style,
+                       const char *word, struct str message) {
     struct jw w = jw_init(b);
     jw_object(&w);
     if (style == REFUSE_RPC) {
@@ -23,12 +29,18 @@ static void write_body(struct buf *b, enum refusal_style style, const char *word
         jw_object(&w);
         jw_put_int(&w, "code", RPC_INVALID_REQUEST);
         jw_put_string(&w, "message", message);
+        jw_key(&w, S("data"));
+        jw_object(&w);
+        jw_key(&w, S("gatespan"));
+        put_request_id(&w, r->id);
+        jw_object_end(&w);
         jw_object_end(&w);
     } else {
         char when[CLOCK_TEXT];
         jw_put_string(&w, "error", str_of(word));
         jw_put_string(&w, "message", message);
-        jw_put_raw(&w, "details", S("{}"));
+        jw_key(&w, S("details"));
+        put_request_id(&w, r->id);
         jw_put_string(&w, "timestamp", clock_rfc3339(clock_wall(), when));
     }
     jw_object_end(&w);
@@ -53,7 +65,7 @@ int visit_refuse(struct task *t, struct http_request *r, enum refusal_style styl
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     SCOPED(buf_done) struct buf body = { 0 };
-    write_body(&body, style, word, str_of(text));
+    write_body(&body, r, style, word, str_of(text));
     struct http_field fields[8];
     struct str piece = buf_view(&body);
     struct http_answer a = {

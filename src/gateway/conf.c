@@ -122,6 +122,7 @@ static const struct field cors_fields[] = {
 static const struct field log_fields[] = {
     FIELD_CHOICE(struct log_options, level, level_words, "info", 0, "Lowest level that is written."),
     FIELD_CHOICE(struct log_options, format, format_words, "auto", 0, "auto: text on a terminal, else one JSON object a line."),
+    FIELD(struct log_options, requests, BOOL, "false", NULL, 0, "A line for each HTTP request: method, path, status, bytes, time, key."),
 };
 
 #define T struct gateway_conf

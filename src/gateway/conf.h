@@ -94,6 +94,7 @@ struct cors_conf {
 struct log_options {
     int level;  /* enum log_level */
     int format; /* 0 auto (text on a terminal, else json), 1 text, 2 json */
+    bool requests; /* a line for each HTTP request */
 };
 
 struct gateway_conf {

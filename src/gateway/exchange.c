@@ -50,6 +50,31 @@ static const char *outcome_of(int code) {
     }
 }
 
+static void put_members(struct jw *w, struct str object, struct str except) {
+    for (struct json_members m = json_members(object); json_member(&m);)
+        if (!str_eq(m.key, except)) {
+            jw_key(w, m.key);
+            jw_raw(w, m.value);
+        }
+}
+
+/* The request id, which every log line of this request carries, goes into our own member. */
+static void put_data(struct jw *w, struct str data) {
+    struct str id = log_request(), own = data.n ? json_raw_get(data, S("gatespan")) : data;
+    if (!id.n && !data.n)
+        return;
+    jw_key(w, S("data"));
+    jw_object(w);
+    put_members(w, data, S("gatespan"));
+    jw_key(w, S("gatespan"));
+    jw_object(w);
+    put_members(w, own, S("requestId"));
+    if (id.n)
+        jw_put_string(w, "requestId", id);
+    jw_object_end(w);
+    jw_object_end(w);
+}
+
 void answer_error(struct exchange *x, int status, int code, struct str data, const char *format,
                   ...) {
     struct buf b = { 0 };
@@ -68,8 +93,7 @@ void answer_error(struct exchange *x, int status, int code, struct str data, con
     jw_object(&w);
     jw_put_int(&w, "code", code);
     jw_put_string(&w, "message", text);
-    if (data.n)
-        jw_put_raw(&w, "data", data);
+    put_data(&w, data);
     jw_object_end(&w);
     jw_object_end(&w);
     x->rpc_code = code;

@@ -25,6 +25,7 @@ struct snapshot {
     struct catalogue *catalogue;
     struct str server_info;           /* raw Implementation object of the gateway */
     uint64_t generation;
+    nanos made;
 };
 void snapshot_free(void *snapshot); /* struct snapshot * */
 /* The profile of that name; the empty name is the whole catalogue: *out NULL. False: none. */

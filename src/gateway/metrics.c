@@ -1,6 +1,7 @@
 /* metrics.c - see metrics.h. */
 #include "gateway/metrics.h"
 #include "net/metrics.h"
+#include "run/metrics.h"
 
 #define X(variable, kind_, name_, help_, ...)                                                      \
     struct metric_def metric_##variable = {                                                        \
@@ -10,6 +11,7 @@ GATEWAY_METRICS(X)
 #undef X
 
 void gateway_metrics_register(void) {
+    run_metrics_register();
     net_metrics_register();
 #define X(variable, ...) metric_register(&metric_##variable, 1);
     GATEWAY_METRICS(X)

@@ -21,6 +21,9 @@
     X(stdio_children, GAUGE, "gatespan_stdio_children", "Child processes running, by upstream.", "upstream") \
     X(stdio_starts, COUNTER, "gatespan_stdio_starts_total", "Child processes started, restarts included, by upstream.", \
       "upstream")                                                                                          \
+    X(upstream_in_flight, GAUGE, "gatespan_upstream_in_flight", "Calls that the upstream works on.", "upstream") \
+    X(upstream_waiting, GAUGE, "gatespan_upstream_waiting",                                                \
+      "Calls that wait in line for the upstream's bound on calls in flight.", "upstream")                  \
     X(stdio_queued, GAUGE, "gatespan_stdio_queued_bytes",                                                  \
       "Bytes that wait for a child to read its input, by upstream.", "upstream")
 

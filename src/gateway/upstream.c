@@ -134,6 +134,29 @@ void upstream_next_id(struct upstream *u, struct worker *w, struct upstream_requ
     memmove(r->id_text, at, (size_t)(r->id_text + sizeof r->id_text - at));
 }
 
+/* Calls inside and in line are counted; who does not wait is no part of the line. */
+static err_t enter_side(struct task *t, struct upstream *u, struct upstream_side *side) {
+    bool waits = side->gate.limit && side->gate.inside >= side->gate.limit;
+    if (!side->in_flight) {
+        side->in_flight = METRIC_SERIES(&metric_upstream_in_flight, u->conf->name);
+        side->waiting = METRIC_SERIES(&metric_upstream_waiting, u->conf->name);
+    }
+    if (waits)
+        metric_add(side->waiting, 1);
+    err_t e = gate_enter(t, &side->gate);
+    if (waits)
+        metric_add(side->waiting, -1);
+    if (e)
+        return err_wrap(e, "upstream %.*s", STR(u->conf->name));
+    metric_add(side->in_flight, 1);
+    return OK;
+}
+
+static void leave_side(struct upstream_side *side) {
+    gate_leave(&side->gate);
+    metric_add(side->in_flight, -1);
+}
+
 err_t upstream_begin(struct task *t, struct upstream *u, const struct upstream_request *r,
                      struct upstream_call *out) {
     memset(out, 0, offsetof(struct upstream_call, session_text));
@@ -141,7 +164,7 @@ err_t upstream_begin(struct task *t, struct upstream *u, const struct upstream_r
     struct upstream_side *side = upstream_side(u, w);
     if (atomic_load_explicit(&u->state, memory_order_relaxed) == UP_STOPPED)
         return ERR(UNAVAILABLE, "upstream %.*s is stopped", STR(u->conf->name));
-    TRY_WRAP(gate_enter(t, &side->gate), "upstream %.*s", STR(u->conf->name));
+    TRY(enter_side(t, u, side));
     out->upstream = upstream_ref(u);
     out->request = r;
     out->worker = w;
@@ -173,7 +196,7 @@ void upstream_end(struct upstream_call *c) {
     c->upstream = NULL;
     deadline_pop(&c->deadline);
     u->ops->end(c, u);
-    gate_leave(&upstream_side(u, c->worker)->gate);
+    leave_side(upstream_side(u, c->worker));
     upstream_unref(u);
 }
 

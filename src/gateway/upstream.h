@@ -86,6 +86,7 @@ struct upstream_side { /* one worker's part of an upstream */
     uint64_t next_id;
     struct gate gate;        /* calls in flight: the worker's share of the upstream's bound */
     metric_series ok_series; /* of its answers, found at the first */
+    metric_series in_flight, waiting;
     struct idmap sessions;   /* http, legacy: session ids by share that this worker knows */
 };
 

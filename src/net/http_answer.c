@@ -129,6 +129,7 @@ static struct str write_head(struct http_request *r, const struct http_answer *a
         to = add_line(to, S("content-type"), a->type);
     for (size_t i = 0; i < a->field_count; i++)
         to = add_line(to, a->fields[i].name, a->fields[i].value);
+    to = add_line(to, S("x-request-id"), r->id);
     to = add_framing(to, r, a->status, length);
     to = add(to, S("\r\n"));
     return str_from(room, (size_t)(to - room));
@@ -196,13 +197,17 @@ int http_refuse(struct http_request *r, const struct http_answer *a) {
 }
 
 void http_conn_answer_error(struct http_conn *hc, int status, const char *why) {
-    char body[256], head[512];
+    char body[256], head[512], id[40] = "";
+    if (hc->request) {
+        snprintf(id, sizeof id, "x-request-id: %.*s\r\n", STR(hc->request->id));
+        hc->request->status = status;
+    }
     snprintf(body, sizeof body, "{\"error\":\"bad_request\",\"message\":\"%s\"}", why);
     struct str pieces[] = { S(""), str_of(body) };
     snprintf(head, sizeof head,
-             "HTTP/1.1 %d %s\r\n%.*scontent-type: application/json\r\ncontent-length: %zu\r\n%s"
+             "HTTP/1.1 %d %s\r\n%.*scontent-type: application/json\r\ncontent-length: %zu\r\n%s%s"
              "connection: close\r\n\r\n",
-             status, http_status_text(status), STR(date_line(hc->server)), pieces[1].n,
+             status, http_status_text(status), STR(date_line(hc->server)), pieces[1].n, id,
              status == 503 ? "retry-after: 1\r\n" : "");
     pieces[0] = str_of(head);
     log_debug("request refused", F("status", status), F("why", why));

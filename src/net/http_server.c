@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "net/http_conn.h"
 #include "net/metrics.h"
+#include <stdio.h>
 #include <unistd.h>
 
 enum {
@@ -53,6 +54,8 @@ static void request_release(struct http_conn *hc) {
     struct http_request *r = TAKE(hc->request);
     if (!r)
         return;
+    if (r->service->done)
+        r->service->done(r);
     if (r->user && r->service->release)
         r->service->release(r);
     arena_done(&r->arena);
@@ -163,8 +166,16 @@ static void linger(struct http_conn *hc) {
         conn_resume(hc->conn);
 }
 
+static void count_broken(int status) {
+    char text[8];
+    snprintf(text, sizeof text, "%d", status);
+    metric_add(METRIC_SERIES(&metric_broken, str_of(text)), 1);
+}
+
 static void refuse(struct http_conn *hc, int status, const char *why) {
     http_conn_answer_error(hc, status, why);
+    if (!hc->request)
+        count_broken(status);
     request_release(hc);
     linger(hc);
 }

@@ -24,6 +24,9 @@ struct http_service {
     int (*admit)(struct http_request *r, size_t *max_body);
     /* Task context. Must answer before it returns; a request left unanswered gets 500. */
     void (*serve)(struct task *t, struct http_request *r);
+    /* Once for each request whose head was complete, when it goes, before release: `status`,
+     * `sent` and `began` tell how it went; status 0: the client left unanswered. May be NULL. */
+    void (*done)(struct http_request *r);
     /* Once for each request whose `user` was set, when it goes: lets go of what admit took. */
     void (*release)(struct http_request *r);
     void *arg;

@@ -4,6 +4,7 @@
 #include "run/private.h"
 
 #include "base/log.h"
+#include "run/metrics.h"
 #include <assert.h>
 
 /* ---- the blocking pool ------------------------------------------------------------- */
@@ -21,6 +22,8 @@ struct work {
 
 static void on_pool_thread(uv_work_t *request) {
     struct work *work = request->data;
+    RUN_ADD(work_waiting, -1);
+    RUN_ADD(work_running, 1);
     log_use_request(work->task->request);
     err_t e = work->fn(work->arg, &work->cancelled);
     work->ran = true;
@@ -28,6 +31,7 @@ static void on_pool_thread(uv_work_t *request) {
     if (e)
         work->error = *e;
     log_use_request(S(""));
+    RUN_ADD(work_running, -1);
 }
 
 static void on_work_done(uv_work_t *request, int status) {
@@ -42,6 +46,7 @@ static void on_work_done(uv_work_t *request, int status) {
 err_t work_run(struct task *t, work_fn *fn, void *arg) {
     TRY(task_interrupted(t));
     struct work work = { .task = t, .fn = fn, .arg = arg, .request.data = &work };
+    RUN_ADD(work_waiting, 1);
     int code = uv_queue_work(&t->worker->loop, &work.request, on_pool_thread, on_work_done);
     assert(code == 0); /* only a missing function is refused */
     (void)code;
@@ -51,8 +56,10 @@ err_t work_run(struct task *t, work_fn *fn, void *arg) {
         uv_cancel((uv_req_t *)&work.request);
         event_wait_always(t, &work.done);
     }
-    if (!work.ran)
+    if (!work.ran) {
+        RUN_ADD(work_waiting, -1);
         return interrupted;
+    }
     return work.failed ? err_again(&work.error) : OK;
 }
 

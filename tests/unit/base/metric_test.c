@@ -134,17 +134,32 @@ static void long_label_values_are_cut(void **state) {
     assert_int_equal(METRIC_SERIES(&calls, str_from(longer, 256), S("ok")), a);
 }
 
-static void collect(struct buf *out, void *arg) {
+static struct metric_def computed[] = {
+    { .name = "t_aaa", .help = "first", .kind = METRIC_GAUGE },
+    { .name = "t_mmm_total", .help = "middle", .kind = METRIC_COUNTER, .labels = { "of" } },
+    { .name = "t_zzz", .help = "last", .kind = METRIC_GAUGE },
+};
+
+static void collect(struct metric_sink *out, void *arg) {
     metric_series s = metric_find(&busy, NULL, 0); /* the lock is free */
-    metric_sample(out, "t_aaa", "first", METRIC_GAUGE, 1.5 + 0 * (double)metric_value(s));
-    metric_sample(out, "t_mmm_total", "middle", METRIC_COUNTER, 1e15);
-    metric_sample(out, "t_zzz", "last", METRIC_GAUGE, -INFINITY);
+    METRIC_SAMPLE(out, &computed[0], 1.5 + 0 * (double)metric_value(s));
+    METRIC_SAMPLE(out, &computed[1], 1e15, S("a"));
+    METRIC_SAMPLE(out, &computed[1], 2, S("b"));
+    METRIC_SAMPLE(out, &computed[1], 3, S("c"));
+    METRIC_SAMPLE(out, &computed[2], -INFINITY);
+}
+
+static void computed_values_are_capped_too(void **state) {
+    metric_cap(1);
+    assert_on_page("t_mmm_total{of=\"a\"} 1000000000000000\nt_mmm_total{of=\"other\"} 5\n");
+    metric_cap(1000);
+    assert_on_page("t_mmm_total{of=\"b\"} 2\nt_mmm_total{of=\"c\"} 3\n# HELP");
 }
 
 static void the_page_is_sorted_by_name(void **state) {
-    metric_collector(collect, NULL);
+    metric_collector(computed, ARRAY_SIZE(computed), collect, NULL);
     assert_on_page("# HELP t_aaa first\n# TYPE t_aaa gauge\nt_aaa 1.5\n");
-    assert_on_page("t_mmm_total 1000000000000000\n");
+    assert_on_page("t_mmm_total{of=\"a\"} 1000000000000000\n");
     assert_on_page("t_zzz -Inf\n");
     SCOPED(buf_done) struct buf b = { 0 };
     struct str text = page(&b), before = S("");
@@ -235,6 +250,7 @@ int main(void) {
         cmocka_unit_test(beyond_the_cap_series_count_as_other),
         cmocka_unit_test(long_label_values_are_cut),
         cmocka_unit_test(the_page_is_sorted_by_name),
+        cmocka_unit_test(computed_values_are_capped_too),
         cmocka_unit_test(rows_are_known_before_their_first_series),
         cmocka_unit_test(threads_add_without_loss_and_outlive_their_end),
         cmocka_unit_test(many_series_do_not_touch_each_other),
