@@ -146,5 +146,5 @@ bool conf_is_desktop(json document);
 /* What rows cannot say: exactly one of command, url and builtin, names that are valid and
  * distinct, profiles that name upstreams that exist, TLS files in pairs, … One problem
  * per finding, with its path. Also resolves AUTO values. */
-void conf_check(struct gateway_conf *c, json document, struct arena *a,
+void conf_check(struct gateway_conf *g, json document, struct arena *a,
                 struct field_problems *problems);

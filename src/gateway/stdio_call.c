@@ -104,7 +104,7 @@ static bool post_packet(struct stdio_call *c, struct stdio_packet *p, size_t byt
     p->call = stdio_call_ref(c);
     if (worker_post(c->caller, &p->mail))
         return true;
-    stdio_call_unref(c);
+    atomic_fetch_sub(&c->refs, 1); /* never the last: our caller holds one */
     return false;
 }
 

@@ -118,7 +118,7 @@ static size_t post_head_size(const struct http_link *link, const struct post *p)
 static void write_post_head(struct head *h, const struct http_link *link, const struct post *p,
                             size_t length) {
     add(h, buf_view(&link->prefix));
-    if (p->revision != REV_NONE && p->revision >= R06)
+    if (p->revision >= R06) /* REV_NONE is less */
         add_line(h, S("mcp-protocol-version: "), revision_text(p->revision));
     if (p->session.n)
         add_line(h, S("mcp-session-id: "), p->session);

@@ -613,11 +613,10 @@ static void job_abandon(struct job *job) {
 static void job_take(struct job *job, struct child *out) {
     struct warden *w = job->warden;
     *out = job->child;
-    job->taken = true;
-    if (!job->ended)
-        return;
     pthread_mutex_lock(&w->lock);
-    job_post(job, NEWS_END);
+    job->taken = true; /* read by whoever finds this worker stopped (job_post) */
+    if (job->ended)
+        job_post(job, NEWS_END);
     pthread_mutex_unlock(&w->lock);
 }
 

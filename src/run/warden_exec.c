@@ -102,7 +102,8 @@ static void raise_oom_score(void) {
     ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
     if (n > 0 && strtol(text, NULL, 10) < CHILD_OOM_SCORE) {
         n = snprintf(text, sizeof(text), "%d", CHILD_OOM_SCORE);
-        n = pwrite(fd, text, (size_t)n, 0);
+        if (pwrite(fd, text, (size_t)n, 0) < 0)
+            errno = 0; /* then it is as likely to be ended as we are */
     }
     close(fd);
 }
