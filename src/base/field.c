@@ -142,6 +142,19 @@ static bool wants_string(const struct reader *r, const struct field *row) {
     return field_is_scalar(row) && (r->problems->lenient || !other);
 }
 
+/* Well spelled, so only its measure can be what is wrong with it: a small one of the same unit
+ * would be read. */
+static bool is_measure(const struct field *row, json v, struct arena *a) {
+    struct str scratch[1], text = json_text(v);
+    size_t digits = 0;
+    if (row->type != FIELD_DURATION && row->type != FIELD_BYTES && row->type != FIELD_RATE)
+        return false;
+    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9')
+        digits++;
+    return digits &&
+           field_parse(row, arena_fmt(a, "1%.*s", STR(str_skip(text, digits))), scratch, a);
+}
+
 /* Numbers and booleans stand in the document as they are; a string may be a secret. */
 static void wrong_value(const struct reader *r, const struct place *at, json v,
                         const struct field *row) {
@@ -149,9 +162,10 @@ static void wrong_value(const struct reader *r, const struct place *at, json v,
         return;
     struct arena *a = r->problems->arena;
     struct str allowed = field_allowed(row, a);
-    if (json_type(v) == JSON_STRING && wants_string(r, row))
+    if (json_type(v) == JSON_STRING && wants_string(r, row)) {
         add_problem(r, at, v, false, arena_fmt(a, "must be %.*s", STR(allowed)));
-    else if (json_type(v) == JSON_NUMBER && field_is_scalar(row) && row->type != FIELD_SECRET)
+        r->problems->items[r->problems->n - 1].measure = is_measure(row, v, a);
+    } else if (json_type(v) == JSON_NUMBER && field_is_scalar(row) && row->type != FIELD_SECRET)
         add_problem(
             r, at, v, false,
             arena_fmt(a, "must be %.*s, not %.*s", STR(allowed), STR(str_head(json_text(v), 40))));

@@ -110,6 +110,7 @@ struct field_problem {
     struct str message; /* what is wrong, what is allowed, "did you mean …?" */
     json at, parent;    /* parent: the object or array that holds or lacks it, NULL at the top */
     bool warning;       /* FIELD_LATER */
+    bool measure;       /* a text of the right form beyond its bounds, which no schema can say */
 };
 struct field_problems {
     struct arena *arena; /* set by the caller */

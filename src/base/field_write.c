@@ -213,8 +213,39 @@ static void describe(const struct field *row, struct jw *w) {
         jw_put_string(w, "description", help);
 }
 
+/* What texts look like; numbers have bounds of their own beside it. */
+static const char *const patterns[] = {
+    [FIELD_DURATION] = "^[0-9]{1,9}(ns|us|ms|s|m|h|d)?$",
+    [FIELD_BYTES] = "^[0-9]{1,12}(TiB|GiB|MiB|KiB|TB|GB|MB|kB|KB|B)?$",
+    [FIELD_RATE] = "^(off|([1-9][0-9]{0,8}(\\.[0-9]{1,9})?|0\\.[0-9]{0,8}[1-9])/[smhd])$",
+};
+
+static void put_measure(const struct field *row, const char *key, struct str text, struct jw *w) {
+    struct field bare = { .type = row->type };
+    int64_t n = 0;
+    if (!text.n || !field_parse(&bare, text, &n, NULL))
+        return;
+    if (row->type == FIELD_DURATION)
+        jw_put_double(w, key, (double)n / (double)NANOS_SEC);
+    else
+        jw_put_int(w, key, n);
+}
+
+static void schema_measure(const struct field *row, struct jw *w) {
+    struct str low = S("0"), high = S("");
+    jw_put_string(w, "pattern", str_of(patterns[row->type]));
+    if (row->type == FIELD_RATE)
+        return;
+    if (row->range)
+        field_range(row, &low, &high);
+    put_measure(row, "minimum", low, w);
+    put_measure(row, "maximum", high, w);
+}
+
 static void schema_bounds(const struct field *row, struct jw *w) {
     struct str low, high;
+    if (row->type < ARRAY_SIZE(patterns) && patterns[row->type])
+        schema_measure(row, w);
     if (!row->range || !schemas[row->type].low)
         return;
     field_range(row, &low, &high);

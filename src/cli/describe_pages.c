@@ -3,8 +3,8 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/describe.h"
-#include "control/routes.h"
 #include "control/metrics.h"
+#include "control/routes.h"
 #include "mcp/envelope.h"
 #include "servers/server.h"
 #include <assert.h>
@@ -161,23 +161,62 @@ static void write_metrics(struct buf *b) {
 static const char *const needs[] = {
     [NEED_NOBODY] = "anybody", [NEED_KEY] = "any key", [NEED_ADMIN] = "an admin key",
 };
-static const char *const styles[] = {
-    [REFUSE_API] = "`{\"error\", \"message\", \"details\", \"timestamp\"}`", [REFUSE_RPC] = "JSON-RPC error",
-};
+static void write_schema_table(struct buf *b, struct arena *a, const char *title,
+                               const struct schema *s) {
+    if (!s)
+        return;
+    buf_fmt(b, "%s:\n\n", title);
+    write_table(b, a, "", s->fields, s->count, ALL_LEVELS);
+}
+
+static void write_success(struct buf *b, const struct route *r) {
+    buf_fmt(b, "Who may: %s. Success: %d", needs[r->need], r->status ? r->status : 200);
+    if (r->media)
+        buf_fmt(b, " (%s)", r->media);
+    buf_str(b, S("."));
+    if (r->flags & ROUTE_IF_MATCH)
+        buf_str(b, S(" `If-Match` is required."));
+    if (r->flags & ROUTE_IF_MATCH_MAY)
+        buf_str(b, S(" `If-Match` counts when it is sent."));
+    if (r->deprecated)
+        buf_str(b, S(" Deprecated."));
+    buf_str(b, S("\n\n"));
+}
+
+static void write_route(struct buf *b, struct arena *a, const struct route *r) {
+    buf_fmt(b, "### %s %s\n\n%s\n\n", r->methods, r->path, r->help);
+    write_success(b, r);
+    write_schema_table(b, a, "Query", r->query);
+    write_schema_table(b, a, r->flags & ROUTE_MERGE ? "Body (merge patch)" : "Body", r->body);
+    if (r->example)
+        buf_fmt(b, "    %s\n\n", r->example);
+    write_schema_table(b, a, r->flags & ROUTE_LIST ? "Each of `items`" : "Result", r->result);
+}
 
 static void write_routes(struct buf *b) {
     SCOPED(arena_scope) struct arena a;
     arena_init(&a, NULL, 0);
-    buf_str(
-        b,
-        S("`OPTIONS` is answered everywhere (CORS). A slash at the end makes no difference.\n\n"));
-    page_table(b, "Path|Methods|Who may|Refusals|Meaning");
-    for (size_t i = 0; i < route_count; i++) {
-        const struct route *r = &routes[i];
-        PAGE_ROW(b, arena_fmt(&a, "`%s`%s", r->path, r->prefix ? " and below" : ""),
-                 str_of(r->methods), str_of(needs[r->need]), str_of(styles[r->style]),
-                 str_of(r->help));
+    buf_str(b,
+            S("`OPTIONS` is answered everywhere (CORS), `HEAD` wherever `GET` is. A slash at the "
+              "end makes "
+              "no difference. Refusals are `{\"error\", \"message\", \"details\", \"timestamp\"}` "
+              "([errors](errors.md)), on `/mcp` JSON-RPC errors. The same for "
+              "programs: "
+              "`/openapi.json`.\n\n"));
+    page_table(b, "Path|Method|Who may|Meaning");
+    for (size_t i = 0; i < route_table_count; i++)
+        for (size_t k = 0; k < route_tables[i]->count; k++) {
+            const struct route *r = &route_tables[i]->routes[k];
+            PAGE_ROW(b, arena_fmt(&a, "`%s`", r->path), str_of(r->methods), str_of(needs[r->need]),
+                     str_of(r->help));
+        }
+    for (size_t i = 0; i < route_table_count; i++) {
+        buf_fmt(b, "\n## %s\n\n", route_tables[i]->title);
+        for (size_t k = 0; k < route_tables[i]->count; k++)
+            write_route(b, &a, &route_tables[i]->routes[k]);
     }
+    while (b->n > 1 && b->p[b->n - 1] == '\n' && b->p[b->n - 2] == '\n')
+        b->n--;
 }
 
 /* ---- commands -------------------- */
@@ -278,9 +317,20 @@ static void write_error_kinds(struct buf *b, struct arena *a) {
     }
 }
 
+/* A section for each, so that a link can name it. */
+static void write_refusals(struct buf *b) {
+    buf_str(b, S("## Codes of the HTTP surface\n\nThe member `error` of a refusal. With `Accept: "
+                 "application/problem+json` the members of RFC 9457 come beside it.\n"));
+    for (size_t i = 0; i < REFUSAL_COUNT; i++)
+        buf_fmt(b, "\n### %s\n\nStatus %d: %s. %s\n", refusal_rows[i].word, refusal_rows[i].status,
+                refusal_rows[i].title, refusal_rows[i].meaning);
+    buf_char(b, '\n');
+}
+
 static void write_errors(struct buf *b) {
     SCOPED(arena_scope) struct arena a;
     arena_init(&a, NULL, 0);
+    write_refusals(b);
     write_error_kinds(b, &a);
     buf_str(b, S("\n## JSON-RPC codes\n\n"));
     page_table(b, "Code|Meaning");

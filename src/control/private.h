@@ -36,6 +36,7 @@ struct control {
     uv_fs_event_t *watch;         /* the configuration file's folder */
     struct timer reload;          /* debounces its events */
     struct worker *worker;        /* the control worker */
+    struct gate changes;          /* one change of its state at a time; control worker's */
     struct stdio_face *face;      /* options.stdio; worker 0's */
     struct timer face_wait;
     bool face_ordered;

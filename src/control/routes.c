@@ -1,121 +1,125 @@
-/* routes.c - see routes.h. Trailing slashes are equal (DESIGN decision 16). */
+/* routes.c - see routes.h: which tables there are, and what is decided from a head alone. */
 #include "control/routes.h"
 #include "base/mem.h"
-#include "base/metric.h"
 #include "control/private.h"
+#include "control/rest.h"
+#include "control/rest_routes.h"
 #include "gateway/face_http.h"
 
-static void send_text(struct task *t, struct http_request *r, int status, const char *type,
-                      const struct buf *b) {
-    struct visit *v = r->user;
-    struct http_field fields[CORS_FIELDS];
-    struct str piece = buf_view(b);
-    http_respond(t, r, &(struct http_answer){
-        .status = status, .type = str_of(type), .fields = fields, .field_count = visit_cors(v, fields),
-        .pieces = &piece, .piece_count = 1 });
-}
+static const struct route mcp_rows[] = {
+    { .methods = "POST GET DELETE", .path = "/mcp", .need = NEED_KEY, .style = REFUSE_RPC, .serve = face_http_serve,
+      .id = "mcp", .help = "MCP over Streamable HTTP, every revision of the protocol." },
+    { .methods = "POST GET DELETE", .path = "/mcp/{profile}", .need = NEED_KEY, .style = REFUSE_RPC,
+      .serve = face_http_serve, .id = "mcp_profile", .help = "The same for one profile: a selection of the catalogue." },
+};
+static const struct route_table mcp_routes = { "mcp", mcp_rows, ARRAY_SIZE(mcp_rows) };
+
+const struct route_table *const route_tables[] = {
+    &mcp_routes, &health_routes, &reference_routes,
+};
+const size_t route_table_count = ARRAY_SIZE(route_tables);
+
+/* ---- from the head alone ------------------------------------------------------------ */
 
 static struct control *control_of(const struct http_request *r) {
     return r->service->arg;
 }
 
-static void serve_health(struct task *t, struct http_request *r) {
-    SCOPED(buf_done) struct buf b = { 0 };
-    buf_str(&b, S("{\"status\":\"ok\",\"version\":\"" GATESPAN_VERSION "\"}"));
-    send_text(t, r, 200, "application/json", &b);
+static bool mentions(struct str list, const char *word) {
+    return str_find(list, str_of(word)) >= 0;
 }
 
-static void serve_ready(struct task *t, struct http_request *r) {
-    const struct visit *v = r->user;
-    SCOPED(buf_done) struct buf b = { 0 };
-    bool ready = control_health(control_of(r), v->snapshot, &b, false);
-    send_text(t, r, ready ? 200 : 503, "application/json", &b);
+/* No header means everything. What answers with anything but JSON has one form only. */
+static bool accepts_json(const struct http_request *r) {
+    struct str accept = r->head->known[HTTP_ACCEPT];
+    return !accept.p || mentions(accept, "*/*") || mentions(accept, "application/json") ||
+           mentions(accept, "application/*") || mentions(accept, "application/problem+json");
 }
 
-static void serve_detailed(struct task *t, struct http_request *r) {
-    const struct visit *v = r->user;
-    SCOPED(buf_done) struct buf b = { 0 };
-    control_health(control_of(r), v->snapshot, &b, true);
-    send_text(t, r, 200, "application/json", &b);
+static bool has_content(const struct http_request *r) {
+    return r->head->content_length > 0 || r->head->chunked;
 }
 
-static void serve_metrics(struct task *t, struct http_request *r) {
-    SCOPED(buf_done) struct buf b = { 0 };
-    metric_expose(&b);
-    send_text(t, r, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
+static bool is_media(const struct http_request *r, struct str want) {
+    struct str type = r->head->known[HTTP_CONTENT_TYPE];
+    return type.p && str_eq_nocase(str_trim(str_cut(&type, ';')), want);
 }
 
-const struct route routes[] = {
-    { "/mcp", true, "POST GET DELETE OPTIONS", NEED_KEY, REFUSE_RPC, face_http_serve,
-      "MCP over Streamable HTTP; /mcp/NAME is a profile." },
-    { "/health", false, "GET HEAD", NEED_NOBODY, REFUSE_API, serve_health, "The process answers." },
-    { "/ready", false, "GET HEAD", NEED_NOBODY, REFUSE_API, serve_ready,
-      "200 when a snapshot is loaded and every required upstream is up, else 503." },
-    { "/api/v1/health", false, "GET HEAD", NEED_NOBODY, REFUSE_API, serve_health, "The same as /health." },
-    { "/api/v1/health/live", false, "GET HEAD", NEED_NOBODY, REFUSE_API, serve_health, "The same as /health." },
-    { "/api/v1/health/ready", false, "GET HEAD", NEED_NOBODY, REFUSE_API, serve_ready, "The same as /ready." },
-    { "/api/v1/health/detailed", false, "GET HEAD", NEED_ADMIN, REFUSE_API, serve_detailed,
-      "Every upstream with its state, revision, counts and last error." },
-    { "/metrics", false, "GET HEAD", NEED_ADMIN, REFUSE_API, serve_metrics, "Prometheus text format." },
-};
-const size_t route_count = ARRAY_SIZE(routes);
-
-/* ---- finding the row --------------------------------------------------------------- */
-
-static struct str without_slash(struct str path) {
-    while (path.n > 1 && path.p[path.n - 1] == '/')
-        path.n--;
-    return path;
+static int check_head(struct http_request *r, const struct route *route, size_t max_body) {
+    if (!route->media && !accepts_json(r))
+        return visit_refuse(NULL, r, REFUSE_API, 406, "accept",
+                            "Accept must allow application/json");
+    if (r->head->content_length > (int64_t)max_body)
+        return visit_refuse(NULL, r, REFUSE_API, 413, "too_large",
+                            "The body is larger than limits.body allows (%zu bytes)", max_body);
+    if (!route->body || !has_content(r) || is_media(r, S("application/json")))
+        return 0;
+    bool merge = route->flags & ROUTE_MERGE;
+    if (merge && is_media(r, S("application/merge-patch+json")))
+        return 0;
+    return visit_refuse(NULL, r, REFUSE_API, 415, "media_type", "Content-Type must be %s",
+                        merge ? "application/merge-patch+json or application/json"
+                              : "application/json");
 }
 
-static bool fits(const struct route *route, struct str path, struct str *rest) {
-    struct str own = str_of(route->path);
-    *rest = S("");
-    if (str_eq(path, own))
-        return true;
-    if (!route->prefix || !str_starts(path, own) || path.p[own.n] != '/')
-        return false;
-    *rest = str_skip(path, own.n + 1);
-    return true;
+static int refuse_method(struct http_request *r, const struct route *some) {
+    struct str allow = route_allow(route_tables, route_table_count, some->path, &r->arena);
+    struct str text = arena_fmt(&r->arena, "This path takes %.*s", STR(allow));
+    struct http_field field = { S("allow"), allow };
+    return visit_refuse_with(NULL, r, &(struct refusal){
+        .style = some->style, .status = 405, .word = S("method"), .message = text }, &field, 1);
 }
 
-static const struct route *find(struct str path, struct str *rest) {
-    for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-        if (fits(&routes[i], path, rest))
-            return &routes[i];
-    return NULL;
+static int answer_options(struct http_request *r, const struct route *some) {
+    struct str allow = route_allow(route_tables, route_table_count, some->path, &r->arena);
+    return visit_admit(r, control_gateway(control_of(r)), NEED_NOBODY, some->style, allow);
 }
 
-static bool listed(const char *methods, struct str method) {
-    struct str all = str_of(methods);
-    while (all.p)
-        if (str_eq(str_cut(&all, ' '), method))
-            return true;
-    return false;
+/* What calls of tools ask for; everything else may take its time. */
+static const struct route_match at_mcp = { .route = &mcp_rows[0] };
+
+static bool is_mcp(const struct http_head *h) {
+    return h->path.n == 4 && memcmp(h->path.p, "/mcp", 4) == 0 &&
+           (str_eq(h->method, S("POST")) || str_eq(h->method, S("GET")) ||
+            str_eq(h->method, S("DELETE")));
 }
 
-static int admit(struct http_request *r, size_t *max_body) {
-    struct control *c = control_of(r);
-    struct str rest, method = r->head->method;
-    const struct route *route = find(without_slash(r->head->path), &rest);
-    if (!route)
-        return visit_refuse(NULL, r, REFUSE_API, 404, "not_found", "There is nothing at this path");
-    if (!listed(route->methods, method) && !str_eq(method, S("OPTIONS")))
-        return visit_refuse(NULL, r, route->style, 405, "method", "This path takes %s",
-                            route->methods);
-    int status = visit_admit(r, control_gateway(c), route->need, route->style);
+static int admit_match(struct http_request *r, const struct route_match *m, size_t *max_body) {
+    const struct route *route = m->route;
+    int status = visit_admit(r, control_gateway(control_of(r)), route->need, route->style, S(""));
     struct visit *v = r->user;
     v->route = route; /* of refusals too: they are counted by it */
     if (status)
         return status;
-    v->rest = rest;
+    v->rest = m->params[0];
+    v->more = m->params[1];
     *max_body = (size_t)v->snapshot->conf->limits.body;
-    return 0;
+    return route->run ? check_head(r, route, *max_body) : 0;
+}
+
+static int admit(struct http_request *r, size_t *max_body) {
+    struct route_match m;
+    struct str method = r->head->method;
+    if (is_mcp(r->head))
+        return admit_match(r, &at_mcp, max_body);
+    switch (route_find(route_tables, route_table_count, r->head->path, method, &m)) {
+    case ROUTE_NO_PATH:
+        return visit_refuse(NULL, r, REFUSE_API, 404, "not_found", "There is nothing at this path");
+    case ROUTE_NO_METHOD:
+        return str_eq(method, S("OPTIONS")) ? answer_options(r, m.route)
+                                            : refuse_method(r, m.route);
+    default:
+        return admit_match(r, &m, max_body);
+    }
 }
 
 static void serve(struct task *t, struct http_request *r) {
     const struct visit *v = r->user;
-    ((const struct route *)v->route)->serve(t, r);
+    const struct route *route = v->route;
+    if (route->run)
+        rest_serve(t, r);
+    else
+        route->serve(t, r);
 }
 
 struct http_service routes_service(struct control *c) {

@@ -1,20 +1,13 @@
-/* routes.h - the HTTP surface as rows: path, methods, who may, which function. */
+/* routes.h - the whole HTTP surface: the tables of all resources, and the service over them. */
 #pragma once
-#include "gateway/admit.h"
+#include "control/route.h"
 
-struct control;
-
-struct route {
-    const char *path;
-    bool prefix;          /* also everything below path + "/" */
-    const char *methods;  /* space separated; others get 405 */
-    enum need need;
-    enum refusal_style style;
-    void (*serve)(struct task *t, struct http_request *r);
-    const char *help;
-};
-extern const struct route routes[];
-extern const size_t route_count;
+extern const struct route_table *const route_tables[];
+extern const size_t route_table_count;
 
 /* The service of every listener; arg is the control. */
 struct http_service routes_service(struct control *c);
+
+/* Appends the OpenAPI 3.1 document, or the page that /docs shows (openapi.c, docs_page.c). */
+void openapi_write(struct buf *out);
+void docs_page_write(struct buf *out);

@@ -9,52 +9,43 @@
 #define ALLOW_HEADERS                                                                              \
     "authorization, content-type, accept, mcp-session-id, mcp-protocol-version, mcp-method, "      \
     "mcp-name, last-event-id, traceparent, tracestate, baggage, idempotency-key, if-match"
-#define EXPOSE_HEADERS "mcp-session-id, www-authenticate, retry-after, etag, x-request-id"
+#define EXPOSE_HEADERS                                                                             \
+    "mcp-session-id, www-authenticate, retry-after, etag, location, x-request-id, deprecation, "   \
+    "sunset, idempotency-replayed"
 
 /* ---- refusals ---------------------------------------------------------------------- */
 
-static void put_request_id(struct jw *w, struct str id) {
-    jw_object(w);
-    jw_put_string(w, "requestId", id);
-    jw_object_end(w);
-}
-
-static void write_body(struct buf *b, const struct http_request *r, enum refusal_style style,
-                       const char *word, struct str message) {
-    struct jw w = jw_init(b);
-    jw_object(&w);
-    if (style == REFUSE_RPC) {
-        jw_put_string(&w, "jsonrpc", S("2.0"));
-        jw_key(&w, S("error"));
-        jw_object(&w);
-        jw_put_int(&w, "code", RPC_INVALID_REQUEST);
-        jw_put_string(&w, "message", message);
-        jw_key(&w, S("data"));
-        jw_object(&w);
-        jw_key(&w, S("gatespan"));
-        put_request_id(&w, r->id);
-        jw_object_end(&w);
-        jw_object_end(&w);
-    } else {
-        char when[CLOCK_TEXT];
-        jw_put_string(&w, "error", str_of(word));
-        jw_put_string(&w, "message", message);
-        jw_key(&w, S("details"));
-        put_request_id(&w, r->id);
-        jw_put_string(&w, "timestamp", clock_rfc3339(clock_wall(), when));
-    }
-    jw_object_end(&w);
-}
-
-static size_t refusal_fields(const struct http_request *r, int status, struct http_field out[8]) {
+static size_t refusal_fields(const struct http_request *r, enum refusal_style style, int status,
+                             struct http_field out[8]) {
     size_t n = r->user ? visit_cors(r->user, out) : 0;
+    if (style == REFUSE_API)
+        out[n++] = (struct http_field){ S("cache-control"), S("no-store") };
     if (status == 401)
         out[n++] = (struct http_field){ S("www-authenticate"), S("Bearer realm=\"gatespan\"") };
     if (status == 429 || status == 503)
         out[n++] = (struct http_field){ S("retry-after"), S("1") };
-    if (status == 405)
+    if (status == 405 && style == REFUSE_RPC)
         out[n++] = (struct http_field){ S("allow"), S("GET, POST, DELETE, OPTIONS") };
     return n;
+}
+
+int visit_refuse_with(struct task *t, struct http_request *r, const struct refusal *what,
+                      const struct http_field *more, size_t n) {
+    SCOPED(buf_done) struct buf body = { 0 };
+    struct http_field fields[16];
+    struct http_answer a = { .status = what->status, .type = refusal_write(&body, r, what),
+                             .fields = fields, .piece_count = 1 };
+    struct str piece = buf_view(&body);
+    a.pieces = &piece;
+    a.field_count = refusal_fields(r, what->style, what->status, fields);
+    for (size_t i = 0; i < n && a.field_count < ARRAY_SIZE(fields); i++)
+        fields[a.field_count++] = more[i];
+    metric_add(METRIC_SERIES(&metric_refusals, what->word), 1);
+    if (t)
+        http_respond(t, r, &a);
+    else
+        http_refuse(r, &a);
+    return what->status;
 }
 
 int visit_refuse(struct task *t, struct http_request *r, enum refusal_style style, int status,
@@ -64,20 +55,8 @@ int visit_refuse(struct task *t, struct http_request *r, enum refusal_style styl
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    SCOPED(buf_done) struct buf body = { 0 };
-    write_body(&body, r, style, word, str_of(text));
-    struct http_field fields[8];
-    struct str piece = buf_view(&body);
-    struct http_answer a = {
-        .status = status, .type = S("application/json"), .fields = fields,
-        .field_count = refusal_fields(r, status, fields), .pieces = &piece, .piece_count = 1,
-    };
-    metric_add(METRIC_SERIES(&metric_refusals, str_of(word)), 1);
-    if (t)
-        http_respond(t, r, &a);
-    else
-        http_refuse(r, &a);
-    return status;
+    return visit_refuse_with(t, r, &(struct refusal){
+        .style = style, .status = status, .word = str_of(word), .message = str_of(text) }, NULL, 0);
 }
 
 /* ---- Host and Origin --------------------------------------------------------------- */
@@ -156,9 +135,10 @@ static struct str allowed_headers(struct http_request *r) {
     return all;
 }
 
-static int answer_preflight(struct http_request *r, const struct visit *v) {
-    struct http_field fields[CORS_FIELDS + 3];
+static int answer_preflight(struct http_request *r, const struct visit *v, struct str allow) {
+    struct http_field fields[CORS_FIELDS + 4];
     size_t n = visit_cors(v, fields);
+    fields[n++] = (struct http_field){ S("allow"), allow };
     fields[n++] = (struct http_field){ S("access-control-allow-methods"), S(ALLOW_METHODS) };
     fields[n++] = (struct http_field){ S("access-control-allow-headers"), allowed_headers(r) };
     fields[n++] = (struct http_field){ S("access-control-max-age"), S("600") };
@@ -210,8 +190,8 @@ static int authenticate(struct http_request *r, struct visit *v, enum need need,
 
 /* ---- all of it --------------------------------------------------------------------- */
 
-int visit_admit(struct http_request *r, struct gateway *g, enum need need,
-                enum refusal_style style) {
+int visit_admit(struct http_request *r, struct gateway *g, enum need need, enum refusal_style style,
+                struct str allow) {
     struct visit *v = ARENA_NEW(&r->arena, struct visit);
     void *snapshot = NULL;
     v->gateway = g;
@@ -231,7 +211,7 @@ int visit_admit(struct http_request *r, struct gateway *g, enum need need,
             "This Origin is not allowed; add it to `cors: origins` if it should be");
     v->origin = origin.p ? origin : (struct str){ 0 };
     if (str_eq(r->head->method, S("OPTIONS")))
-        return answer_preflight(r, v);
+        return answer_preflight(r, v, allow);
     return need == NEED_NOBODY ? 0 : authenticate(r, v, need, style);
 }
 

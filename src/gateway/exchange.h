@@ -44,6 +44,7 @@ struct exchange {
     const struct http_head *head; /* NULL on stdio */
     bool can_stream;          /* notifications can reach the client */
     nanos began;
+    struct str request_id;    /* of log lines; empty where the transport has none */
     /* found on the way */
     enum method method;
     struct view *view;        /* valid until the first wait */

@@ -404,6 +404,7 @@ void face_http_serve(struct task *t, struct http_request *r) {
     f.x = (struct exchange){
         .face = &http_face_ops, .face_self = &f, .gw = gateway_here(r->worker), .task = t, .arena = &r->arena,
         .snapshot = v->snapshot, .who = v->who, .profile_name = v->rest, .head = r->head, .began = r->began,
+        .request_id = r->id,
         .revision = REV_NONE,
     };
     f.field_count = visit_cors(v, f.fields);

@@ -60,7 +60,7 @@ struct visit {
     struct snapshot *snapshot;
     const struct principal *who; /* NULL on routes that ask for nobody */
     const void *route;
-    struct str rest;             /* path behind the route's prefix, without slash */
+    struct str rest, more;       /* parameters of the route's path, raw; empty: none */
     struct str origin;           /* allowed Origin to answer with; empty: none */
 };
 
