@@ -33,8 +33,13 @@ struct principal {
 struct key_record {
     struct principal principal;
     uint8_t hmac[SHA256_SIZE];
-    nanos created; /* wall clock */
+    nanos created; /* wall clock, as all here */
+    nanos expires; /* not accepted from then on; 0: never */
+    nanos revoked; /* 0: it is not */
 };
+static inline bool key_usable(const struct key_record *r, nanos wall) {
+    return !r->revoked && (!r->expires || wall < r->expires);
+}
 
 struct key_index; /* immutable */
 struct key_index *key_index_new(const struct key_record *records, size_t n,
@@ -67,7 +72,11 @@ void key_make(const uint8_t hmac_key[SHA256_SIZE], char text[KEY_TEXT], struct k
 err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key_record *out,
                 struct arena *a);
 
-/* keys.json in the data directory: read whole, written atomically (temporary file, fsync,
+/* A record as JSON, with its HMAC: for the store, never for people. */
+void key_record_write(struct jw *w, const struct key_record *r);
+err_t key_record_read(struct arena *a, json document, struct key_record *out);
+
+/* keys.json, where older versions kept keys in the data directory: read whole, written atomically (temporary file, fsync,
  * rename), mode 0600. A missing file is an empty list. */
 err_t key_file_read(struct arena *a, struct str path, struct key_record **out, size_t *out_n);
 err_t key_file_write(struct str path, const struct key_record *records, size_t n);

@@ -59,7 +59,7 @@ err_t key_adopt(const uint8_t hmac_key[SHA256_SIZE], struct str text, struct key
 
 struct key_row { /* one key as the file has it */
     struct str id, name, tenant, hmac;
-    int64_t created;
+    int64_t created, expires_ms, revoked_ms;
     bool admin;
     struct str_list profiles, allow, deny;
     struct rate rate;
@@ -73,6 +73,8 @@ static const struct field key_rows[] = {
     FIELD(T, tenant, STR, "default", "..64", 0, "Tenant it belongs to."),
     FIELD(T, hmac, STR, NULL, "64..64", FIELD_REQUIRED, "HMAC-SHA-256 of the whole key, in hexadecimal."),
     FIELD(T, created, INT, "0", NULL, 0, "Seconds since 1970."),
+    FIELD(T, expires_ms, INT, "0", NULL, 0, "Milliseconds since 1970; 0: never."),
+    FIELD(T, revoked_ms, INT, "0", NULL, 0, "Milliseconds since 1970; 0: it is not."),
     FIELD(T, admin, BOOL, "false", NULL, 0, "May use the administration surface."),
     FIELD(T, profiles, STRS, NULL, NULL, 0, "Profiles it may use."),
     FIELD(T, allow, STRS, NULL, NULL, 0, "Globs it may see and call."),
@@ -95,10 +97,20 @@ static err_t take_row(const struct key_row *row, struct key_record *out) {
                        .grants = { .profiles = row->profiles, .allow = row->allow, .deny = row->deny,
                                    .admin = row->admin, .rate = row->rate, .burst = row->burst } },
         .created = row->created * NANOS_SEC,
+        .expires = row->expires_ms * NANOS_MS, .revoked = row->revoked_ms * NANOS_MS,
     };
     return hex_get(row->hmac, out->hmac, SHA256_SIZE)
                ? OK
                : ERR(INVALID, "key %.*s: hmac is not hexadecimal", STR(row->id));
+}
+
+err_t key_record_read(struct arena *a, json document, struct key_record *out) {
+    struct key_row row = { 0 };
+    struct field_problems problems = { .arena = a };
+    field_defaults(key_rows, ARRAY_SIZE(key_rows), &row, a);
+    field_read(key_rows, ARRAY_SIZE(key_rows), document, S(""), &row, a, &problems);
+    TRY(field_problems_err(&problems));
+    return take_row(&row, out);
 }
 
 err_t key_file_read(struct arena *a, struct str path, struct key_record **out, size_t *out_n) {
@@ -123,14 +135,16 @@ err_t key_file_read(struct arena *a, struct str path, struct key_record **out, s
     return OK;
 }
 
-static void write_record(struct jw *w, const struct key_record *r) {
+void key_record_write(struct jw *w, const struct key_record *r) {
     SCOPED(buf_done) struct buf hex = { 0 };
     hex_put(&hex, r->hmac, SHA256_SIZE);
     const struct grants *g = &r->principal.grants;
     struct key_row row = {
         .id = r->principal.id, .name = r->principal.name,
         .tenant = r->principal.tenant.n ? r->principal.tenant : S("default"), .hmac = buf_view(&hex),
-        .created = r->created / NANOS_SEC, .admin = g->admin, .profiles = g->profiles, .allow = g->allow,
+        .created = r->created / NANOS_SEC,
+        .expires_ms = (r->expires + NANOS_MS - 1) / NANOS_MS, .revoked_ms = (r->revoked + NANOS_MS - 1) / NANOS_MS,
+        .admin = g->admin, .profiles = g->profiles, .allow = g->allow,
         .deny = g->deny, .rate = g->rate, .burst = g->burst,
     };
     field_write(key_rows, ARRAY_SIZE(key_rows), &row, w);
@@ -143,7 +157,7 @@ err_t key_file_write(struct str path, const struct key_record *records, size_t n
     jw_key(&w, S("keys"));
     jw_array(&w);
     for (size_t i = 0; i < n; i++)
-        write_record(&w, &records[i]);
+        key_record_write(&w, &records[i]);
     jw_array_end(&w);
     jw_object_end(&w);
     buf_char(&text, '\n');

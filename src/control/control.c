@@ -21,6 +21,18 @@ struct gateway *control_gateway(struct control *c) {
     return c->gateway;
 }
 
+struct registry *control_registry(struct control *c) {
+    return c->registry;
+}
+
+const struct key_store *control_keys(struct control *c) {
+    return c->registry ? &c->key_store : NULL;
+}
+
+struct history *control_history(struct control *c) {
+    return c->history;
+}
+
 /* ---- from configuration to layers below -------------------------------------------- */
 
 struct log_conf log_conf_of(const struct gateway_conf *conf) {
@@ -90,9 +102,10 @@ static err_t check_descriptors(const struct gateway_conf *conf) {
 
 static err_t read_conf(struct control *c) {
     SCOPED(buf_done) struct buf report = { 0 };
-    c->held = held_conf_new();
-    err_t e = conf_load(&c->held->arena, c->options.config, &c->options.overrides, &c->held->conf,
+    c->file = held_conf_new();
+    err_t e = conf_load(&c->file->arena, c->options.config, &c->options.overrides, &c->file->conf,
                         &report);
+    c->held = held_conf_ref(c->file);
     if (report.n)
         fprintf(stderr, "%s", buf_text(&report));
     return e ? ERR(INVALID, "the configuration is not usable") : OK;
@@ -117,6 +130,14 @@ static void copy_options(struct control *c, const struct control_options *o) {
     c->data = arena_dup(&c->arena, o->data);
 }
 
+static err_t add_registry(struct control *c) {
+    struct held_conf *merged;
+    TRY(registry_merge(NULL, c, c->file, &merged));
+    held_conf_unref(c->held);
+    c->held = merged;
+    return OK;
+}
+
 static err_t open_parts(struct control *c) {
     TRY(read_conf(c));
     log_setup(log_conf_of(c->held->conf));
@@ -129,13 +150,15 @@ static err_t open_parts(struct control *c) {
     TRY(probe_addresses(c));
     TRY(data_open(c));
     TRY(tls_of(c, c->held->conf, &c->tls));
-    return keys_load(c);
+    TRY(keys_load(c));
+    return add_registry(c);
 }
 
 err_t control_open(const struct control_options *options, struct warden *warden,
                    struct control **out) {
     struct control *c = NEW(struct control);
     arena_init(&c->arena, NULL, 0);
+    arena_init(&c->kept_arena, NULL, 0);
     c->lock_fd = -1;
     c->warden = warden;
     copy_options(c, options);
@@ -155,10 +178,16 @@ void control_free(struct control *c) {
     if (c->tls)
         tls_context_unref(c->tls);
     held_conf_unref(c->held);
+    held_conf_unref(c->file);
+    history_free(c->history);
+    registry_free(c->registry);
+    store_close(c->store);
     if (c->lock_fd >= 0)
         close(c->lock_fd);
     crypto_wipe(c->master, sizeof c->master);
     crypto_wipe(c->hmac_key, sizeof c->hmac_key);
+    crypto_wipe(&c->columns, sizeof c->columns);
+    arena_done(&c->kept_arena);
     arena_done(&c->arena);
     free(c->upstreams);
     free(c->servers);
@@ -180,6 +209,7 @@ static void stop_worker(struct worker *w, void *arg) {
     if (w->control) {
         timer_unset(w, &c->rebuild);
         timer_unset(w, &c->housekeeping);
+        timer_unset(w, &c->key_expiry);
         timer_unset(w, &c->drain_end);
         timer_unset(w, &c->opening);
         timer_unset(w, &c->face_wait);
@@ -359,6 +389,8 @@ static void on_housekeeping(struct worker *w, struct timer *t) {
 static err_t publish_first(struct control *c) {
     struct key_index *keys = NULL;
     TRY(keys_build(c, c->held->conf, &keys));
+    registry_serve(c);
+    keys_serve(c);
     upstreams_apply(c, c->held->conf);
     snapshot_publish(c);
     return gateway_publish_keys(NULL, c->gateway, keys);

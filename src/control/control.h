@@ -9,6 +9,9 @@
 #include "gateway/gateway.h"
 
 struct control;
+struct registry;
+struct key_store;
+struct history;
 
 struct control_options {
     struct str config;  /* file; empty: none */
@@ -33,5 +36,9 @@ const struct gateway_conf *control_conf(const struct control *c);
 /* ---- for the routes (http.c) ------------------------------------------------------- */
 
 struct gateway *control_gateway(struct control *c);
+/* What people manage while it runs; NULL in a process without a data directory (stdio). */
+struct registry *control_registry(struct control *c);
+const struct key_store *control_keys(struct control *c);
+struct history *control_history(struct control *c);
 /* Writes what is up and what is not: {"status":…,"upstreams":[…]}; true when ready. */
 bool control_health(struct control *c, const struct snapshot *s, struct buf *out, bool detailed);

@@ -23,9 +23,10 @@ static err_t lock_data(struct control *c) {
 
 static void derive_keys(struct control *c) {
     crypto_derive(c->master, "key-hmac", c->hmac_key);
-    c->seal.count = c->tickets.count = 1;
+    c->seal.count = c->tickets.count = c->columns.count = 1;
     crypto_derive(c->master, "cursor", c->seal.keys[0].key);
     crypto_derive(c->master, "tls-tickets", c->tickets.keys[0].key);
+    crypto_derive(c->master, "store-columns", c->columns.keys[0].key);
 }
 
 static err_t load_master(struct control *c) {
@@ -40,9 +41,20 @@ void data_none(struct control *c) {
     derive_keys(c);
 }
 
+static err_t open_store(struct control *c) {
+    const struct store_conf conf = { .path = arena_fmt(&c->arena, "%.*s/gatespan.db",
+                                                       STR(c->data)) };
+    TRY(store_open(&conf, &c->store));
+    c->registry = registry_new(c->store, &c->columns);
+    c->key_store = (struct key_store){ c->registry, c->hmac_key };
+    c->history = history_new(c->store, &c->columns);
+    return idempotency_expire(NULL, c->registry, true);
+}
+
 err_t data_open(struct control *c) {
     TRY(folder_make(c->data));
     TRY(folder_make(arena_fmt(&c->arena, "%.*s/catalogue", STR(c->data))));
     TRY(lock_data(c));
-    return load_master(c);
+    TRY(load_master(c));
+    return open_store(c);
 }

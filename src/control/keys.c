@@ -1,5 +1,6 @@
-/* keys.c - the keys of a gateway: those that its first start made or GATESPAN_ADMIN_KEY
- * named, kept as HMACs in keys.json, and those of the configuration file. */
+/* keys.c - the keys of a gateway: those of the registry (made by its first start, named by
+ * GATESPAN_ADMIN_KEY, made over the API), kept as HMACs, and those of the configuration file. */
+#include "base/log.h"
 #include "base/mem.h"
 #include "control/private.h"
 #include <stdio.h>
@@ -8,12 +9,61 @@ static struct str keys_path(struct control *c) {
     return arena_fmt(&c->arena, "%.*s/keys.json", STR(c->data));
 }
 
+/* ---- the registry's ---------------------------------------------------------------- */
+
 static void keep_key(struct control *c, const struct key_record *r) {
-    struct key_record *all = ARENA_ARRAY(&c->arena, struct key_record, c->kept_count + 1);
+    struct key_record *all = ARENA_ARRAY(&c->kept_arena, struct key_record, c->kept_count + 1);
     if (c->kept_count)
         memcpy(all, c->kept, c->kept_count * sizeof *all);
     all[c->kept_count++] = *r;
     c->kept = all;
+}
+
+/* Usable ones only: what is revoked or expired is as good as not there. */
+static err_t list_keys(struct task *t, struct control *c, struct arena *a, struct key_record **out,
+                       size_t *out_n) {
+    struct str after = S("");
+    struct key_record *all = NULL, *page;
+    size_t n = 0, got;
+    nanos now = clock_wall();
+    do {
+        TRY(key_store_list(t, &c->key_store, a, after, 0, &page, &got));
+        struct key_record *more = ARENA_ARRAY(a, struct key_record, n + got + 1);
+        if (n)
+            memcpy(more, all, n * sizeof *more);
+        all = more;
+        for (size_t i = 0; i < got; i++)
+            if (key_usable(&page[i], now))
+                all[n++] = page[i];
+        if (got)
+            after = page[got - 1].principal.id;
+    } while (got == REGISTRY_PAGE);
+    *out = all;
+    *out_n = n;
+    return OK;
+}
+
+static err_t refresh_keys(struct task *t, struct control *c) {
+    struct arena a;
+    arena_init(&a, NULL, 0);
+    struct key_record *all;
+    size_t n;
+    err_t e = list_keys(t, c, &a, &all, &n);
+    if (e) {
+        arena_done(&a);
+        return e;
+    }
+    arena_done(&c->kept_arena);
+    c->kept_arena = a;
+    c->kept = all;
+    c->kept_count = n;
+    return OK;
+}
+
+static err_t store_key(struct control *c, const struct key_record *r) {
+    TRY(key_store_change(NULL, &c->key_store, r, REGISTRY_ANY, NULL));
+    keep_key(c, r);
+    return OK;
 }
 
 static bool has_admin(const struct control *c) {
@@ -29,6 +79,31 @@ static bool knows_key(const struct control *c, const struct key_record *r) {
             return true;
     return false;
 }
+
+/* Once: the keys.json of an older version moves into the registry. What is there already is
+ * left alone, so that a start that was cut off in between can be repeated. */
+static err_t import_file(struct control *c) {
+    struct arena a;
+    arena_init(&a, NULL, 0);
+    struct key_record *old;
+    size_t n;
+    err_t e = key_file_read(&a, keys_path(c), &old, &n);
+    for (size_t i = 0; i < n && !e; i++) {
+        e = key_store_change(NULL, &c->key_store, &old[i], REGISTRY_CREATE, NULL);
+        if (e && e->kind == ERR_CONFLICT)
+            e = OK;
+    }
+    const char *from = arena_text(&a, keys_path(c));
+    const char *to = arena_text(&a, arena_fmt(&a, "%s.migrated", from));
+    if (!e && n && rename(from, to) == 0)
+        log_info("keys moved into the store", F("keys", (int64_t)n), F("from", from),
+                 F("kept_as", to));
+    struct err saved = e ? *e : (struct err){ 0 };
+    arena_done(&a);
+    return e ? err_again(&saved) : OK;
+}
+
+/* ---- the first start --------------------------------------------------------------- */
 
 static const char *first_listen(const struct control *c) {
     return arena_text((struct arena *)&c->arena, c->listen[0].text);
@@ -57,12 +132,11 @@ static err_t make_first_keys(struct control *c) {
         key_make(c->hmac_key, admin, &r, &c->arena);
         r.principal.name = S("admin");
         r.principal.grants.admin = true;
-        keep_key(c, &r);
+        TRY(store_key(c, &r));
     }
     key_make(c->hmac_key, client, &r, &c->arena);
     r.principal.name = S("client");
-    keep_key(c, &r);
-    TRY(key_file_write(keys_path(c), c->kept, c->kept_count));
+    TRY(store_key(c, &r));
     if (!c->options.quiet)
         print_first_start(c, admin[0] ? admin : NULL, client);
     crypto_wipe(admin, sizeof admin);
@@ -71,19 +145,22 @@ static err_t make_first_keys(struct control *c) {
 }
 
 err_t keys_load(struct control *c) {
-    TRY(key_file_read(&c->arena, keys_path(c), &c->kept, &c->kept_count));
+    TRY(import_file(c));
+    TRY(refresh_keys(NULL, c));
     if (c->options.admin_key.n) {
         struct key_record r;
         TRY_WRAP(key_adopt(c->hmac_key, c->options.admin_key, &r, &c->arena), "GATESPAN_ADMIN_KEY");
         r.principal.name = S("admin");
         r.principal.grants.admin = true;
         bool first = !c->kept_count;
-        if (!knows_key(c, &r))
-            keep_key(c, &r);
-        return first ? make_first_keys(c) : key_file_write(keys_path(c), c->kept, c->kept_count);
+        if (!knows_key(c, &r)) /* also one that was revoked: whoever starts us says it is valid */
+            TRY(store_key(c, &r));
+        return first ? make_first_keys(c) : OK;
     }
     return has_admin(c) ? OK : make_first_keys(c);
 }
+
+/* ---- the index --------------------------------------------------------------------- */
 
 /* The last of n against those before: rights, limits and sessions go by the id. In the file
  * stands each secret once; it may give new rights to a key of the data directory. */
@@ -127,4 +204,77 @@ err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_
         *out = key_index_new(all, n, c->hmac_key, conf->anonymous == 1);
     arena_done(&a);
     return e;
+}
+
+/* ---- while it runs ----------------------------------------------------------------- */
+
+static bool file_has_admin(const struct gateway_conf *conf) {
+    for (size_t i = 0; i < conf->keys.n; i++)
+        if (((const struct key_conf *)conf->keys.items)[i].admin)
+            return true;
+    return false;
+}
+
+/* Nobody locks himself out: somebody can still administer afterwards. */
+err_t keys_check(struct control *c, struct str id, struct str doc) {
+    struct arena a;
+    struct key_record r = { 0 };
+    arena_init(&a, NULL, 0);
+    err_t e = doc.p ? key_doc_read(&a, doc, &r) : OK;
+    if (!e && doc.p && !str_eq(r.principal.id, id))
+        e = ERR(INVALID, "the document is of key %.*s", STR(r.principal.id));
+    bool admin = file_has_admin(c->file->conf) ||
+                 (doc.p && r.principal.grants.admin && key_usable(&r, clock_wall()));
+    for (size_t i = 0; i < c->kept_count && !admin; i++)
+        admin = c->kept[i].principal.grants.admin && !str_eq(c->kept[i].principal.id, id);
+    if (!e && !admin)
+        e = ERR(CONFLICT, "key %.*s is the last one that may administer: make another one first",
+                STR(id));
+    arena_done(&a);
+    return e;
+}
+
+static void expire_later(struct control *c);
+
+err_t keys_publish(struct task *t, struct control *c) {
+    struct key_index *keys;
+    TRY(refresh_keys(t, c));
+    TRY(keys_build(c, c->held->conf, &keys));
+    expire_later(c);
+    return gateway_publish_keys(t, c->gateway, keys);
+}
+
+static void run_expiry(struct task *t, void *arg) {
+    struct control *c = arg;
+    err_t e = keys_publish(t, c);
+    if (!e)
+        return;
+    log_error("expired keys are still accepted", F("error", e->text));
+    timer_set(c->worker, &c->key_expiry, worker_now(c->worker) + NANOS_SEC);
+}
+
+static void on_expiry(struct worker *w, struct timer *timer) {
+    struct control *c = (struct control *)((char *)timer - offsetof(struct control, key_expiry));
+    if (!task_spawn(w, run_expiry, c))
+        timer_set(w, timer, worker_now(w) + NANOS_SEC);
+    worker_run_ready(w);
+}
+
+/* The index knows no time: it is made anew when a key in it expires. */
+static void expire_later(struct control *c) {
+    nanos next = NANOS_NEVER;
+    for (size_t i = 0; i < c->kept_count; i++)
+        if (c->kept[i].expires && c->kept[i].expires < next)
+            next = c->kept[i].expires;
+    nanos wait = next == NANOS_NEVER ? 0 : next - clock_wall();
+    if (wait > 24 * 3600 * NANOS_SEC)
+        wait = 24 * 3600 * NANOS_SEC; /* the wall clock may be set meanwhile */
+    c->key_expiry.fire = on_expiry;
+    timer_set(c->worker, &c->key_expiry,
+              next == NANOS_NEVER ? NANOS_NEVER : worker_now(c->worker) + (wait > 0 ? wait : 0));
+}
+
+void keys_serve(struct control *c) {
+    if (c->registry)
+        expire_later(c);
 }

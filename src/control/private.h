@@ -2,6 +2,8 @@
 #pragma once
 #include "base/log.h"
 #include "control/control.h"
+#include "control/history.h"
+#include "control/key_store.h"
 #include <stdatomic.h>
 
 enum { MAX_LISTEN = 8 };
@@ -9,13 +11,20 @@ enum { MAX_LISTEN = 8 };
 struct control {
     struct control_options options;
     struct arena arena;          /* options' texts, data directory */
-    struct held_conf *held;      /* the running configuration */
+    struct held_conf *file;      /* what the configuration file says */
+    struct held_conf *held;      /* what runs: that, and the registry's servers and profiles */
     struct str data;
     int lock_fd;
     uint8_t master[SHA256_SIZE], hmac_key[SHA256_SIZE];
-    struct seal_ring seal, tickets;
-    struct key_record *kept;     /* of keys.json */
+    struct seal_ring seal, tickets, columns;
+    struct store *store;         /* NULL on stdio */
+    struct registry *registry;
+    struct key_store key_store;
+    struct history *history;
+    struct arena kept_arena;
+    struct key_record *kept;     /* usable keys of the registry */
     size_t kept_count;
+    struct timer key_expiry;     /* when the next of them expires */
     struct warden *warden;
     struct workers *all;
     struct gateway *gateway;
@@ -50,6 +59,13 @@ void data_none(struct control *c); /* keys of this process alone */
 /* keys.c: keys of the data directory (made at the first start) and of the file. */
 err_t keys_load(struct control *c);
 err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_index **out);
+err_t keys_check(struct control *c, struct str id, struct str doc); /* may it become so? */
+void keys_serve(struct control *c); /* they expire in time from now on */
+err_t keys_publish(struct task *t, struct control *c); /* as the registry has them now */
+/* registry_apply.c: the registry's part in what runs. */
+err_t registry_merge(struct task *t, struct control *c, struct held_conf *file,
+                     struct held_conf **out);
+void registry_serve(struct control *c); /* changes from now on are checked and applied */
 /* compile.c: configuration and upstreams to snapshots. */
 void upstreams_apply(struct control *c, const struct gateway_conf *conf); /* starts, keeps, stops */
 void snapshot_publish(struct control *c);

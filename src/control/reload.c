@@ -68,21 +68,28 @@ static void configure_log(struct control *c, const struct gateway_conf *conf) {
 static err_t apply(struct control *c, struct held_conf *next) {
     struct key_index *keys = NULL;
     struct tls_context *tls = NULL;
-    TRY(check_restart(c->held->conf, next->conf));
+    struct held_conf *merged = NULL;
+    TRY(check_restart(c->file->conf, next->conf));
     TRY(tls_of(c, next->conf, &tls));
-    err_t e = keys_build(c, next->conf, &keys);
+    err_t e = registry_merge(NULL, c, next, &merged);
+    if (!e)
+        e = keys_build(c, next->conf, &keys);
     if (e) {
+        struct err saved = *e;
         tls_context_unref(tls);
-        return e;
+        held_conf_unref(merged);
+        return err_again(&saved);
     }
+    held_conf_unref(c->file);
+    c->file = held_conf_ref(next);
     tls_context_unref(c->tls);
     c->tls = tls;
     held_conf_unref(c->held);
-    c->held = held_conf_ref(next);
+    c->held = merged;
     configure_log(c, next->conf);
     sessions_configure(c->gateway->sessions, session_limits_of(next->conf));
     configure_servers(c, next->conf);
-    upstreams_apply(c, next->conf);
+    upstreams_apply(c, merged->conf);
     /* keys first: a view of the new snapshot is compiled from the new grants only */
     e = gateway_publish_keys(NULL, c->gateway, keys);
     snapshot_publish(c);

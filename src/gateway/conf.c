@@ -60,13 +60,14 @@ const size_t upstream_field_count = ARRAY_SIZE(upstream_fields);
 #undef T
 
 #define T struct profile_conf
-static const struct field profile_fields[] = {
+const struct field profile_fields[] = {
     FIELD(T, upstreams, STRS, NULL, NULL, 0, "Upstreams in it, in this order; empty: all."),
     FIELD(T, allow, STRS, NULL, NULL, 0, "Globs over shown names: only these."),
     FIELD(T, deny, STRS, NULL, NULL, 0, "Globs over shown names: never these."),
     FIELD(T, rename, PAIRS, NULL, NULL, 0, "Shown name -> name in this profile."),
     FIELD(T, instructions, STR, NULL, "..16384", 0, "Instructions for models instead of the merged ones."),
 };
+const size_t profile_field_count = ARRAY_SIZE(profile_fields);
 #undef T
 
 #define T struct key_conf
@@ -164,6 +165,7 @@ struct held_conf *held_conf_ref(struct held_conf *h) {
 void held_conf_unref(struct held_conf *h) {
     if (!h || --h->refs)
         return;
+    held_conf_unref(h->base);
     arena_done(&h->arena);
     free(h);
 }

@@ -120,6 +120,7 @@ struct held_conf {
     int refs;
     struct arena arena;
     struct gateway_conf *conf;
+    struct held_conf *base; /* a reference on what it borrows from; NULL: nothing */
 };
 struct held_conf *held_conf_new(void);
 struct held_conf *held_conf_ref(struct held_conf *h);
@@ -130,6 +131,8 @@ extern const struct field gateway_fields[];
 extern const size_t gateway_field_count;
 extern const struct field upstream_fields[];
 extern const size_t upstream_field_count;
+extern const struct field profile_fields[];
+extern const size_t profile_field_count;
 
 /* One upstream's specification as JSON, secrets included (never logged), and back: for
  * copies that outlive their snapshot, and for the digest that tells a changed one. */
