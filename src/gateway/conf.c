@@ -7,6 +7,7 @@
 
 static const char *const kind_words[] = { "auto", "stdio", "http", "builtin", NULL };
 static const char *const share_words[] = { "auto", "tenant", "principal", "session", NULL };
+static const char *const question_words[] = { "carry", "refuse", NULL };
 static const char *const anonymous_words[] = { "no", "loopback", NULL };
 static const char *const level_words[] = { "debug", "info", "warn", "error", "off", NULL };
 static const char *const format_words[] = { "auto", "text", "json", NULL };
@@ -44,6 +45,7 @@ const struct field upstream_fields[] = {
     FIELD(T, builtin, STR, NULL, "1..32", 0, "Name of a server inside this program."),
     FIELD(T, options, JSON, NULL, NULL, 0, "Options of the built-in server."),
     FIELD_CHOICE(T, share, share_words, "auto", 0, "Who shares one session or child process; auto: tenant for stdio, principal for http."),
+    FIELD_CHOICE(T, questions, question_words, "carry", 0, "What it asks in mid-call (sampling, roots, elicitation): carry it to the client that called, or refuse."),
     FIELD(T, prefix, BOOL, "true", NULL, 0, "Show its tools and prompts as NAME__tool."),
     FIELD(T, rewrite_uris, BOOL, "true", NULL, 0, "Show its resource URIs with its name in them, so that servers do not collide."),
     FIELD(T, timeout, DURATION, "30s", "1ms..1h", 0, "Longest wait for one answer."),
@@ -112,6 +114,11 @@ static const struct field limits_fields[] = {
     FIELD(T, send_timeout, DURATION, "30s", "10ms..1h", 0, "A client that takes none of its answer for this long is closed."),
     FIELD(T, drain, DURATION, "30s", "0s..1h", 0, "Longest graceful stop; then what is left is cut off."),
     FIELD(T, page, INT, "1000", "1..100000", 0, "Items of one list page."),
+    FIELD(T, question_wait, DURATION, "10m", "1s..24h", 0, "How long an upstream's question in mid-call waits for the client's answer; then the call is cancelled."),
+    FIELD(T, questions, INT, "16", "1..1000", 0, "Questions that one call may have open; more are refused to the upstream."),
+    FIELD(T, rounds, INT, "16", "1..1000", 0, "Rounds of questions of one call; then it fails."),
+    FIELD(T, parked, INT, "10000", "1..1000000", 0, "Calls that wait, without a connection, for a client's answers; with more, questions are refused."),
+    FIELD(T, parked_per_key, INT, "1000", "1..1000000", 0, "The same for one key."),
     FIELD(T, list_wait, DURATION, "2s", "0s..1m", 0, "How long the first start waits for upstreams before it serves what there is."),
 };
 #undef T

@@ -9,6 +9,7 @@
 #include "base/field.h"
 
 enum upstream_kind { UPSTREAM_AUTO, UPSTREAM_STDIO, UPSTREAM_HTTP, UPSTREAM_BUILTIN };
+enum questions { QUESTIONS_CARRY, QUESTIONS_REFUSE };
 enum share { SHARE_AUTO, SHARE_TENANT, SHARE_PRINCIPAL, SHARE_SESSION };
 
 struct tls_client_options {
@@ -38,6 +39,7 @@ struct upstream_conf {
     json options;            /* for the built-in server's own rows */
     /* all */
     int share;               /* enum share; AUTO: tenant for stdio, principal for http */
+    int questions;           /* enum questions: what it asks in mid-call */
     bool prefix;             /* names as NAME__tool */
     bool rewrite_uris;
     nanos timeout;           /* longest wait for one answer */
@@ -84,6 +86,10 @@ struct limits_conf {
     nanos head_timeout, body_timeout, idle_timeout, send_timeout;
     nanos drain;                /* longest graceful stop */
     int64_t page;               /* items of one list page */
+    nanos question_wait;        /* for the answer of a client to an upstream's question */
+    int64_t questions;          /* open at once in one call */
+    int64_t rounds;             /* of questions in one call */
+    int64_t parked, parked_per_key; /* calls that wait for a modern client's answers */
     nanos list_wait;            /* how long the first list waits for upstreams that start */
 };
 

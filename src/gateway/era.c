@@ -1,6 +1,7 @@
 /* era.c - see era.h. */
 #include "gateway/era.h"
 #include "base/mem.h"
+#include "mcp/question.h"
 
 bool era_check_meta(struct exchange *x) {
     bool capabilities = x->in.client_capabilities.p && x->in.client_capabilities.p[0] == '{';
@@ -38,4 +39,8 @@ bool era_negotiate(struct exchange *x) {
     enum revision wanted = revision_parse(json_unquote(x->arena, raw));
     x->revision = wanted != REV_NONE && revision_era(wanted) == ERA_LEGACY ? wanted : LATEST_LEGACY;
     return true;
+}
+
+unsigned era_asks(const struct exchange *x) {
+    return asks_read(json_raw_get(x->in.params, S("capabilities")), x->revision);
 }

@@ -9,3 +9,5 @@ bool era_check_meta(struct exchange *x);
 bool era_check_version(struct exchange *x);
 /* initialize: sets x->revision to what this session speaks (P-031). */
 bool era_negotiate(struct exchange *x);
+/* initialize: what the client can be asked from now on (P-402). */
+unsigned era_asks(const struct exchange *x);

@@ -16,8 +16,9 @@
 enum { ANSWER_OK = 200 };
 
 struct exchange;
+struct question;
 struct face_ops {
-    /* A notification that belongs to this exchange, before its answer. Pieces are one
+    /* A notification or a question that belongs to this exchange, before its answer. Pieces are one
      * JSON-RPC message without line ends. May wait for a slow client. */
     err_t (*notify)(struct exchange *x, const struct str *pieces, size_t n);
     /* The answer; once. `status` is what HTTP says. */
@@ -51,6 +52,11 @@ struct exchange {
     const struct entry *entry;
     struct upstream *upstream;
     struct str target;        /* upstream's own name or URI of what is asked */
+    unsigned asks;            /* what the client can be asked (mcp/question.h) */
+    struct question *questions; /* put to a legacy client, not yet passed back */
+    size_t open_questions;
+    struct event answers;     /* one came */
+    double progress;          /* the highest told; counts where a call has several rounds */
     int log_level;            /* lowest level that the client wants; LOG_LEVELS: none */
     bool answered, cancelled;
     int rpc_code;             /* of the error answered, 0: a result */

@@ -5,6 +5,7 @@
 #include "gateway/admit.h"
 #include "gateway/era.h"
 #include "gateway/exchange.h"
+#include "gateway/question.h"
 #include "gateway/stream.h"
 #include <stdio.h>
 
@@ -222,6 +223,9 @@ static void serve_initialize(struct http_face *f) {
         answer_error(x, 429, RPC_INTERNAL, (struct str){ 0 }, "%s", e->text);
         return;
     }
+    x->session.asks = era_asks(x);
+    session_set_asks(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
+                     x->session.asks);
     f->fields[f->field_count++] = (struct http_field){ S("mcp-session-id"),
                                                        str_from(x->session.id, SESSION_ID) };
     exchange_run(x);
@@ -291,8 +295,10 @@ static void serve_legacy(struct http_face *f) {
         take_notification(f);
     else if (x->in.kind == ENVELOPE_REQUEST)
         run(f);
-    else
-        accepted(f); /* an answer to a question that nobody asked */
+    else {
+        question_take_answer(x->gw->gateway, &x->session, &x->in);
+        accepted(f);
+    }
 }
 
 /* ---- HTTP methods ------------------------------------------------------------------ */

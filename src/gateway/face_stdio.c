@@ -6,6 +6,7 @@
 #include "gateway/era.h"
 #include "gateway/exchange.h"
 #include "gateway/line_pipe.h"
+#include "gateway/question.h"
 #include "gateway/stream.h"
 
 #define LAST_WORDS (500 * NANOS_MS)
@@ -193,7 +194,7 @@ static bool take_initialize(struct stdio_call *c) {
         return false;
     f->opened = true;
     f->session = (struct session_view){
-        .revision = c->x.revision, .log_level = -1, .principal = c->x.who->digest, .stream_worker = -1,
+        .asks = era_asks(&c->x), .revision = c->x.revision, .log_level = -1, .principal = c->x.who->digest, .stream_worker = -1,
     };
     return true;
 }
@@ -213,6 +214,12 @@ static bool take_legacy(struct stdio_call *c) {
     return room_for_one_more(c);
 }
 
+static bool take_answer(struct stdio_face *f, struct exchange *x) {
+    if (f->opened)
+        question_take_answer(f->gw->gateway, &f->session, &x->in);
+    return false;
+}
+
 static bool take_message(struct stdio_call *c) {
     struct exchange *x = &c->x;
     struct envelope_limits limits = { .depth = (unsigned)x->snapshot->conf->limits.json_depth };
@@ -222,7 +229,7 @@ static bool take_message(struct stdio_call *c) {
     if (x->in.kind == ENVELOPE_BATCH)
         return refuse(x, RPC_INVALID_REQUEST, "Batches are not accepted");
     if (x->in.kind == ENVELOPE_RESULT || x->in.kind == ENVELOPE_ERROR)
-        return false; /* an answer to a question that nobody asked */
+        return take_answer(c->face, x);
     exchange_read_method(x);
     bool modern = x->in.protocol_version.p || x->in.version_not_string; /* P-057 */
     return modern ? take_modern(c) : take_legacy(c);

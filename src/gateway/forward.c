@@ -8,8 +8,10 @@
 #include "gateway/exchange.h"
 #include "gateway/metrics.h"
 #include "gateway/param_headers.h"
+#include "gateway/question.h"
+#include "mcp/question.h"
 
-enum { EDITS = 4, PIECES = 2 * EDITS + 8 };
+enum { EDITS = 6, PIECES = 2 * EDITS + 8 };
 
 struct edit { /* replaces a slice of the client's message */
     struct str old, with;
@@ -240,7 +242,11 @@ static void write_meta(struct exchange *x, struct buf *b, enum era to, enum revi
         put_quoted(b, S("\"io.modelcontextprotocol/protocolVersion\":"), revision_text(revision));
         put_member(b, S("\"io.modelcontextprotocol/clientInfo\":"),
                    x->in.client_info.p ? x->in.client_info : x->snapshot->server_info);
-        put_member(b, S("\"io.modelcontextprotocol/clientCapabilities\":"), S("{}"));
+        put_member(b, S("\"io.modelcontextprotocol/clientCapabilities\":"), S(""));
+        if (r->asks)
+            asks_write(b, r->asks, revision);
+        else
+            buf_str(b, S("{}"));
         if (x->log_level < LOG_LEVELS && streams)
             put_quoted(b, S("\"io.modelcontextprotocol/logLevel\":"), log_level_name(x->log_level));
     }
@@ -270,6 +276,26 @@ static void edit_meta(struct exchange *x, struct outgoing *o, enum revision revi
     if (json_member(&first))
         buf_char(&o->text, ',');
     add_edit(o, str_from(x->in.params.p + 1, 0), buf_view(&o->text));
+}
+
+/* Takes a member of params out; another of that name may come in its place. */
+static void drop_member(struct exchange *x, struct outgoing *o, struct str name) {
+    for (struct json_members m = json_members(x->in.params); json_member(&m);)
+        if (str_eq(m.key, name))
+            add_edit(o, str_from(m.text.p + m.from, m.to - m.from), S(""));
+}
+
+/* The answers and the state of the round before, at the end of params (P-097). */
+static void add_inputs(struct exchange *x, struct outgoing *o, const struct inputs *in) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    drop_member(x, o, S("inputResponses"));
+    drop_member(x, o, S("requestState"));
+    if (in->responses.n)
+        buf_fmt(&b, ",\"inputResponses\":%.*s", STR(buf_view(&in->responses)));
+    if (in->state.p)
+        buf_fmt(&b, ",\"requestState\":%.*s", STR(in->state));
+    add_edit(o, str_from(x->in.params.p + x->in.params.n - 1, 0),
+             arena_dup(x->arena, buf_view(&b)));
 }
 
 static void write_message(struct exchange *x, struct outgoing *o,
@@ -305,11 +331,29 @@ static bool upstream_has_resources(const struct exchange *x) {
     return true;
 }
 
-/* A modern upstream may answer with a question; without capabilities declared it has no right
- * to, and a legacy client could not be told (P-085, P-103). */
+/* P-085: absent means complete; what else we have no word for makes no sense. */
 static bool is_complete(struct str result) {
     struct str type = json_raw_get(result, S("resultType"));
     return !type.p || str_eq(type, S("\"complete\""));
+}
+
+static bool wants_input(const struct exchange *x, struct str result) {
+    bool may = x->method == METHOD_TOOLS_CALL || x->method == METHOD_PROMPTS_GET ||
+               x->method == METHOD_RESOURCES_READ; /* P-095 */
+    return may && str_eq(json_raw_get(result, S("resultType")), S("\"input_required\""));
+}
+
+/* P-096 */
+static err_t take_inputs(struct exchange *x, struct str result, struct inputs *in) {
+    struct str requests = json_raw_get(result, S("inputRequests"));
+    struct str state = json_raw_get(result, S("requestState"));
+    if ((requests.p && requests.p[0] != '{') || (state.p && state.p[0] != '"') ||
+        (!requests.p && !state.p))
+        return ERR(UPSTREAM, "upstream %.*s asks for input without saying for what",
+                   STR(x->upstream->conf->name));
+    in->requests = requests.p ? arena_dup(x->arena, requests) : requests;
+    in->state = state.p ? arena_dup(x->arena, state) : state;
+    return OK;
 }
 
 /* The tool failed (P-025): a result for the client, a failure for who counts. Large results are
@@ -322,9 +366,11 @@ static bool is_tool_error(const struct exchange *x, struct str result) {
 
 static void bridge_result(struct exchange *x, struct str result, enum revision from) {
     if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY && !is_complete(result)) {
-        answer_failure(x, ERR(UPSTREAM,
-                              "upstream %.*s asks for input, which this client cannot be asked for",
-                              STR(x->upstream->conf->name)));
+        answer_failure(x,
+                       ERR(UPSTREAM,
+                           "upstream %.*s answered with resultType %.*s, which makes no sense here",
+                           STR(x->upstream->conf->name),
+                           STR(str_head(json_raw_get(result, S("resultType")), 60))));
         return;
     }
     if (is_tool_error(x, result))
@@ -382,6 +428,20 @@ static bool level_wanted(const struct exchange *x, struct str params) {
     return level >= x->log_level;
 }
 
+/* Another round counts from its own start, but what a client is told must grow (P-240, P-413). */
+static bool progress_grows(struct exchange *x, struct str params) {
+    char text[32] = { 0 };
+    struct str raw = json_raw_get(params, S("progress"));
+    if (!x->asks || raw.n == 0 || raw.n >= sizeof text)
+        return true;
+    memcpy(text, raw.p, raw.n);
+    double told = strtod(text, NULL);
+    if (x->progress > 0 && told <= x->progress)
+        return false;
+    x->progress = told;
+    return true;
+}
+
 /* Progress and log messages of this call go on; anything else is no business of its client. */
 static err_t bridge_notification(struct exchange *x, const struct envelope *m,
                                  const struct upstream_request *r) {
@@ -391,7 +451,8 @@ static err_t bridge_notification(struct exchange *x, const struct envelope *m,
         return OK;
     if (method == METHOD_N_PROGRESS) {
         if (!x->in.progress_token.p ||
-            !str_eq(json_raw_get(m->params, S("progressToken")), str_of(r->id_text)))
+            !str_eq(json_raw_get(m->params, S("progressToken")), str_of(r->id_text)) ||
+            !progress_grows(x, m->params))
             return OK;
         token = x->in.progress_token;
     } else if (method == METHOD_N_MESSAGE) {
@@ -411,43 +472,104 @@ static err_t bridge_notification(struct exchange *x, const struct envelope *m,
 
 /* ---- the call ---------------------------------------------------------------------- */
 
+/* Between messages of the upstream: once its questions are answered it is in a hurry again. */
+static err_t next_message(struct exchange *x, struct upstream_call *c, struct envelope *m) {
+    bool asked = x->open_questions;
+    err_t e = upstream_next(x->task, c, m);
+    if (e && e->kind == ERR_TIMEOUT && x->open_questions)
+        return ERR(TIMEOUT, "the client did not answer what upstream %.*s asks in time",
+                   STR(x->upstream->conf->name));
+    TRY(e);
+    if (asked && !x->open_questions)
+        upstream_patience(c, x->upstream->conf->timeout);
+    return OK;
+}
+
+/* Up to the answer, or to input_required, which is left in `in` for another round. */
 static err_t read_answer(struct exchange *x, struct upstream_call *c,
-                         const struct upstream_request *r, enum revision from) {
+                         const struct upstream_request *r, enum revision from, struct inputs *in) {
     struct envelope m;
     for (;;) {
-        TRY(upstream_next(x->task, c, &m));
+        TRY(next_message(x, c, &m));
         if (m.kind == ENVELOPE_NOTIFICATION) {
             TRY(bridge_notification(x, &m, r));
             continue;
         }
-        if (m.kind == ENVELOPE_RESULT)
-            bridge_result(x, m.result, from);
-        else
+        if (m.kind == ENVELOPE_REQUEST) {
+            TRY(question_pass_on(x, c, &m));
+            continue;
+        }
+        if (x->questions)
+            questions_withdraw(x);
+        if (m.kind == ENVELOPE_ERROR)
             bridge_error(x, m.error, from);
+        else if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY &&
+                 wants_input(x, m.result))
+            return take_inputs(x, m.result, in);
+        else
+            bridge_result(x, m.result, from);
         return OK;
     }
 }
 
-static uint64_t share_of(const struct exchange *x) {
-    switch (x->upstream->conf->share) {
-    case SHARE_PRINCIPAL: return x->who->digest;
-    case SHARE_SESSION: return x->who->digest ^ hash_bytes(x->session.id, SESSION_ID);
-    default: return 0; /* one tenant until tenants exist */
-    }
+static uint64_t caller_of(const struct exchange *x) {
+    return x->who->digest ^ hash_bytes(x->session.id, SESSION_ID);
 }
 
-static err_t call(struct exchange *x, struct outgoing *o, struct str old_name) {
-    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision,
-                                                           memory_order_relaxed);
-    if (to == REV_NONE) {
-        char reason[256];
-        enum upstream_state state = upstream_state(x->upstream, reason);
-        return ERR(UNAVAILABLE, "upstream %.*s is %s%s%s", STR(x->upstream->conf->name),
-                   upstream_state_word(state), reason[0] ? ": " : "", reason);
-    }
+/* Pipes alone need it: elsewhere a question comes on the stream of its call. */
+static uint64_t caller_on_pipe(const struct exchange *x) {
+    return x->upstream->conf->type == UPSTREAM_STDIO ? caller_of(x) : 0;
+}
+
+/* Sessions differ by what their callers can be asked (P-431), so that a server sees the truth. A
+ * child that all share is one all the same: it declares everything, and refuses for who cannot
+ * be asked (P-437). */
+static uint64_t share_of(const struct exchange *x, enum revision to, unsigned asks) {
+    uint64_t share = 0; /* one tenant until tenants exist */
+    if (x->upstream->conf->share == SHARE_PRINCIPAL)
+        share = x->who->digest;
+    else if (x->upstream->conf->share == SHARE_SESSION)
+        share = caller_of(x);
+    bool one_child = !share && x->upstream->conf->type == UPSTREAM_STDIO;
+    if (revision_era(to) == ERA_MODERN || one_child || (!share && asks == ASK_ALL) ||
+        x->upstream->conf->questions == QUESTIONS_REFUSE)
+        return share;
+    return share ^ (uint64_t)(asks + 1) * 0x9e3779b97f4a7c15u;
+}
+
+/* Asked on the stream of the call, so there must be one. */
+static unsigned asks_of(const struct exchange *x) {
+    if (!x->can_stream)
+        return 0;
+    return x->era == ERA_LEGACY ? x->session.asks
+                                : asks_read(x->in.client_capabilities, x->revision);
+}
+
+static unsigned declared_to(const struct exchange *x, enum revision to) {
+    bool refuse = x->upstream->conf->questions == QUESTIONS_REFUSE;
+    bool later = x->era == ERA_MODERN && revision_era(to) == ERA_LEGACY;
+    return refuse || later ? 0 : x->asks;
+}
+
+static err_t revision_now(struct exchange *x, enum revision *out) {
+    *out = (enum revision)atomic_load_explicit(&x->upstream->revision, memory_order_relaxed);
+    if (*out != REV_NONE)
+        return OK;
+    char reason[256];
+    enum upstream_state state = upstream_state(x->upstream, reason);
+    return ERR(UNAVAILABLE, "upstream %.*s is %s%s%s", STR(x->upstream->conf->name),
+               upstream_state_word(state), reason[0] ? ": " : "", reason);
+}
+
+/* One request to the upstream; `in` has what the round before left, and what this one leaves. */
+static err_t call_round(struct exchange *x, enum revision to, struct str old_name,
+                        struct inputs *in) {
+    SCOPED(outgoing_done) struct outgoing out = { 0 };
+    struct outgoing *o = &out;
+    unsigned asks = declared_to(x, to);
     struct upstream_request r = {
         .method = x->method, .name = x->method == METHOD_COMPLETE ? (struct str){ 0 } : x->target,
-        .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x),
+        .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_on_pipe(x),
         .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
         .traceparent = trace_of(x),
     };
@@ -455,6 +577,8 @@ static err_t call(struct exchange *x, struct outgoing *o, struct str old_name) {
     if (!str_eq(old_name, x->target))
         add_edit(o, old_name, escaped(x, x->target));
     edit_meta(x, o, to, &r);
+    if (in->state.p || in->requests.p)
+        add_inputs(x, o, in);
     write_message(x, o, &r);
     if (revision_era(to) == ERA_MODERN && x->entry && x->entry->header_params)
         r.param_headers = param_headers_write(x->arena, x->entry->header_params, x->in.arguments);
@@ -462,7 +586,31 @@ static err_t call(struct exchange *x, struct outgoing *o, struct str old_name) {
     r.pieces = o->n;
     SCOPED(upstream_end) struct upstream_call c = { 0 };
     TRY(upstream_begin(x->task, x->upstream, &r, &c));
-    return read_answer(x, &c, &r, to);
+    *in = (struct inputs){ .responses = in->responses, .rounds = in->rounds, .pauses = in->pauses };
+    return read_answer(x, &c, &r, to, in);
+}
+
+/* Rounds until there is an answer: a modern upstream may ask a legacy client (P-403). */
+static err_t call_rounds(struct exchange *x, struct str old_name) {
+    enum revision to;
+    TRY(revision_now(x, &to));
+    x->asks = asks_of(x);
+    SCOPED(inputs_done) struct inputs in = { 0 };
+    for (;;) {
+        TRY(call_round(x, to, old_name, &in));
+        if (!in.requests.p && !in.state.p)
+            return OK;
+        TRY(question_gather(x, &in));
+    }
+}
+
+static err_t call(struct exchange *x, struct str old_name) {
+    err_t e = call_rounds(x, old_name);
+    if (!x->questions)
+        return e;
+    struct err why = e ? *e : (struct err){ 0 };
+    questions_withdraw(x);
+    return e ? err_again(&why) : OK;
 }
 
 /* The lowest level that this client asked for: per request (modern) or session (P-231, P-232). */
@@ -504,8 +652,7 @@ void forward(struct exchange *x) {
         !param_headers_match(x, x->entry->header_params))
         return;
     nanos began = x->gw->worker->now;
-    SCOPED(outgoing_done) struct outgoing o = { 0 };
-    err_t e = call(x, &o, old_name);
+    err_t e = call(x, old_name);
     account_upstream(x, e, x->gw->worker->now - began);
     if (!e || x->answered)
         return;

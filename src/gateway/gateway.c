@@ -101,6 +101,7 @@ void gateway_worker_stop(struct gateway *g, struct worker *w) {
         return;
     forget_views(gw);
     key_cache_free(gw->keys);
+    idmap_done(&gw->questions);
     g->workers[w->index] = NULL;
     w->slots[WORKER_GATEWAY] = NULL;
     free(gw);

@@ -90,6 +90,8 @@ struct gateway_worker {
     size_t tool_series_count;
     struct exchange *exchanges; /* in flight */
     size_t in_flight;
+    struct idmap questions;   /* struct question by id: what clients were asked */
+    uint64_t next_question;
     struct push_stream *streams; /* GET streams and listens */
     size_t stream_count;
     uint64_t next_stream;

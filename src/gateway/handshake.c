@@ -1,7 +1,8 @@
 /* handshake.c - the messages that open a relation with an upstream, and what they tell.
- * Declared in upstream.h. Client capabilities are not declared yet, so no upstream may
- * ask anything in mid-call (P-035, P-045). */
+ * Declared in upstream.h. The gateway's own requests declare no capabilities to modern
+ * upstreams; a legacy session declares what its callers can be asked (P-431). */
 #include "gateway/upstream.h"
+#include "mcp/question.h"
 
 static const char identity[] =
     "{\"name\":\"gatespan\",\"title\":\"Gatespan\",\"version\":\"" GATESPAN_VERSION "\"}";
@@ -39,11 +40,14 @@ void handshake_discover(struct buf *out, const char *id_text) {
     buf_done(&meta);
 }
 
-void handshake_initialize(struct buf *out, const char *id_text, enum revision offer) {
+void handshake_initialize(struct buf *out, const char *id_text, enum revision offer,
+                          unsigned asks) {
     struct jw w = jw_init(out);
     open_request(&w, id_text, "initialize");
     jw_put_string(&w, "protocolVersion", revision_text(offer));
-    jw_put_raw(&w, "capabilities", S("{}"));
+    jw_key(&w, S("capabilities"));
+    asks_write(out, asks, offer);
+    w.comma = true;
     jw_put_raw(&w, "clientInfo", str_of(identity));
     close_request(&w);
 }

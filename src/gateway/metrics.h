@@ -18,6 +18,9 @@
     X(upstream_failures, COUNTER, "gatespan_upstream_failures_total", "Times the upstream was lost or did not start.", \
       "upstream")                                                                                          \
     X(limited, COUNTER, "gatespan_limited_total", "Calls refused by a rate limit, by key.", "key")        \
+    X(questions, COUNTER, "gatespan_questions_total", "What upstreams asked clients in mid-call, by upstream and method.", \
+      "upstream", "mcp_method_name")                                                                       \
+    X(questions_open, GAUGE, "gatespan_questions_open", "Questions that legacy clients have not answered.", NULL) \
     X(stdio_children, GAUGE, "gatespan_stdio_children", "Child processes running, by upstream.", "upstream") \
     X(stdio_starts, COUNTER, "gatespan_stdio_starts_total", "Child processes started, restarts included, by upstream.", \
       "upstream")                                                                                          \

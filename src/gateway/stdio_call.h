@@ -30,6 +30,8 @@ struct stdio_call {
     struct upstream *upstream; /* a reference */
     struct worker *caller;
     uint64_t id, share;
+    uint64_t caller_key;       /* see upstream_request */
+    unsigned asks;
     struct mail start, end;    /* to the home worker, each at most once */
     /* the caller's */
     struct event news;
@@ -40,6 +42,8 @@ struct stdio_call {
     struct stdio_out *message; /* until it goes to the child */
     struct stdio_link *link;   /* where it is in flight or in line */
     struct stdio_call *next;   /* in that line */
+    uint64_t order;            /* among the calls of its link */
+    unsigned questions;        /* given to the caller and not yet answered */
 };
 
 struct stdio_call *stdio_call_new(struct upstream *u, struct worker *caller, uint64_t id,

@@ -2,10 +2,12 @@
 #include "gateway/stdio_link.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mcp/question.h"
 
 enum {
     LINE_SHOWN = 120, /* of a line that is no message, in the log, */
     JUNK_LINES = 3,   /* and so many of them in JUNK_PERIOD */
+    QUESTIONS_MAX = 1000, /* not yet answered of one call; limits.questions is lower */
 };
 #define JUNK_PERIOD (10 * NANOS_SEC)
 #define IDLE_END (600 * NANOS_SEC)
@@ -141,6 +143,7 @@ static err_t send_call(struct stdio_link *l, struct stdio_call *c) {
     TRY(link_write(l, TAKE(c->message)));
     idmap_put(&l->calls, c->id, stdio_call_ref(c));
     c->link = l;
+    c->order = ++l->sent;
     l->used = worker_now(stdio_home(l->host->upstream));
     return OK;
 }
@@ -289,25 +292,50 @@ static bool junk_is_news(struct stdio_link *l) {
                               JUNK_LINES);
 }
 
-/* No capability was declared: "method not found" is the honest answer (P-432), {} to a ping
- * (P-245). */
-static void answer_question(struct stdio_link *l, const struct envelope *m) {
+static void refuse_question(struct stdio_link *l, const struct envelope *m) {
     SCOPED(buf_done) struct buf text = { 0 };
+    SCOPED(buf_done) struct buf why = { 0 };
+    struct str member = question_refusal(&why, m);
     buf_fmt(&text, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,", STR(m->id));
-    if (str_eq(m->method, S("ping")))
-        buf_str(&text, S("\"result\":{}}"));
-    else
-        buf_fmt(&text, "\"error\":{\"code\":-32601,\"message\":\"the client offers no %.*s\"}}",
-                STR(str_head(m->method, m->methods_escaped ? 0 : 100)));
+    buf_str(&text, member);
+    buf_char(&text, '}');
     stdio_link_tell(l, buf_view(&text));
 }
 
+/* Nothing on a pipe says which call a question belongs to. It is that of the newest call whose
+ * caller can answer, as long as everything in flight is of one caller: a person must never be
+ * asked on behalf of somebody else's call (P-432). */
+static struct stdio_call *asking_call(const struct stdio_link *l, unsigned needs) {
+    struct stdio_call *newest = NULL;
+    uint64_t id, caller = 0;
+    void *value;
+    for (size_t i = 0; idmap_next(&l->calls, &i, &id, &value);) {
+        struct stdio_call *c = value;
+        if (!c->caller_key)
+            continue; /* the gateway's own */
+        if (caller && c->caller_key != caller)
+            return NULL;
+        caller = c->caller_key;
+        if (!(needs & ~c->asks) && (!newest || c->order > newest->order))
+            newest = c;
+    }
+    return newest;
+}
+
 static void take_question(struct stdio_link *l, struct stdio_packet *p) {
+    const struct envelope *m = &p->envelope;
+    unsigned needs = question_needs(method_parse(m->method), m->params);
+    struct stdio_call *c = needs && !l->modern ? asking_call(l, needs) : NULL;
+    if (c && c->questions < QUESTIONS_MAX) {
+        c->questions++;
+        stdio_call_give(c, p);
+        return;
+    }
     if (!l->modern)
-        answer_question(l, &p->envelope);
+        refuse_question(l, m);
     else if (junk_is_news(l))
         log_warn("modern server asks on the wire", F("upstream", stdio_link_name(l)),
-                 F("method", p->envelope.method));
+                 F("method", m->method));
     free(p);
 }
 

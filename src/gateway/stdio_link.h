@@ -18,6 +18,7 @@ struct stdio_link {
     unsigned refs;             /* the host's, the child's, the opener's */
     struct stdio_host *host;
     uint64_t share;
+    unsigned asks;             /* what its callers can be asked; share 0: see upstream_declares */
     enum link_state state;
     bool modern;               /* never sent a response (P-122) */
     bool changed, listening;   /* share 0: lists are new; asked for such news */
@@ -25,6 +26,7 @@ struct stdio_link {
     struct task *opener;       /* other shares: while opening */
     struct err why;            /* it is over */
     struct idmap calls;        /* struct stdio_call by id: in flight */
+    uint64_t sent;             /* calls so far */
     struct stdio_call *first, **last; /* in line until it is ready */
     size_t in_line;            /* their bytes */
     struct stdio_flood junk;

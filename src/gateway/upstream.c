@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/metrics.h"
+#include "mcp/question.h"
 #include <stdio.h>
 
 const char *upstream_state_word(enum upstream_state s) {
@@ -196,8 +197,66 @@ void upstream_end(struct upstream_call *c) {
     c->upstream = NULL;
     deadline_pop(&c->deadline);
     u->ops->end(c, u);
-    leave_side(upstream_side(u, c->worker));
+    if (!c->let_go)
+        leave_side(upstream_side(u, c->worker));
     upstream_unref(u);
+}
+
+/* ---- questions in mid-call --------------------------------------------------------- */
+
+void upstream_answer(struct upstream_call *c, struct str id, struct str member) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    if (!c->upstream || !c->upstream->ops->say)
+        return;
+    buf_fmt(&b, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,", STR(id));
+    buf_str(&b, member);
+    buf_char(&b, '}');
+    c->upstream->ops->say(c, buf_view(&b));
+}
+
+struct str question_refusal(struct buf *out, const struct envelope *m) {
+    if (str_eq(m->method, S("ping")))
+        return S("\"result\":{}");
+    buf_fmt(out, "\"error\":{\"code\":-32601,\"message\":\"the client offers no %.*s\"}",
+            STR(str_head(m->method, m->methods_escaped ? 0 : 100)));
+    return buf_view(out);
+}
+
+bool upstream_asks_caller(struct upstream_call *c, const struct envelope *m) {
+    unsigned needs = question_needs(method_parse(m->method), m->params);
+    if (needs && !(needs & ~c->request->asks))
+        return true;
+    SCOPED(buf_done) struct buf text = { 0 };
+    upstream_answer(c, m->id, question_refusal(&text, m));
+    return false;
+}
+
+void upstream_patience(struct upstream_call *c, nanos longest) {
+    deadline_pop(&c->deadline);
+    c->deadline = deadline_push(c->task, longest);
+}
+
+void upstream_let_go(struct upstream_call *c) {
+    deadline_pop(&c->deadline);
+    leave_side(upstream_side(c->upstream, c->worker));
+    c->task = NULL;
+    c->let_go = true;
+}
+
+err_t upstream_take_up(struct task *t, struct upstream_call *c) {
+    TRY(enter_side(t, c->upstream, upstream_side(c->upstream, c->worker)));
+    c->let_go = false;
+    c->task = t;
+    c->deadline = deadline_push(t, c->upstream->conf->timeout);
+    return OK;
+}
+
+/* The keeper's session declares everything, so that nothing a server offers only to capable
+ * clients is missing from its lists; so does a child that all share (P-431, P-437). */
+unsigned upstream_declares(const struct upstream *u, unsigned asks, uint64_t share) {
+    if (u->conf->questions == QUESTIONS_REFUSE)
+        return 0;
+    return share ? asks : ASK_ALL;
 }
 
 /* ---- requests of our own ----------------------------------------------------------- */

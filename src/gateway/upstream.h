@@ -50,6 +50,8 @@ struct upstream_request {
     struct str traceparent;    /* value for the HTTP header; empty: none */
     /* which upstream session or child may serve it; 0: the gateway's own */
     uint64_t share;
+    unsigned asks;           /* what its caller can be asked (mcp/question.h) */
+    uint64_t caller;         /* who that is: principal and session; 0: nobody who could be asked */
     bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
 };
 
@@ -67,6 +69,8 @@ struct upstream_ops {
     err_t (*begin)(struct task *t, struct upstream_call *c);
     err_t (*next)(struct task *t, struct upstream_call *c, struct envelope *out);
     void (*end)(struct upstream_call *c, struct upstream *u);
+    /* Sends a message that is no call on the session of c; never waits. NULL: there is none. */
+    void (*say)(struct upstream_call *c, struct str message);
     /* Each worker, when the upstream was removed: lets go of the worker's side. May be NULL. */
     void (*side_close)(struct worker *w, struct upstream *u);
     /* With the last reference. May be NULL. */
@@ -128,6 +132,7 @@ struct upstream_call {
     struct deadline deadline;
     struct task *task;
     bool began, answered;
+    bool let_go;             /* no task has it, see upstream_let_go */
     /* the kind's own */
     struct http_reply reply;
     struct sse_parser sse;
@@ -136,6 +141,7 @@ struct upstream_call {
     bool streaming, retried;
     struct stdio_call *stdio;
     struct buf local;        /* in process: the answer */
+    struct buf kept;         /* what `rest` points to while the task does something else */
     char session_text[UPSTREAM_SESSION]; /* last: not zeroed for each call */
 };
 
@@ -165,18 +171,35 @@ err_t upstream_begin(struct task *t, struct upstream *u, const struct upstream_r
 /* The next message of this call: a notification, a question, or the answer (RESULT or
  * ERROR, whose id was compared). Slices are valid until the task waits again. */
 err_t upstream_next(struct task *t, struct upstream_call *c, struct envelope *out);
-/* Cancels upstream when no answer came (P-243, P-244). Safe on a zeroed call. */
+/* Cancels upstream when no answer came (P-243, P-244). Safe on a zeroed call. From a task, or
+ * from the loop for a call that was let go of. */
 void upstream_end(struct upstream_call *c);
+/* Answers what a legacy upstream asked in mid-call: id as it spelled it, and a member
+ * `"result":…` or `"error":…`. Never waits. */
+void upstream_answer(struct upstream_call *c, struct str id, struct str member);
+/* From now on it may take that long: people think slower than programs. */
+void upstream_patience(struct upstream_call *c, nanos longest);
+/* The task ends, the call goes on: what comes is kept until a task takes it up again. The
+ * bound on calls in flight does not count it meanwhile. */
+void upstream_let_go(struct upstream_call *c);
+err_t upstream_take_up(struct task *t, struct upstream_call *c);
+/* What its sessions and children declare that clients can be asked. */
+unsigned upstream_declares(const struct upstream *u, unsigned asks, uint64_t share);
 
 /* ---- for the kinds ----------------------------------------------------------------- */
 
 /* Messages of a handshake, as one text each. */
 void handshake_discover(struct buf *out, const char *id_text);
-void handshake_initialize(struct buf *out, const char *id_text, enum revision offer);
+void handshake_initialize(struct buf *out, const char *id_text, enum revision offer, unsigned asks);
 struct str handshake_initialized(void);
 /* Reads the result of either into `out`; strings go to `a`. UPSTREAM when it makes no sense. */
 err_t handshake_read_discover(struct arena *a, struct str result, struct upstream_info *out);
 err_t handshake_read_initialize(struct arena *a, struct str result, struct upstream_info *out);
+/* A request that came while a call was in flight: true when its caller may be asked; a ping
+ * and what nobody can be asked is answered here (P-245, P-432). */
+bool upstream_asks_caller(struct upstream_call *c, const struct envelope *m);
+/* The same as a member of an answer: `"result":…` or `"error":…`. */
+struct str question_refusal(struct buf *out, const struct envelope *m);
 /* The answer to server/discover says "modern but another version" (-32020..-32022, P-043). */
 bool handshake_is_modern_error(struct str error, enum revision *out_mutual);
 /* A request of the gateway itself (lists, probes): one call, the answer's result copied to

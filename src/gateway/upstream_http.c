@@ -224,12 +224,12 @@ static err_t refused(int status) {
 }
 
 /* initialize, then the initialized notification (P-030, P-033). */
-static err_t open_session(struct task *t, struct upstream *u, struct arena *a,
+static err_t open_session(struct task *t, struct upstream *u, unsigned asks, struct arena *a,
                           struct upstream_info *info, struct str *out_id) {
     SCOPED(http_reply_done) struct http_reply r = { 0 };
     SCOPED(buf_done) struct buf message = { 0 };
     SCOPED(buf_done) struct buf text = { 0 };
-    handshake_initialize(&message, "1", LATEST_LEGACY);
+    handshake_initialize(&message, "1", LATEST_LEGACY, asks);
     struct post first = { .revision = REV_NONE };
     TRY(post_once(t, u, &first, buf_view(&message), &r));
     SCOPED(buf_done) struct buf session = { 0 };
@@ -307,18 +307,19 @@ static struct session *session_enter(struct idmap *sessions, uint64_t share, nan
 struct session_order { /* asked of the home worker */
     struct upstream *upstream;
     uint64_t share;
+    unsigned asks;    /* what its callers can be asked */
     struct str stale; /* the id that was refused; empty: any will do */
     struct buf id;    /* the answer */
 };
 
 /* A new session in place of what `s` has. */
-static err_t renew(struct task *t, struct upstream *u, struct session *s) {
+static err_t renew(struct task *t, struct upstream *u, unsigned asks, struct session *s) {
     struct arena a;
     arena_init(&a, NULL, 0);
     struct upstream_info info;
     struct str id;
     s->busy = true;
-    err_t e = open_session(t, u, &a, &info, &id);
+    err_t e = open_session(t, u, upstream_declares(u, asks, s->share), &a, &info, &id);
     s->busy = false;
     if (!e) {
         free((char *)s->id.p);
@@ -336,7 +337,7 @@ static err_t get_session(struct task *t, void *arg) {
     while (!e && s->busy)
         e = task_sleep(t, 2 * NANOS_MS);
     if (!e && (!s->id.p || (o->stale.p && str_eq(s->id, o->stale))))
-        e = renew(t, o->upstream, s);
+        e = renew(t, o->upstream, o->asks, s);
     if (!e)
         buf_str(&o->id, s->id);
     session_leave(s);
@@ -348,15 +349,15 @@ static void side_forget(struct upstream_side *side, uint64_t share) {
 }
 
 /* The session id for a share, from this worker's memory or the home worker. */
-static err_t session_for(struct task *t, struct upstream *u, uint64_t share, struct str stale,
-                         struct str *out) {
+static err_t session_for(struct task *t, struct upstream *u, uint64_t share, unsigned asks,
+                         struct str stale, struct str *out) {
     struct upstream_side *side = upstream_side(u, task_worker(t));
     struct session *s = idmap_get(&side->sessions, share);
     if (s && !(stale.p && str_eq(s->id, stale))) {
         *out = s->id;
         return OK;
     }
-    struct session_order order = { .upstream = u, .share = share, .stale = stale };
+    struct session_order order = { .upstream = u, .share = share, .asks = asks, .stale = stale };
     struct worker *home = workers_at(u->all, u->home);
     err_t e = task_worker(t) == home ? get_session(t, &order)
                                      : task_on(t, home, get_session, &order);
@@ -410,7 +411,8 @@ static err_t http_probe(struct task *t, struct upstream *u) {
     if (modern)
         return OK;
     struct str id;
-    TRY_WRAP(open_session(t, u, &u->info_arena, &u->info, &id), "initialize");
+    TRY_WRAP(open_session(t, u, upstream_declares(u, 0, 0), &u->info_arena, &u->info, &id),
+             "initialize");
     struct http_link *link = link_of(u);
     struct session *s = NEW(struct session);
     s->id = str_from(mem_text(id.p, id.n), id.n);
@@ -437,7 +439,7 @@ static bool legacy(const struct upstream *u) {
 /* The worker's own memory of it may go while the call waits. */
 static err_t copy_session(struct task *t, struct upstream_call *c, struct str stale) {
     struct str id;
-    TRY(session_for(t, c->upstream, c->request->share, stale, &id));
+    TRY(session_for(t, c->upstream, c->request->share, c->request->asks, stale, &id));
     if (id.n)
         memcpy(c->session_text, id.p, id.n);
     c->session = str_from(c->session_text, id.n);
@@ -489,8 +491,8 @@ static err_t next_whole(struct task *t, struct upstream_call *c, struct envelope
              : OK;
 }
 
-/* A question in mid-call: no capability was declared, so the honest answer is "method not
- * found" (P-432), and {} to a ping (P-245). Sent on its own, by a task of its own. */
+/* A message beside the calls: an answer to a question, a cancellation. Sent on its own, by a
+ * task of its own. */
 struct side_post {
     struct upstream *upstream;
     struct buf message, session;
@@ -528,15 +530,9 @@ static void side_post_send(struct worker *w, struct side_post *s) {
     free(s);
 }
 
-static void answer_question(struct upstream_call *c, const struct envelope *m) {
+static void http_say(struct upstream_call *c, struct str message) {
     struct side_post *s = side_post_new(c->upstream, c->session);
-    if (str_eq(m->method, S("ping")))
-        buf_fmt(&s->message, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":{}}", STR(m->id));
-    else
-        buf_fmt(&s->message,
-                "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"error\":{\"code\":-32601,"
-                "\"message\":\"the client offers no %.*s\"}}",
-                STR(m->id), STR(m->method));
+    buf_str(&s->message, message);
     side_post_send(c->worker, s);
 }
 
@@ -554,7 +550,7 @@ static bool take_event(struct upstream_call *c, struct str data, struct envelope
         return !out->id.p || str_eq(out->id, str_of(c->request->id_text));
     case ENVELOPE_REQUEST:
         if (legacy(c->upstream)) /* a modern server must not ask on the wire (P-164) */
-            answer_question(c, out);
+            return upstream_asks_caller(c, out);
         return false;
     case ENVELOPE_BATCH:
         return false;
@@ -562,14 +558,27 @@ static bool take_event(struct upstream_call *c, struct str data, struct envelope
     return false;
 }
 
+/* Bytes behind an event lie where the next read of any connection may go. */
+static void keep_rest(struct upstream_call *c) {
+    struct buf fresh = { 0 };
+    buf_str(&fresh, c->rest);
+    buf_done(&c->kept);
+    c->kept = fresh;
+    c->rest = buf_view(&c->kept);
+}
+
 static err_t next_event(struct task *t, struct upstream_call *c, struct envelope *out) {
     struct sse_event event;
     c->sse.limit = (size_t)c->upstream->conf->max_answer;
     for (;;) {
         err_t e = OK;
-        while (sse_next(&c->sse, &c->rest, &event, &e))
-            if (take_event(c, event.data, out))
-                return OK;
+        while (sse_next(&c->sse, &c->rest, &event, &e)) {
+            if (!take_event(c, event.data, out))
+                continue;
+            if (c->rest.n)
+                keep_rest(c);
+            return OK;
+        }
         TRY(e);
         TRY(http_reply_next(t, &c->reply, &c->rest));
         if (!c->rest.n)
@@ -599,6 +608,8 @@ static void http_end(struct upstream_call *c, struct upstream *u) {
         cancel_upstream(c, u);
     http_reply_done(&c->reply);
     sse_done(&c->sse);
+    if (c->kept.p)
+        buf_done(&c->kept);
 }
 
 /* ---- changes ----------------------------------------------------------------------- */
@@ -643,7 +654,7 @@ static err_t open_changes(struct task *t, struct upstream *u, struct http_reply 
         return post_once(t, u, &p, buf_view(&message), r);
     }
     struct str session;
-    TRY(session_for(t, u, 0, (struct str){ 0 }, &session)); /* used before anything waits */
+    TRY(session_for(t, u, 0, 0, (struct str){ 0 }, &session)); /* used before anything waits */
     SCOPED(buf_done) struct buf head = { 0 };
     buf_str(&head, buf_view(&link_of(u)->get_prefix));
     if (u->info.revision >= R06)
@@ -708,6 +719,7 @@ const struct upstream_ops upstream_http = {
     .begin = http_begin,
     .next = http_next,
     .end = http_end,
+    .say = http_say,
     .side_close = http_side_close,
     .free = http_free,
 };

@@ -91,7 +91,8 @@ static err_t try_initialize(struct task *t, struct shake *s) {
     struct upstream *u = s->link->host->upstream;
     nanos patience = PROBES_TO_START * u->conf->probe_timeout;
     upstream_next_id(u, task_worker(t), &s->initialize);
-    handshake_initialize(&text, s->initialize.id_text, LATEST_LEGACY);
+    handshake_initialize(&text, s->initialize.id_text, LATEST_LEGACY,
+                         upstream_declares(u, s->link->asks, s->link->share));
     TRY(shake_ask(s, &s->initialize, &text));
     for (;;) {
         struct envelope m;
@@ -298,13 +299,15 @@ static err_t make_room(struct stdio_host *host) {
     return OK;
 }
 
-static err_t add_private(struct stdio_host *host, uint64_t share, struct stdio_link **out) {
+static err_t add_private(struct stdio_host *host, uint64_t share, unsigned asks,
+                         struct stdio_link **out) {
     struct worker *w = stdio_home(host->upstream);
     if (worker_now(w) < host->refused_until)
         return ERR(UNAVAILABLE, "%s", host->refusal.text);
     if (host->links.count >= PRIVATE_MAX)
         TRY(make_room(host));
     struct stdio_link *l = stdio_link_new(host, share);
+    l->asks = asks;
     l->opener = task_spawn(w, run_opener, l);
     if (!l->opener) {
         stdio_link_unref(l);
@@ -337,7 +340,7 @@ static err_t place(struct stdio_call *c) {
     if (!c->share)
         TRY(main_link(host, &l));
     else if (!l)
-        TRY(add_private(host, c->share, &l));
+        TRY(add_private(host, c->share, c->asks, &l));
     return stdio_link_take(l, c);
 }
 
@@ -360,6 +363,8 @@ static err_t stdio_begin(struct task *t, struct upstream_call *call) {
     const struct upstream_request *r = call->request;
     struct stdio_out *message = stdio_out_new(r->message, r->pieces);
     struct stdio_call *c = call->stdio = stdio_call_new(u, call->worker, r->id, r->share, message);
+    c->asks = r->asks;
+    c->caller_key = r->caller;
     if (call->worker == stdio_home(u))
         return place(c);
     stdio_call_ref(c);
@@ -390,6 +395,38 @@ static void stdio_end(struct upstream_call *call, struct upstream *u) {
     stdio_call_unref(c);
 }
 
+struct said { /* a message for the child that has the call */
+    struct mail mail;
+    struct stdio_call *call; /* a reference */
+    size_t n;
+    char text[];
+};
+
+static void on_said(struct worker *w, struct mail *m) {
+    struct said *s = (struct said *)m;
+    struct stdio_call *c = s->call;
+    if (c->questions)
+        c->questions--;
+    if (c->link && c->link->state == LINK_READY)
+        stdio_link_tell(c->link, str_from(s->text, s->n));
+    stdio_call_unref(c);
+    free(s);
+}
+
+static void stdio_say(struct upstream_call *call, struct str text) {
+    struct said *s = mem_alloc(sizeof *s + text.n);
+    *s = (struct said){ .mail.deliver = on_said, .mail.bytes = sizeof *s + text.n, .n = text.n };
+    s->call = stdio_call_ref(call->stdio);
+    memcpy(s->text, text.p, text.n);
+    struct worker *home = stdio_home(call->upstream);
+    if (call->worker == home) {
+        on_said(home, &s->mail);
+    } else if (!worker_post(home, &s->mail)) {
+        stdio_call_unref(s->call);
+        free(s);
+    }
+}
+
 /* Nobody is left: a link holds a reference. */
 static void stdio_free(struct upstream *u) {
     struct stdio_host *host = host_of(u);
@@ -407,5 +444,6 @@ const struct upstream_ops upstream_stdio = {
     .begin = stdio_begin,
     .next = stdio_next,
     .end = stdio_end,
+    .say = stdio_say,
     .free = stdio_free,
 };

@@ -160,6 +160,15 @@ bool session_set_initialized(struct sessions *s, struct str id) {
     return n;
 }
 
+bool session_set_asks(struct sessions *s, struct str id, unsigned asks) {
+    struct shard *shard = lock_shard(s, id);
+    struct session *n = map_get(&shard->map, id);
+    if (n)
+        n->view.asks = asks;
+    pthread_mutex_unlock(&shard->lock);
+    return n;
+}
+
 bool session_set_level(struct sessions *s, struct str id, int level) {
     struct shard *shard = lock_shard(s, id);
     struct session *n = map_get(&shard->map, id);

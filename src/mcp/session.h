@@ -23,6 +23,7 @@ struct session_view {
     int log_level;           /* lowest that the client wants; -1: warning and up (P-231) */
     uint64_t principal;      /* digest */
     uint64_t profile;        /* hash of the profile's name: a session stays on its endpoint */
+    unsigned asks;           /* what its client can be asked (mcp/question.h) */
     bool initialized;        /* notifications/initialized came */
     int stream_worker;       /* worker with its GET stream, -1: none */
     uint64_t stream;         /* which one */
@@ -46,6 +47,7 @@ bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_
                   nanos now, struct session_view *out);
 /* Each false when the session is gone. */
 bool session_set_initialized(struct sessions *s, struct str id);
+bool session_set_asks(struct sessions *s, struct str id, unsigned asks);
 bool session_set_level(struct sessions *s, struct str id, int level);
 /* The newest GET stream wins; clear only if it is still the one: then idling begins. */
 bool session_set_stream(struct sessions *s, struct str id, int worker, uint64_t stream);

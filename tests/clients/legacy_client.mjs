@@ -3,16 +3,25 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import {
+    CreateMessageRequestSchema,
+    ElicitRequestSchema,
+    ListRootsRequestSchema,
     LoggingMessageNotificationSchema,
     PromptListChangedNotificationSchema,
     ResourceListChangedNotificationSchema,
     ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { failure, headers, job, print, run } from './steps.mjs';
+import { answers, capabilities, failure, headers, job, print, questions, respond, run } from './steps.mjs';
 
 const logs = [];
 const changes = [];
-const client = new Client({ name: 'legacy-test', version: '1' });
+const client = new Client({ name: 'legacy-test', version: '1' }, { capabilities });
+const asked = {
+    'elicitation/create': ElicitRequestSchema,
+    'sampling/createMessage': CreateMessageRequestSchema,
+    'roots/list': ListRootsRequestSchema,
+};
+for (const method of Object.keys(answers)) client.setRequestHandler(asked[method], respond(method));
 client.setNotificationHandler(LoggingMessageNotificationSchema, n => void logs.push(n.params));
 client.setNotificationHandler(ToolListChangedNotificationSchema, () => void changes.push('tools'));
 client.setNotificationHandler(PromptListChangedNotificationSchema, () => void changes.push('prompts'));
@@ -35,7 +44,7 @@ try {
     };
     await transport.terminateSession();
     await client.close();
-    print({ ...about, results });
+    print({ ...about, results, questions });
 } catch (e) {
     print({ failed: failure(e) });
 }

@@ -2,13 +2,14 @@
 // `mode` is "auto" (discover, else initialize), "legacy", or a revision to insist on.
 // What it is told and what it prints: steps.mjs.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { failure, headers, job, print, run } from './steps.mjs';
+import { answers, capabilities, failure, headers, job, print, questions, respond, run } from './steps.mjs';
 
 const logs = [];
 const changes = [];
 const words = ['auto', 'legacy'];
 const mode = words.includes(job.mode) ? job.mode : { pin: job.mode ?? '2026-07-28' };
-const client = new Client({ name: 'modern-test', version: '1' }, { versionNegotiation: { mode } });
+const client = new Client({ name: 'modern-test', version: '1' }, { capabilities, versionNegotiation: { mode } });
+for (const method of Object.keys(answers)) client.setRequestHandler(method, respond(method));
 client.setNotificationHandler('notifications/message', n => void logs.push(n.params));
 client.setNotificationHandler('notifications/tools/list_changed', () => void changes.push('tools'));
 client.setNotificationHandler('notifications/prompts/list_changed', () => void changes.push('prompts'));
@@ -31,7 +32,7 @@ try {
         instructions: client.getInstructions() ?? null,
     };
     await client.close();
-    print({ ...about, results });
+    print({ ...about, results, questions });
 } catch (e) {
     print({ failed: failure(e) });
 }

@@ -4,7 +4,7 @@ usage: python python_client.py '{"url": …, "key": …, "mode": "auto" | "legac
 
 With "command": [PROGRAM, ARGUMENT, …] instead of "url" it starts the server itself: so the tests
 learn what a server says to a client that has no gateway in between. The steps and what is printed
-are those of steps.mjs.
+are those of steps.mjs. "answers" says by method what the server hears when it asks in mid-call.
 """
 import json
 import sys
@@ -15,11 +15,13 @@ import httpx2
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import PromptReference, ResourceTemplateReference
+from mcp_types import (CreateMessageResult, ElicitResult, ListRootsResult, PromptReference,
+                       ResourceTemplateReference)
 
 warnings.filterwarnings("ignore")
 job = json.loads(sys.argv[1])
 logs = []
+questions = []  # what the server asked in mid-call
 
 
 def plain(model):
@@ -93,10 +95,25 @@ async def take_log(params):
     logs.append(plain(params))
 
 
+def answering(method, result_type):
+    """A callback that gives the job's answer; None where the job has none, so nothing is declared."""
+    if method not in job.get("answers", {}):
+        return None
+
+    async def callback(context, *params):
+        questions.append({"method": method, "params": plain(params[0]) if params else {}})
+        return result_type.model_validate(job["answers"][method])
+
+    return callback
+
+
 async def session(server):
     mode = job.get("mode", "auto")
     level = job.get("logLevel", "debug") if mode != "legacy" else None
-    async with Client(server, mode=mode, logging_callback=take_log, log_level=level) as client:
+    async with Client(server, mode=mode, logging_callback=take_log, log_level=level,
+                      elicitation_callback=answering("elicitation/create", ElicitResult),
+                      sampling_callback=answering("sampling/createMessage", CreateMessageResult),
+                      list_roots_callback=answering("roots/list", ListRootsResult)) as client:
         results = []
         for step in job["steps"]:
             try:
@@ -105,7 +122,7 @@ async def session(server):
                 results.append(failure(e))
         return {"version": client.protocol_version, "server": plain(client.server_info) if client.server_info else None,
                 "capabilities": plain(client.server_capabilities), "instructions": client.instructions,
-                "results": results}
+                "results": results, "questions": questions}
 
 
 async def main():

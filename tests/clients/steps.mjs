@@ -11,6 +11,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export const job = JSON.parse(process.argv[2]);
 export const headers = job.key ? { Authorization: `Bearer ${job.key}` } : {};
 
+// What the job answers, by method, when the server asks in mid-call; and what was asked.
+export const answers = job.answers ?? {};
+export const questions = [];
+export const capabilities = {
+    ...('elicitation/create' in answers && { elicitation: { form: {}, url: {} } }),
+    ...('sampling/createMessage' in answers && { sampling: {} }),
+    ...('roots/list' in answers && { roots: {} }),
+};
+export function respond(method) {
+    return request => {
+        questions.push({ method, params: request.params ?? {} });
+        return answers[method];
+    };
+}
+
 async function pages(list, member) {
     const all = [];
     let cursor;

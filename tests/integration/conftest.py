@@ -3,6 +3,7 @@
 `gateway(config=…, **options)` starts a gateway with its own data directory on a free port and
 ends it afterwards; a sanitizer's report or a leftover process fails the test that caused it.
 """
+import http.client
 import json
 import os
 import pathlib
@@ -107,8 +108,8 @@ class Gateway:
         body = {"jsonrpc": "2.0", "id": request_id or self.next_id, "method": method, "params": params}
         return self.request("POST", path, body, head, key)
 
-    def session(self, version="2025-11-25", path="/mcp", key=""):
-        return Session(self, version, path, key)
+    def session(self, version="2025-11-25", path="/mcp", key="", capabilities=None):
+        return Session(self, version, path, key, capabilities)
 
     def call_tool(self, name, **arguments):
         answer = self.modern("tools/call", {"name": name, "arguments": arguments}).message
@@ -159,10 +160,10 @@ class Gateway:
 class Session:
     """A legacy client by hand: initialize, then requests on the session."""
 
-    def __init__(self, gateway, version, path, key):
+    def __init__(self, gateway, version, path, key, capabilities=None):
         self.gateway, self.version, self.path, self.key, self.next_id = gateway, version, path, key, 0
         self.headers = {"Accept": "application/json, text/event-stream"}
-        self.opened = self.call("initialize", {"protocolVersion": version, "capabilities": {},
+        self.opened = self.call("initialize", {"protocolVersion": version, "capabilities": capabilities or {},
                                                "clientInfo": {"name": "test", "version": "1"}})
         assert self.opened.status == 200, self.opened.body
         self.info = self.opened.message["result"]
@@ -183,10 +184,76 @@ class Session:
             body["params"] = params
         return self.gateway.request("POST", self.path, body, self.headers, self.key)
 
+    def stream(self, method, params=None, request_id=None):
+        """Sends a request whose answer is read event by event: a Stream."""
+        self.next_id += 1
+        body = {"jsonrpc": "2.0", "id": request_id or self.next_id, "method": method, "params": params or {}}
+        return Stream(self.gateway, "POST", self.path, self.headers, self.key, body)
+
+    def answer(self, question, result=None, error=None):
+        """Answers a question that came on a stream."""
+        body = {"jsonrpc": "2.0", "id": question["id"], **({"error": error} if error else {"result": result})}
+        return self.gateway.request("POST", self.path, body, self.headers, self.key)
+
     def result(self, method, params=None):
         message = self.call(method, params).message
         assert "result" in message, message
         return message["result"]
+
+
+class Stream:
+    """An event stream read as it comes; `next()` is one JSON-RPC message, None at the end."""
+
+    def __init__(self, gateway, method, path, headers, key="", body=None, timeout=30):
+        self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=timeout)
+        key = gateway.key if key == "" else key
+        headers = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
+        data = None if body is None else json.dumps(body)
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        self.connection.request(method, path, data, headers)
+        self.response = self.connection.getresponse()
+        self.status = self.response.status
+        self.ids = []  # of events, as they came
+        self.retry = None
+
+    def event(self):
+        """The next event's (id, data); None at the end."""
+        if not self.response.headers["content-type"].startswith("text/event-stream"):
+            body = self.response.read()
+            return (None, body.decode()) if body else None
+        number, data = None, None
+        for line in self.response:
+            line = line.decode().rstrip("\r\n")
+            if line.startswith("id:"):
+                number = line[3:].strip()
+                self.ids.append(number)
+            elif line.startswith("retry:"):
+                self.retry = int(line[6:])
+            elif line.startswith("data:"):
+                data = (data or "") + line[5:].strip()
+            elif not line and (number is not None or data is not None):
+                return number, data or ""
+        return None
+
+    def next(self):
+        while (event := self.event()) is not None:
+            if event[1]:
+                return json.loads(event[1])
+        return None
+
+    def rest(self):
+        return list(iter(self.next, None))
+
+    def close(self):
+        self.response.close()
+        self.connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 def _collect(stream, into):

@@ -142,7 +142,8 @@ STEPS = {
 def own_lists(command_or_url):
     """What a server says without a gateway: {"tools": […], …}."""
     kinds = ["tools", "prompts", "resources", "templates"]
-    out = run_client_job("python", {**command_or_url, "mode": "legacy", "steps": [{"op": k} for k in kinds]})
+    answers = {"elicitation/create": {"action": "decline"}, "sampling/createMessage": {}, "roots/list": {"roots": []}}
+    out = run_client_job("python", {**command_or_url, "mode": "legacy", "answers": answers, "steps": [{"op": k} for k in kinds]})
     return {**{k: r.get("ok", []) for k, r in zip(kinds, out["results"])}, "instructions": out["instructions"]}
 
 
