@@ -5,6 +5,7 @@
 #include "net/conn.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include <assert.h>
 #include <errno.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 enum {
     READ_SIZE = 256 * 1024, /* one 64 KiB message with its head comes in one read (HOTPATH) */
     READ_SPARE = 64,        /* behind the buffer, for SIMD */
+    LITTLE = 16 * 1024,     /* of a message whose rest is gathered: what comes first is copied */
     GROW_STEP = 16 * 1024,  /* least room to read into a connection's own buffer */
     SPARE_BLOCKS = 4,
     FLAT = 8 * 1024,        /* messages up to this are copied into one send */
@@ -394,10 +396,7 @@ static void keep_rest(struct conn *c, struct str data, size_t used) {
         c->in_at += used;
     else if (rest.n)
         net_buf_put(c->worker, &c->in, rest);
-    if (c->expect > conn_kept(c)) {
-        compact(c);
-        net_buf_reserve(c->worker, &c->in, c->expect - c->in.n);
-    } else if (c->in.p && !conn_kept(c)) {
+    if (c->in.p && !conn_kept(c)) {
         net_buf_done(c->worker, &c->in);
         c->in_at = 0;
     }
@@ -409,7 +408,6 @@ static struct str kept(const struct conn *c) {
 
 static void deliver(struct conn *c, struct str data) {
     c->lent = NULL;
-    c->expect = 0;
     c->delivering = true;
     size_t used = c->ops->on_data(c, data);
     c->delivering = false;
@@ -425,16 +423,38 @@ static ssize_t read_some(struct conn *c, void *p, size_t n) {
     return got >= 0 ? got : (errno == EAGAIN || errno == EINTR) ? TLS_WANT_READ : TLS_FAILED;
 }
 
-/* Where the next read goes: behind what is kept, else into the buffer of all. */
+void conn_gather(struct conn *c, struct buf *b, size_t more) {
+    assert(more && b->cap - b->n >= more && (c->delivering || !conn_kept(c)));
+    c->gather = b;
+    c->gather_left = more;
+}
+
+static void gathered(struct conn *c, size_t n) {
+    c->gather->n += n;
+    c->gather_left -= n;
+    if (c->gather_left)
+        return;
+    c->gather = NULL;
+    c->delivering = true;
+    c->ops->on_gathered(c);
+    c->delivering = false;
+}
+
+/* Where the next read goes: to where it was asked for, or behind what is kept, else into the
+ * buffer of all. */
 static char *read_room(struct conn *c, size_t *out_size) {
     struct net_worker *net = net_of(c->worker);
+    if (c->gather) {
+        *out_size = c->gather_left;
+        return c->gather->p + c->gather->n;
+    }
     if (!c->in.p) {
         ASAN_UNPOISON_MEMORY_REGION(net->read->p, READ_SIZE + READ_SPARE);
-        *out_size = READ_SIZE;
+        *out_size = c->little ? LITTLE : READ_SIZE;
         return net->read->p;
     }
     compact(c);
-    if (c->in.n >= c->expect && c->in.cap - c->in.n < GROW_STEP)
+    if (c->in.cap - c->in.n < GROW_STEP)
         net_buf_reserve(c->worker, &c->in, c->in.n < GROW_STEP ? GROW_STEP : c->in.n);
     *out_size = c->in.cap - c->in.n - 1;
     return c->in.p + c->in.n;
@@ -443,7 +463,7 @@ static char *read_room(struct conn *c, size_t *out_size) {
 /* One read and its delivery: true when there may be more to read now. */
 static bool read_once(struct conn *c) {
     size_t room;
-    bool own = c->in.p != NULL;
+    bool own = c->in.p != NULL, gathers = c->gather != NULL;
     char *into = read_room(c, &room);
     ssize_t got = read_some(c, into, room);
     if (got == TLS_WANT_READ)
@@ -458,11 +478,16 @@ static bool read_once(struct conn *c) {
         end(c, got == 0 ? OK : ERR(CLOSED, "receiving: %s", write_problem(c)));
         return false;
     }
-    if (own)
-        c->in.n += (size_t)got;
-    deliver(c, own ? kept(c) : str_from(into, (size_t)got));
+    c->little = false;
+    if (gathers) {
+        gathered(c, (size_t)got);
+    } else {
+        if (own)
+            c->in.n += (size_t)got;
+        deliver(c, own ? kept(c) : str_from(into, (size_t)got));
+    }
     return !c->closed && !c->ended && !c->paused &&
-           ((size_t)got == room || (c->tls && tls_pending(c->tls)));
+           (((size_t)got == room && !gathers) || (c->tls && tls_pending(c->tls)));
 }
 
 static void readable(struct conn *c) {

@@ -30,6 +30,8 @@ struct conn_ops {
     void (*on_end)(struct conn *c, err_t e);
     /* The outgoing queue ran empty after conn_send had to queue. May be NULL. */
     void (*on_drained)(struct conn *c);
+    /* All that conn_gather asked for has come. NULL when nothing is gathered. */
+    void (*on_gathered)(struct conn *c);
 };
 
 struct conn {
@@ -41,7 +43,9 @@ struct conn {
     struct tls *tls;
     struct buf in;          /* the beginning of a message, from in_at on */
     size_t in_at;
-    size_t expect;          /* bytes that will be kept; set by the owner inside of on_data */
+    struct buf *gather;     /* where fresh bytes go, NULL: to on_data */
+    size_t gather_left;     /* how many */
+    bool little;            /* the next read takes 16 KiB: its owner will gather what follows */
     struct buf out;         /* what the peer did not take yet */
     size_t out_at;
     struct event drained;
@@ -74,6 +78,12 @@ static inline size_t conn_queued(const struct conn *c) {
 void conn_finish(struct conn *c);
 /* Waits until at most `left` bytes are queued; CLOSED when the connection dies. */
 err_t conn_drain(struct task *t, struct conn *c, size_t left);
+
+/* The next `more` bytes, at least one, go behind those of `b`, without a call of on_data, and
+ * are read to where they stay: for the rest of a message whose length is known. `b` has the
+ * room and belongs to the owner, who leaves it alone until on_gathered or conn_close. Only
+ * when nothing is kept: inside of on_data when all of the slice will be used. */
+void conn_gather(struct conn *c, struct buf *b, size_t more);
 
 /* Delivers what is kept in `in` again, on the loop, in this turn. */
 void conn_resume(struct conn *c);

@@ -12,7 +12,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { MAX_ADDRESSES = 8, KEPT_LIMIT = 256 * 1024 };
+enum {
+    MAX_ADDRESSES = 8,
+    KEPT_LIMIT = 256 * 1024,
+    LARGE = 128 * 1024, /* a body beyond this is seldom there when its head is read */
+};
 #define ADDRESSES_FRESH (30 * NANOS_SEC)
 #define ADDRESSES_DOUBTED (1 * NANOS_SEC) /* after a connect failed */
 
@@ -24,6 +28,7 @@ struct http_peer {
     struct timer timer;
     nanos until; /* when idling ends. The timer may be set for earlier: it then looks again */
     bool used;   /* has carried a call before */
+    bool large;  /* and the last one had a large answer: the next one may, too */
 };
 
 /* A call that waits for the first addresses of its pool; on its task's stack. */
@@ -53,7 +58,10 @@ struct http_pool {
 
 static size_t on_data(struct conn *c, struct str data);
 static void on_end(struct conn *c, err_t e);
-static const struct conn_ops client_ops = { .on_data = on_data, .on_end = on_end };
+static void on_gathered(struct conn *c);
+static const struct conn_ops client_ops = { .on_data = on_data,
+                                            .on_end = on_end,
+                                            .on_gathered = on_gathered };
 
 /* ---- the pool ---------------------------------------------------------------------- */
 
@@ -495,6 +503,8 @@ static size_t on_data(struct conn *c, struct str data) {
     size_t used = r->has_head ? 0 : take_heads(r, data);
     if (!r->has_head)
         return used;
+    if (used)
+        peer->large = r->left > LARGE;
     if (!r->ended && used < data.n)
         used += take_body(r, str_skip(data, used));
     if (r->ended && used < data.n)
@@ -506,6 +516,13 @@ static size_t on_data(struct conn *c, struct str data) {
     r->taken = false;
     event_set(&r->ready);
     return used;
+}
+
+static void on_gathered(struct conn *c) {
+    struct http_peer *peer = c->owner;
+    peer->reply->left = 0;
+    peer->reply->ended = true;
+    event_set(&peer->reply->ready);
 }
 
 /* ---- calls ------------------------------------------------------------------------- */
@@ -539,6 +556,7 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
     assert(peer);
     r->peer = peer;
     bool reused = peer->used;
+    peer->conn->little = peer->large;
     bool whole = conn_send(peer->conn, request, pieces) == OK;
     err_t e = wait_head(t, r); /* who refuses to read on may have said why */
     /* a connection that was closed while it rested; what never left us whole did nothing */
@@ -624,16 +642,36 @@ static err_t keep_piece(struct http_reply *r, size_t limit, struct str piece) {
     return OK;
 }
 
+/* So much is to come, and nothing of it is here: it can be read to where it stays. */
+static bool may_gather(const struct http_reply *r, int64_t least) {
+    return r->left >= least && !r->over && !r->failed && !conn_kept(r->peer->conn);
+}
+
+static err_t gather_rest(struct task *t, struct http_reply *r, size_t limit) {
+    TRY(keep_piece(r, limit, r->data));
+    drop_piece(r);
+    conn_gather(r->peer->conn, &r->body, (size_t)r->left);
+    conn_resume(r->peer->conn);
+    while (!r->ended && !r->failed)
+        TRY(event_wait(t, &r->ready));
+    return r->failed ? err_again(&r->error) : OK;
+}
+
 err_t http_reply_body(struct task *t, struct http_reply *r, size_t limit, struct str *out) {
-    struct str piece;
+    struct str piece = { 0 };
     if (r->left > 0 && (uint64_t)r->left + r->data.n > limit)
         return ERR(TOO_LARGE, "the answer is larger than %zu bytes", limit);
-    TRY(http_reply_next(t, r, &piece));
+    if (r->data.n || !may_gather(r, LARGE))
+        TRY(http_reply_next(t, r, &piece));
     if (r->ended && piece.n <= limit) {
         *out = piece;
         return OK;
     }
-    while (piece.n) {
+    while (!r->ended || piece.n) {
+        if (may_gather(r, 1)) {
+            TRY(gather_rest(t, r, limit));
+            break;
+        }
         TRY(keep_piece(r, limit, piece));
         TRY(http_reply_next(t, r, &piece));
     }

@@ -19,10 +19,11 @@ struct http_conn {
     enum conn_state state;
     bool used;         /* has carried a request */
     bool partial, close_after;
+    bool large;        /* its last request had a large body: the next one may, too */
     size_t looked;     /* bytes of a partial head in which no more lines end */
     size_t lingered;
     struct http_chunks chunks;
-    struct buf body;   /* decoded chunks */
+    struct buf body;   /* of known length, or decoded chunks */
     struct sockaddr_storage peer;
 };
 

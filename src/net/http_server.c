@@ -9,6 +9,7 @@
 
 enum {
     SMALL = 8 * 1024,               /* a body up to this is copied into the request */
+    LARGE = 128 * 1024,             /* one beyond this is seldom there when its head is read */
     LINGER_BYTES = 16 * 1024 * 1024,
     SPARE_REQUESTS = 64,
     REFUSALS = 64,                  /* connections beyond the limit that are being told so */
@@ -18,9 +19,11 @@ enum {
 static size_t on_data(struct conn *c, struct str data);
 static void on_end(struct conn *c, err_t e);
 static void on_drained(struct conn *c);
+static void on_gathered(struct conn *c);
 static const struct conn_ops server_ops = { .on_data = on_data,
                                             .on_end = on_end,
-                                            .on_drained = on_drained };
+                                            .on_drained = on_drained,
+                                            .on_gathered = on_gathered };
 
 /* ---- requests -------------------------------------------------------------------- */
 
@@ -183,6 +186,7 @@ static void refuse(struct http_conn *hc, int status, const char *why) {
 static void await_head(struct http_conn *hc) {
     hc->state = AT_HEAD;
     hc->partial = false;
+    hc->conn->little = hc->large;
     wait_at_most(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout
                                            : hc->server->conf.idle_timeout);
     if (conn_kept(hc->conn) || hc->conn->paused)
@@ -314,6 +318,7 @@ static void take_whole_body(struct http_conn *hc, struct str body) {
     dispatch(hc);
 }
 
+/* The body lies in hc->body. */
 static void take_joined_body(struct http_conn *hc) {
     struct http_request *r = hc->request;
     struct str body = buf_view(&hc->body);
@@ -360,16 +365,28 @@ static size_t take_chunks(struct http_conn *hc, struct str data) {
     return data.n - in.n;
 }
 
+/* The beginning is copied, the rest is read to its place. */
+static void gather_body(struct http_conn *hc, struct str data, size_t need) {
+    net_buf_reserve(hc->server->worker, &hc->body, need);
+    buf_str(&hc->body, data);
+    conn_gather(hc->conn, &hc->body, need - data.n);
+}
+
 static size_t take_body(struct http_conn *hc, struct str data) {
     if (hc->request->head->chunked)
         return take_chunks(hc, data);
     size_t need = (size_t)hc->request->head->content_length;
+    hc->large = need > LARGE;
     if (data.n < need) {
-        hc->conn->expect = need + 1; /* one spare byte: a full read would be asked for more */
-        return 0;
+        gather_body(hc, data, need);
+        return data.n;
     }
     take_whole_body(hc, str_head(data, need));
     return need;
+}
+
+static void on_gathered(struct conn *c) {
+    take_joined_body(c->owner);
 }
 
 /* After the head: what may come now? `data` is what followed it. */

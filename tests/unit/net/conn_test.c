@@ -12,8 +12,8 @@ struct tale {
     struct buf got;         /* everything used */
     size_t use;             /* at most so many bytes at once; 0: all */
     size_t want;            /* nothing is used before so many are there */
-    size_t expect;
-    size_t calls, ends, drains;
+    size_t gather;          /* what follows the first slice up to so many is gathered */
+    size_t calls, ends, drains, gathered, first;
     bool hold, pause, close_in_data, respond;
     struct net_block *held;
     struct str held_bytes;
@@ -32,17 +32,20 @@ static size_t tale_data(struct conn *c, struct str data) {
     }
     if (t->pause)
         conn_pause(c);
-    if (data.n < t->want) {
-        c->expect = t->expect;
+    if (t->calls == 1)
+        t->first = data.n;
+    if (data.n < t->want)
         return 0;
-    }
     size_t n = t->use && t->use < data.n ? t->use : data.n;
     if (t->hold && !t->held) {
         t->held = conn_hold(c);
         t->held_bytes = str_head(data, n);
     }
     buf_put(&t->got, data.p, n);
-    c->expect = t->expect;
+    if (t->calls == 1 && n < t->gather) {
+        buf_reserve(&t->got, t->gather - n);
+        conn_gather(c, &t->got, t->gather - n);
+    }
     return n;
 }
 
@@ -59,7 +62,12 @@ static void tale_drained(struct conn *c) {
     t->drains++;
 }
 
-static const struct conn_ops tale_ops = { tale_data, tale_end, tale_drained };
+static void tale_gathered(struct conn *c) {
+    struct tale *t = c->owner;
+    t->gathered++;
+}
+
+static const struct conn_ops tale_ops = { tale_data, tale_end, tale_drained, tale_gathered };
 
 static void take_over(struct tale *t, struct net *n, int fd, struct tls_context *tls) {
     t->net = n;
@@ -159,36 +167,10 @@ static void held_memory_survives_what_other_connections_read(void **state) {
     net_close(&n);
 }
 
-/* A head alone, then its whole body in one read: what is held is where the body lies. */
-static void held_memory_is_that_of_the_slice_when_room_was_expected(void **state) {
-    struct net n;
-    struct peer p, q;
-    struct tale t = { 0 }, u = { 0 };
-    SCOPED(buf_done) struct buf body = { 0 };
-    fill(&body, 50000, 7);
-    net_open(&n);
-    join(&t, &n, &p, NULL);
-    join(&u, &n, &q, NULL);
-    t.expect = 50001;
-    peer_say(&p, "x"); /* used, and room is made for what follows */
-    AWAIT(&n, t.got.n == 1);
-    t.expect = 0;
-    t.want = body.n;
-    t.hold = true;
-    peer_put(&p, buf_view(&body));
-    AWAIT(&n, t.got.n == 1 + body.n);
-    peer_put(&q, buf_view(&body));
-    AWAIT(&n, u.got.n == body.n);
-    assert_true(filled(t.held_bytes, body.n, 7));
-    part(&t, &p);
-    part(&u, &q);
-    net_close(&n);
-}
-
 static void a_large_message_that_was_kept_is_lent_not_copied(void **state) {
     struct net n;
     struct peer p;
-    struct tale t = { .want = 600000, .expect = 600001, .hold = true };
+    struct tale t = { .want = 600000, .hold = true };
     SCOPED(buf_done) struct buf body = { 0 };
     fill(&body, 600003, 3);
     net_open(&n);
@@ -198,6 +180,74 @@ static void a_large_message_that_was_kept_is_lent_not_copied(void **state) {
     assert_true(filled(t.held_bytes, t.held_bytes.n, 3));
     assert_true(t.held_bytes.n >= 600000);
     assert_true(net_stats(n.w).buffered >= 600000);
+    part(&t, &p);
+    net_close(&n);
+}
+
+/* A head alone or with a part of its body, then the rest in one piece or many. */
+static void gathered_from(size_t with_head, size_t each) {
+    struct net n;
+    struct peer p;
+    struct tale t = { .gather = 300000 };
+    SCOPED(buf_done) struct buf body = { 0 };
+    fill(&body, t.gather, 7);
+    net_open(&n);
+    join(&t, &n, &p, NULL);
+    struct str rest = str_skip(buf_view(&body), with_head);
+    peer_put(&p, str_head(buf_view(&body), with_head));
+    AWAIT(&n, t.calls == 1);
+    for (; rest.n; rest = str_skip(rest, each))
+        peer_put(&p, str_head(rest, each));
+    peer_say(&p, "next");
+    AWAIT(&n, t.calls == 2);
+    assert_int_equal(t.gathered, 1);
+    assert_true(filled(str_head(buf_view(&t.got), body.n), body.n, 7));
+    assert_true(str_eq(str_skip(buf_view(&t.got), body.n), S("next")));
+    assert_int_equal(t.conn->in.cap, 0);
+    part(&t, &p);
+    net_close(&n);
+}
+
+static void what_is_gathered_goes_to_its_place_and_no_further(void **state) {
+    gathered_from(1, SIZE_MAX);
+    gathered_from(1, 7001);
+    gathered_from(70000, 100000);
+    gathered_from(299999, 1);
+}
+
+static void the_end_in_the_middle_of_gathering_is_told(void **state) {
+    struct net n;
+    struct peer p;
+    struct tale t = { .gather = 1000 };
+    net_open(&n);
+    join(&t, &n, &p, NULL);
+    peer_say(&p, "a beginning");
+    AWAIT(&n, t.calls == 1);
+    peer_say(&p, " and no end");
+    peer_finish(&p);
+    AWAIT(&n, t.ends == 1);
+    assert_int_equal(t.gathered, 0);
+    assert_int_equal(t.calls, 1);
+    assert_true(buf_is(&t.got, "a beginning and no end"));
+    part(&t, &p);
+    net_close(&n);
+}
+
+/* So little of a message that will be gathered has to be copied. */
+static void a_read_that_is_to_be_little_is(void **state) {
+    struct net n;
+    struct peer p;
+    struct tale t = { .gather = 200000 };
+    SCOPED(buf_done) struct buf body = { 0 };
+    fill(&body, 200000, 1);
+    net_open(&n);
+    join(&t, &n, &p, NULL);
+    t.conn->little = true;
+    peer_put(&p, buf_view(&body));
+    AWAIT(&n, t.gathered == 1);
+    assert_int_equal(t.first, 16 * 1024);
+    assert_true(filled(buf_view(&t.got), body.n, 1));
+    assert_false(t.conn->little);
     part(&t, &p);
     net_close(&n);
 }
@@ -461,6 +511,27 @@ static void tls_carries_large_messages_both_ways(void **state) {
     SSL_CTX_free(ctx);
 }
 
+/* Records do not end where the gathering does. */
+static void tls_is_gathered_too(void **state) {
+    struct net n;
+    struct peer p;
+    struct tale t = { .gather = 300000 };
+    SSL_CTX *ctx = raw_client();
+    struct tls_context *tls = server_context(NULL, false);
+    SCOPED(buf_done) struct buf body = { 0 };
+    fill(&body, 300007, 5);
+    net_open(&n);
+    join_tls(&t, &n, &p, ctx, tls);
+    peer_put(&p, buf_view(&body));
+    AWAIT(&n, t.got.n == body.n);
+    assert_int_equal(t.gathered, 1);
+    assert_true(filled(buf_view(&t.got), body.n, 5));
+    part(&t, &p);
+    net_close(&n);
+    tls_context_unref(tls);
+    SSL_CTX_free(ctx);
+}
+
 /* Nothing more comes from the peer: what lies decrypted inside must not be forgotten. */
 static void resuming_reads_what_tls_had_decrypted(void **state) {
     struct net n;
@@ -589,8 +660,10 @@ int main(void) {
         cmocka_unit_test(what_is_not_used_comes_again_in_front_of_what_follows),
         cmocka_unit_test(kept_bytes_come_again_at_resume),
         cmocka_unit_test(held_memory_survives_what_other_connections_read),
-        cmocka_unit_test(held_memory_is_that_of_the_slice_when_room_was_expected),
         cmocka_unit_test(a_large_message_that_was_kept_is_lent_not_copied),
+        cmocka_unit_test(what_is_gathered_goes_to_its_place_and_no_further),
+        cmocka_unit_test(the_end_in_the_middle_of_gathering_is_told),
+        cmocka_unit_test(a_read_that_is_to_be_little_is),
         cmocka_unit_test(a_paused_connection_reads_nothing_until_it_is_resumed),
         cmocka_unit_test(pausing_again_during_resume_holds),
         cmocka_unit_test(closing_inside_of_on_data_is_fine),
@@ -604,6 +677,7 @@ int main(void) {
         cmocka_unit_test(draining_waits_for_the_peer),
         cmocka_unit_test(draining_ends_with_the_connection),
         cmocka_unit_test(tls_carries_large_messages_both_ways),
+        cmocka_unit_test(tls_is_gathered_too),
         cmocka_unit_test(resuming_reads_what_tls_had_decrypted),
         cmocka_unit_test(what_is_sent_before_the_handshake_goes_out_after_it),
         cmocka_unit_test(draining_ends_when_the_handshake_lets_the_queue_go),

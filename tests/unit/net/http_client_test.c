@@ -303,6 +303,8 @@ static void an_upstream_that_goes_in_the_middle_is_closed(void **state) {
     answered("HTTP/1.1 100 Continue\r\n\r\n", ERR_CLOSED, 0);
     answered("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n", ERR_CLOSED, 200);
     answered("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", ERR_CLOSED, 200);
+    answered("HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n", ERR_CLOSED, 200);
+    answered("HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\nhalf", ERR_CLOSED, 200);
     answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", ERR_CLOSED, 200);
     answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", ERR_CLOSED, 200);
     answered("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n", ERR_CLOSED,
