@@ -129,7 +129,7 @@ static void send_refusal(struct rest *r, const struct err *e) {
 static err_t read_path(struct rest *r) {
     if (!percent_decode(r->visit->rest, false, r->arena, &r->params[0]) ||
         !percent_decode(r->visit->more, false, r->arena, &r->params[1]))
-        return ERR(INVALID, "the path has a broken escape or a control byte");
+        return ERR(INVALID, "the path has a broken escape or is no UTF-8");
     return OK;
 }
 
@@ -209,7 +209,8 @@ err_t page_begin(struct rest *r, const struct page_query *q, struct page *out) {
     if (q->cursor.n) {
         SCOPED(buf_done) struct buf plain = { 0 };
         if (crypto_open(&control_gateway(r->control)->ring, cursor_bound(r), q->cursor, &plain))
-            return ERR(INVALID, "cursor is not one of this list; start again without one");
+            return rest_refuse(r, REFUSAL_UNPROCESSABLE,
+                               "cursor is not one of this list; start again without one");
         out->after = arena_dup(r->arena, buf_view(&plain));
     }
     jw_object(&r->w);

@@ -2,4 +2,4 @@
 #pragma once
 #include "control/route.h"
 
-extern const struct route_table health_routes, reference_routes;
+extern const struct route_table health_routes, tool_routes, reference_routes;

@@ -99,8 +99,6 @@ bool percent_decode(struct str raw, bool plus_is_space, struct arena *a, struct 
         } else if (c == '+' && plus_is_space) {
             c = ' ';
         }
-        if (c < ' ' || c == 127)
-            return false;
         text[n++] = (char)c;
     }
     *out = str_from(text, n);
@@ -130,7 +128,7 @@ static err_t read_pair(const struct schema *s, struct str raw_name, struct str r
                        uint64_t *given, void *out, struct arena *a) {
     struct str name, value;
     if (!percent_decode(raw_name, true, a, &name) || !percent_decode(raw_value, true, a, &value))
-        return ERR(INVALID, "the query has a broken escape or a control byte");
+        return ERR(INVALID, "the query has a broken escape or is no UTF-8");
     const struct field *row = s ? field_find(s->fields, s->count, name) : NULL;
     if (!row)
         return unknown_name(s, name, a);

@@ -82,7 +82,7 @@ enum route_found route_find(const struct route_table *const *tables, size_t n, s
 struct str route_allow(const struct route_table *const *tables, size_t n, const char *path,
                        struct arena *a);
 bool route_has_method(const struct route *r, struct str method);
-/* Resolves %XX; false for broken escapes, control bytes or text that is no UTF-8. */
+/* Resolves %XX; false for broken escapes or text that is no UTF-8. */
 bool percent_decode(struct str raw, bool plus_is_space, struct arena *a, struct str *out);
 
 /* Reads a query into the rows; unknown and repeated names are problems, as are values out of

@@ -129,6 +129,9 @@ struct access *access_compile(const struct catalogue *c, const struct catalogue_
                               const struct profile_conf *profile, const struct str_list *allow,
                               const struct str_list *deny);
 
+/* An entry's name in a profile (NULL: none); empty when something else was renamed to it. */
+struct str catalogue_name(const struct profile_conf *profile, const struct entry *e);
+
 /* Writes one page of a list result's array member and nextCursor: entries of `kind` from
  * position `from` on that are in `access`, at most `limit`, as revision `to` has them,
  * under the profile's renames. Returns the position of the next page, 0 at the end. */

@@ -54,6 +54,7 @@ const struct field upstream_fields[] = {
     FIELD(T, max_answer, BYTES, "16MiB", "1KiB..1GiB", 0, "Largest answer accepted."),
     FIELD(T, allow, STRS, NULL, NULL, 0, "Globs over its own names: only these tools and prompts are shown."),
     FIELD(T, deny, STRS, NULL, NULL, 0, "Globs over its own names: these are never shown."),
+    FIELD(T, tags, STRS, NULL, "..32", 0, "Words to find its tools by in the REST API, beside the tags that tools carry themselves."),
     FIELD(T, restart_backoff, DURATION, "500ms", "10ms..1h", 0, "Pause before the first restart; doubles with each failure."),
     FIELD(T, restart_backoff_max, DURATION, "30s", "10ms..1h", 0, "Longest pause between restarts."),
     FIELD(T, restart_limit, INT, "0", "0..1000000", 0, "Failures in a row after which it is given up; 0: never."),

@@ -47,6 +47,7 @@ struct upstream_conf {
     int64_t concurrency;     /* calls in flight; more wait; 0: no bound */
     int64_t max_answer;      /* bytes of one answer */
     struct str_list allow, deny; /* globs over its own tool, prompt names */
+    struct str_list tags;    /* of its tools, beside what their _meta says */
     nanos restart_backoff, restart_backoff_max;
     int64_t restart_limit;   /* failures in a row before it is given up; 0: never */
     struct str source;       /* file it comes from, for messages */

@@ -376,18 +376,9 @@ static void serve_delete(struct http_face *f) {
         .status = 200, .fields = f->fields, .field_count = f->field_count });
 }
 
-static bool profile_granted(const struct principal *who, struct str name) {
-    const struct str_list *names = &who->grants.profiles;
-    for (size_t i = 0; i < names->n; i++)
-        if (str_eq(names->items[i], name))
-            return true;
-    return names->n == 0;
-}
-
 static bool find_profile(struct http_face *f) {
     struct exchange *x = &f->x;
-    if (snapshot_profile(x->snapshot, x->profile_name, &x->profile) &&
-        profile_granted(x->who, x->profile_name))
+    if (snapshot_profile_for(x->snapshot, x->who, x->profile_name, &x->profile))
         return true;
     visit_refuse(x->task, f->request, REFUSE_API, 404, "not_found",
                  "There is no profile \"%.*s\" for this key", STR(x->profile_name));
@@ -396,9 +387,7 @@ static bool find_profile(struct http_face *f) {
 
 static bool room_for_one_more(struct http_face *f) {
     struct exchange *x = &f->x;
-    size_t all = (size_t)x->snapshot->conf->limits.in_flight;
-    size_t share = (all - 1) / workers_count(x->gw->gateway->all) + 1;
-    if (x->gw->in_flight < share)
+    if (!gateway_is_full(x->gw, x->snapshot))
         return true;
     refuse(f, 503, "overload", "Too many requests are in flight");
     return false;

@@ -29,6 +29,18 @@ bool snapshot_profile(const struct snapshot *s, struct str name, const struct pr
     return *out != NULL;
 }
 
+static bool is_granted(const struct str_list *names, struct str name) {
+    for (size_t i = 0; i < names->n; i++)
+        if (str_eq(names->items[i], name))
+            return true;
+    return names->n == 0;
+}
+
+bool snapshot_profile_for(const struct snapshot *s, const struct principal *who, struct str name,
+                          const struct profile_conf **out) {
+    return snapshot_profile(s, name, out) && is_granted(&who->grants.profiles, name);
+}
+
 static void keys_free(void *index) {
     key_index_free(index);
 }
@@ -119,6 +131,11 @@ static struct view *view_new(struct gateway_worker *gw, const struct snapshot *s
                                who->grants.burst);
     view_free(idmap_put(&gw->views, key, v)); /* there is one only of an old catalogue */
     return v;
+}
+
+bool gateway_is_full(const struct gateway_worker *gw, const struct snapshot *s) {
+    size_t all = (size_t)s->conf->limits.in_flight;
+    return gw->in_flight >= (all - 1) / workers_count(gw->gateway->all) + 1;
 }
 
 struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,

@@ -30,6 +30,9 @@ struct snapshot {
 void snapshot_free(void *snapshot); /* struct snapshot * */
 /* The profile of that name; the empty name is the whole catalogue: *out NULL. False: none. */
 bool snapshot_profile(const struct snapshot *s, struct str name, const struct profile_conf **out);
+/* The same for a caller: false also where he may not use it. */
+bool snapshot_profile_for(const struct snapshot *s, const struct principal *who, struct str name,
+                          const struct profile_conf **out);
 
 struct gateway {
     struct workers *all;
@@ -99,6 +102,8 @@ struct gateway_worker {
 static inline struct gateway_worker *gateway_here(struct worker *w) {
     return w->slots[WORKER_GATEWAY];
 }
+/* This worker has its share of limits.in_flight. */
+bool gateway_is_full(const struct gateway_worker *gw, const struct snapshot *s);
 /* The caller's view, compiled on first use for this catalogue. */
 struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,
                           const struct principal *who, const struct profile_conf *profile);

@@ -32,8 +32,7 @@ static struct range range_of(const struct catalogue *c, enum item_kind kind,
     return (struct range){ 0 };
 }
 
-/* The name in the profile; empty when something else was renamed to this one's. */
-static struct str renamed(const struct profile_conf *profile, const struct entry *e) {
+struct str catalogue_name(const struct profile_conf *profile, const struct entry *e) {
     if (!profile || (e->kind != ITEM_TOOL && e->kind != ITEM_PROMPT))
         return e->shown;
     const struct pair_list *rename = &profile->rename;
@@ -61,7 +60,7 @@ struct page {
 static bool write_range(struct page *p, struct range r) {
     for (size_t i = r.from; i < r.to; i++, p->at++) {
         const struct entry *e = &p->catalogue->entries[p->kind][i];
-        struct str name = renamed(p->profile, e);
+        struct str name = catalogue_name(p->profile, e);
         if (p->at < p->from || !name.n || !access_has(p->access, e->index))
             continue;
         if (p->written == p->limit)

@@ -77,7 +77,7 @@ static void escapes_are_resolved_and_broken_ones_refused(void **state) {
     assert_true(str_eq(out, S("a b/c+d")));
     assert_true(percent_decode(S("a+b"), true, &a, &out));
     assert_true(str_eq(out, S("a b")));
-    static const char *const broken[] = { "%", "%4", "%zz", "a%00b", "%0a", "%ff", "\x7f" };
+    static const char *const broken[] = { "%", "%4", "%zz", "%ff", "\xc3" };
     for (size_t i = 0; i < ARRAY_SIZE(broken); i++)
         assert_false(percent_decode(str_of(broken[i]), false, &a, &out));
 }
