@@ -424,6 +424,43 @@ static err_t set_json(const struct field *row, struct str text, void *out, struc
     return field_problems_err(&problems);
 }
 
+/* Scalars stay texts, which lenient reading takes for any of them. */
+err_t field_text_json(const struct field *row, struct str text, struct arena *a, struct jw *w) {
+    struct str trimmed = str_trim(text);
+    struct str_list list;
+    struct pair_list pairs;
+    if (field_is_scalar(row)) {
+        jw_string(w, field_is_text(row) ? text : trimmed);
+    } else if (row->type == FIELD_STRS && !str_starts(trimmed, S("["))) {
+        set_strs(trimmed, &list, a);
+        jw_array(w);
+        for (size_t i = 0; i < list.n; i++)
+            jw_string(w, list.items[i]);
+        jw_array_end(w);
+    } else if (row->type == FIELD_PAIRS && !str_starts(trimmed, S("{"))) {
+        if (!set_pairs(trimmed, &pairs, a))
+            return ERR(INVALID, "must be name=value, with commas between, or a JSON object");
+        jw_object(w);
+        for (size_t i = 0; i < pairs.n; i++)
+            jw_put_string(w, arena_text(a, pairs.items[i].name), pairs.items[i].value);
+        jw_object_end(w);
+    } else {
+        json v = NULL;
+        TRY_WRAP(json_parse(a, trimmed, (struct json_limits){ 0 }, &v), "is no JSON");
+        jw_value(w, v);
+    }
+    return OK;
+}
+
+struct str field_env(struct str path, struct arena *a) {
+    char *name = arena_text(a, arena_fmt(a, "GATESPAN_%.*s", STR(path)));
+    for (char *p = name; *p; p++)
+        *p = *p >= 'a' && *p <= 'z'                               ? (char)(*p & ~32)
+             : (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ? *p
+                                                                    : '_';
+    return str_of(name);
+}
+
 static err_t not_allowed(const struct field *row, struct arena *a) {
     return ERR(INVALID, "%s must be %.*s", row->name, STR(field_allowed(row, a)));
 }

@@ -42,10 +42,11 @@ enum field_type {
 
 enum field_flags {
     FIELD_REQUIRED = 1 << 0,
-    FIELD_RESTART = 1 << 1,   /* a reload that changes it is refused with "needs a restart" */
+    FIELD_RESTART = 1 << 1,   /* a reload that changes it is refused with "needs a restart";
+                               * every other row is taken over by a reload */
     FIELD_HIDDEN = 1 << 2,    /* accepted, not in reference pages: aliases */
     FIELD_LATER = 1 << 3,     /* accepted with a warning: the part is not built */
-    FIELD_PRIVATE = 1 << 4,   /* STRS, PAIRS: values are written back as "***" */
+    FIELD_PRIVATE = 1 << 4,   /* STRS, PAIRS, JSON: values are written back as "***" */
 };
 
 struct str_list {
@@ -138,15 +139,41 @@ void field_path_index(struct buf *path, size_t index);
  * the struct, as in field_read. */
 err_t field_set(const struct field *row, struct str text, void *out, struct arena *a);
 
+/* The same text as the JSON value that field_read takes for it (leniently). */
+err_t field_text_json(const struct field *row, struct str text, struct arena *a, struct jw *w);
+
+/* The environment variable of the option at `path`: "limits.body" is GATESPAN_LIMITS_BODY. Of
+ * what stands in a MAP or LIST only the row that holds it has one, which takes JSON. */
+struct str field_env(struct str path, struct arena *a);
+
 /* INVALID with the first problem as text; OK when there is none. */
 err_t field_problems_err(const struct field_problems *problems);
 
 /* One JSON object, secrets as "***". */
 void field_write(const struct field *rows, size_t n, const void *in, struct jw *w);
 
+/* The same with secrets as they are: for copies that stay inside, never for people. */
+void field_write_plain(const struct field *rows, size_t n, const void *in, struct jw *w);
+/* One value, secrets as "***"; `in` is the struct that holds it. */
+void field_write_value(const struct field *row, const void *in, struct jw *w);
+/* The same for a line of text: no quotes around it; the query of an address, which often holds
+ * a key, as "***"; at most 200 characters. */
+struct str field_show(const struct field *row, const void *in, struct arena *a);
+
 /* {"type":"object","properties":…,"required":…,"additionalProperties":false}, without
  * FIELD_HIDDEN rows */
 void field_schema(const struct field *rows, size_t n, struct jw *w);
+/* The members of such an object (JSON Schema 2020-12) for a configuration file: what it
+ * refuses, lenient reading refuses too. FIELD_HIDDEN rows are in it, texts with a dollar pass
+ * (they expand), descriptions name the environment variable and what a reload does. */
+void field_schema_file(const struct field *rows, size_t n, struct jw *w);
+
+/* Tells each value in which two structs differ. Items of a MAP are matched by name: one that
+ * only one side has is told as a whole, with its MAP row and NULL for the other side. */
+typedef void field_changed(void *arg, struct str path, const struct field *row, const void *was,
+                           const void *is);
+void field_diff(const struct field *rows, size_t n, const void *was, const void *is,
+                struct str path, struct arena *a, field_changed *tell, void *arg);
 
 /* What the range and type allow, for messages and pages: "a duration from 1ms to 10m". */
 struct str field_allowed(const struct field *row, struct arena *a);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #define HIDDEN_VALUE S("***")
+enum { SHOWN = 200 };
 
 static const void *member(const void *in, const struct field *row) {
     return (const char *)in + row->offset;
@@ -10,30 +11,41 @@ static const void *member(const void *in, const struct field *row) {
 
 /* ---- values ---------------------------------------------------------------------- */
 
-static void write_strs(const struct field *row, const struct str_list *list, struct jw *w) {
+/* `plain`: secrets as they are. */
+static void write_rows(const struct field *rows, size_t n, const void *in, struct jw *w,
+                       bool plain);
+
+static bool is_hidden(const struct field *row, bool plain) {
+    return (row->flags & FIELD_PRIVATE) && !plain;
+}
+
+static void write_strs(const struct field *row, const struct str_list *list, struct jw *w,
+                       bool plain) {
     jw_array(w);
     for (size_t i = 0; i < list->n; i++)
-        jw_string(w, row->flags & FIELD_PRIVATE ? HIDDEN_VALUE : list->items[i]);
+        jw_string(w, is_hidden(row, plain) ? HIDDEN_VALUE : list->items[i]);
     jw_array_end(w);
 }
 
-static void write_pairs(const struct field *row, const struct pair_list *list, struct jw *w) {
+static void write_pairs(const struct field *row, const struct pair_list *list, struct jw *w,
+                        bool plain) {
     jw_object(w);
     for (size_t i = 0; i < list->n; i++) {
         jw_key(w, list->items[i].name);
-        jw_string(w, row->flags & FIELD_PRIVATE ? HIDDEN_VALUE : list->items[i].value);
+        jw_string(w, is_hidden(row, plain) ? HIDDEN_VALUE : list->items[i].value);
     }
     jw_object_end(w);
 }
 
-static void write_items(const struct field *row, const struct item_list *list, struct jw *w) {
+static void write_items(const struct field *row, const struct item_list *list, struct jw *w,
+                        bool plain) {
     bool map = row->type == FIELD_MAP;
     (map ? jw_object : jw_array)(w);
     for (size_t i = 0; i < list->n; i++) {
         const void *item = (const char *)list->items + i * row->size;
         if (map)
             jw_key(w, *(const struct str *)item);
-        field_write(row->fields, row->count, item, w);
+        write_rows(row->fields, row->count, item, w, plain);
     }
     (map ? jw_object_end : jw_array_end)(w);
 }
@@ -45,7 +57,18 @@ static void write_spelled(const struct field *row, const void *value, struct jw 
     jw_string(w, field_spell(row, value, &a));
 }
 
-static void write_value(const struct field *row, const void *value, struct jw *w) {
+static void write_secret(struct str value, struct jw *w, bool plain) {
+    jw_string(w, plain || !value.n ? value : HIDDEN_VALUE);
+}
+
+static void write_json(const struct field *row, json value, struct jw *w, bool plain) {
+    if (value && is_hidden(row, plain))
+        jw_string(w, HIDDEN_VALUE);
+    else
+        jw_value(w, value);
+}
+
+static void write_value(const struct field *row, const void *value, struct jw *w, bool plain) {
     switch (row->type) {
     case FIELD_BOOL:
         jw_bool(w, *(const bool *)value);
@@ -61,23 +84,23 @@ static void write_value(const struct field *row, const void *value, struct jw *w
         jw_string(w, *(const struct str *)value);
         return;
     case FIELD_SECRET:
-        jw_string(w, ((const struct str *)value)->n ? HIDDEN_VALUE : S(""));
+        write_secret(*(const struct str *)value, w, plain);
         return;
     case FIELD_STRS:
-        write_strs(row, value, w);
+        write_strs(row, value, w, plain);
         return;
     case FIELD_PAIRS:
-        write_pairs(row, value, w);
+        write_pairs(row, value, w, plain);
         return;
     case FIELD_OBJECT:
-        field_write(row->fields, row->count, value, w);
+        write_rows(row->fields, row->count, value, w, plain);
         return;
     case FIELD_MAP:
     case FIELD_LIST:
-        write_items(row, value, w);
+        write_items(row, value, w, plain);
         return;
     case FIELD_JSON:
-        jw_value(w, *(const json *)value);
+        write_json(row, *(const json *)value, w, plain);
         return;
     default:
         write_spelled(row, value, w);
@@ -113,15 +136,51 @@ static void put_name(struct jw *w, struct str name) {
     w->comma = false;
 }
 
-void field_write(const struct field *rows, size_t n, const void *in, struct jw *w) {
+static void write_rows(const struct field *rows, size_t n, const void *in, struct jw *w,
+                       bool plain) {
     jw_object(w);
     for (size_t i = 0; i < n; i++) {
         if (field_is_alias(rows, i) || is_absent(&rows[i], member(in, &rows[i])))
             continue;
         put_name(w, str_of(rows[i].name));
-        write_value(&rows[i], member(in, &rows[i]), w);
+        write_value(&rows[i], member(in, &rows[i]), w, plain);
     }
     jw_object_end(w);
+}
+
+void field_write(const struct field *rows, size_t n, const void *in, struct jw *w) {
+    write_rows(rows, n, in, w, false);
+}
+
+void field_write_plain(const struct field *rows, size_t n, const void *in, struct jw *w) {
+    write_rows(rows, n, in, w, true);
+}
+
+void field_write_value(const struct field *row, const void *in, struct jw *w) {
+    write_value(row, member(in, row), w, false);
+}
+
+/* Without the start of a character that was cut off. */
+static struct str str_whole(struct str s) {
+    size_t n = s.n;
+    while (n && ((unsigned char)s.p[n - 1] & 0xc0) == 0x80)
+        n--;
+    return n && (unsigned char)s.p[n - 1] >= 0xc0 ? str_head(s, n - 1) : s;
+}
+
+struct str field_show(const struct field *row, const void *in, struct arena *a) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct jw w = jw_init(&b);
+    field_write_value(row, in, &w);
+    struct str text = buf_view(&b);
+    if (str_starts(text, S("\"")))
+        text = json_unquote(a, text);
+    ptrdiff_t query = str_find(text, S("://")) > 0 ? str_find_char(text, '?') : -1;
+    if (query >= 0 && field_is_text(row))
+        text = arena_fmt(a, "%.*s?***", (int)query, text.p);
+    if (text.n > SHOWN)
+        text = arena_fmt(a, "%.*s…", STR(str_whole(str_head(text, SHOWN))));
+    return arena_dup(a, text);
 }
 
 /* ---- words for people -------------------------------------------------------------- */
@@ -297,7 +356,7 @@ static void schema_default(const struct field *row, struct jw *w) {
     if (field_set(&here, str_of(row->fallback), value, &a))
         return;
     jw_key(w, S("default"));
-    write_value(&here, value, w);
+    write_value(&here, value, w, false);
 }
 
 static void schema_members(const struct field *rows, size_t n, struct jw *w);

@@ -1,22 +1,27 @@
 /* check.c - `gatespan check`: is this configuration usable? Starts nothing. */
-#include "base/mem.h"
-#include "cli/cli.h"
-#include "control/conf_load.h"
+#include "cli/conf_options.h"
 #include <stdio.h>
 
+static const struct cli_option options[] = {
+    CONF_OPTIONS,
+    { "listen", "ADDR:PORT", NULL, true, "as of serve" },
+    { "workers", "N", NULL, false, "as of serve" },
+};
+
 static int run(struct cli *c) {
-    SCOPED(buf_done) struct buf report = { 0 };
+    struct str path = c->word_count ? c->words[0] : cli_get(c, "config");
     struct gateway_conf *conf = NULL;
-    err_t e = conf_load(&c->arena, c->words[0], NULL, &conf, &report);
-    fputs(buf_text(&report), e ? stderr : stdout);
-    if (e)
-        return EXIT_CONFIG;
-    printf("%.*s is valid: %zu upstreams, %zu profiles, %zu keys\n", STR(c->words[0]),
-           conf->upstreams.n, conf->profiles.n, conf->keys.n);
+    int code = cli_conf(c, path, &conf, NULL);
+    if (code)
+        return code;
+    struct str what = path.n ? path : S("the configuration");
+    printf("%.*s is valid: %zu upstreams, %zu profiles, %zu keys\n", STR(what), conf->upstreams.n,
+           conf->profiles.n, conf->keys.n);
     return 0;
 }
 
 const struct command command_check = {
-    .name = "check", .words = "FILE", .summary = "check a configuration file without starting anything",
-    .least_words = 1, .most_words = 1, .run = run,
+    .name = "check", .words = "[FILE]", .options = options, .option_count = ARRAY_SIZE(options),
+    .summary = "check a configuration, environment and command line included, without starting anything",
+    .most_words = 1, .run = run,
 };

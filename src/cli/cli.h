@@ -101,5 +101,3 @@ bool cli_color(const struct cli *c, FILE *out);
 
 /* The data directory: --data, GATESPAN_DATA, $XDG_DATA_HOME/gatespan, ~/.local/share/gatespan. */
 struct str cli_data_dir(struct cli *c);
-/* serve_stdio.c: one built-in server on standard input and output. */
-int cli_serve_stdio(struct cli *c, struct str builtin);

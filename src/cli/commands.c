@@ -1,11 +1,11 @@
 /* commands.c - every command of the program, in the order in which help lists them. */
 #include "cli/cli.h"
 
-extern const struct command command_serve, command_check, command_tools, command_call,
-    command_completion, command_describe, command_version;
+extern const struct command command_serve, command_check, command_config, command_tools,
+    command_call, command_completion, command_describe, command_version;
 
 static const struct command *const all[] = {
-    &command_serve, &command_check, &command_tools, &command_call,
+    &command_serve, &command_check, &command_config, &command_tools, &command_call,
     &command_completion, &command_describe, &command_version,
 };
 

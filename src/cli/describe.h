@@ -12,6 +12,9 @@ extern const size_t reference_page_count;
 extern const struct reference_page manual_pages[];
 extern const size_t manual_page_count;
 
+/* The JSON Schema of the configuration file, indented. */
+void describe_schema(struct buf *b);
+
 /* Markdown helpers. */
 void page_row(struct buf *b, const struct str *cells, size_t n); /* of a table; cells are escaped */
 #define PAGE_ROW(b, ...)                                                                           \

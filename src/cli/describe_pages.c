@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/describe.h"
+#include "control/conf_env.h"
 #include "control/metrics.h"
 #include "control/routes.h"
 #include "mcp/envelope.h"
@@ -19,6 +20,14 @@ static struct str default_of(const struct field *row, struct arena *a) {
     if (row->flags & FIELD_REQUIRED)
         return S("required");
     return row->fallback ? arena_fmt(a, "`%s`", row->fallback) : S("");
+}
+
+/* Outside of maps every option has a variable; `path` ends with a dot, or is empty. */
+static struct str variable_of(const char *path, const struct field *row, struct arena *a) {
+    if (strstr(path, ".NAME.") || strstr(path, "[]"))
+        return S("");
+    struct str name = field_env(arena_fmt(a, "%s%s", path, row->name), a);
+    return arena_fmt(a, "`%.*s`", STR(name));
 }
 
 static struct str notes_of(const struct field *row, struct arena *a) {
@@ -60,9 +69,21 @@ static void write_table(struct buf *b, struct arena *a, const char *path, const 
 
 /* ---- options -------------------- */
 
+static void write_option_row(struct buf *b, struct arena *a, const char *path,
+                             const struct field *row) {
+    const char *later = row->flags & FIELD_LATER ? " Not built yet: accepted with a warning." : "";
+    PAGE_ROW(b, arena_fmt(a, "`%s%s`", path, row->name), field_allowed(row, a), default_of(row, a),
+             variable_of(path, row, a), row->flags & FIELD_RESTART ? S("restart") : S("reload"),
+             arena_fmt(a, "%s%s", row->help, later));
+}
+
 static void write_level(struct buf *b, struct arena *a, const char *path, const struct field *rows,
                         size_t n) {
-    write_table(b, a, path, rows, n, ONE_LEVEL);
+    page_table(b, "Name|Value|Default|Environment|Change|Meaning");
+    for (size_t i = 0; i < n; i++)
+        if (!(rows[i].flags & FIELD_HIDDEN))
+            write_option_row(b, a, path, &rows[i]);
+    buf_char(b, '\n');
     for (size_t i = 0; i < n; i++) {
         if (!is_nested(&rows[i]) || (rows[i].flags & FIELD_HIDDEN))
             continue;
@@ -72,16 +93,31 @@ static void write_level(struct buf *b, struct arena *a, const char *path, const 
     }
 }
 
+/* Names of other systems. */
+static void write_aliases(struct buf *b, struct arena *a) {
+    buf_str(b, S("## Names of other systems\n\nVariables that are understood too; a `GATESPAN_` "
+                 "variable wins over them, they win over the file.\n\n"));
+    page_table(b, "Variable|Option|Meaning");
+    for (size_t i = 0; i < conf_alias_count; i++) {
+        const struct conf_alias *alias = &conf_aliases[i];
+        const char *meaning = alias->meaning ? alias->meaning : "The same.";
+        PAGE_ROW(b, arena_fmt(a, "`%s`", alias->variable), arena_fmt(a, "`%s`", alias->path),
+                 str_of(meaning));
+    }
+}
+
 static void write_options(struct buf *b) {
     SCOPED(arena_scope) struct arena a;
     arena_init(&a, NULL, 0);
-    buf_str(
-        b,
-        S("What a configuration file may say, in YAML or JSON. A change of the file is taken over "
-          "while "
-          "the gateway runs, unless its row says that it needs a restart. The same as JSON Schema: "
-          "[gatespan.schema.json](gatespan.schema.json).\n\n"));
+    buf_str(b,
+            S("What a configuration may say: in a file (YAML or JSON), in the environment, or "
+              "on the command line as `--set NAME=VALUE`; each wins over those before it. What "
+              "stands in a map (`NAME`) has no variable of its own: the map's takes JSON. Change "
+              "says what a changed file does while the gateway runs: `reload` takes it over, "
+              "`restart` refuses it until the gateway is restarted. The same as JSON Schema: "
+              "[gatespan.schema.json](gatespan.schema.json).\n\n"));
     write_level(b, &a, "", gateway_fields, gateway_field_count);
+    write_aliases(b, &a);
 }
 
 /* Indented by two, for people and for diffs. */
@@ -108,15 +144,16 @@ static void write_indented(struct buf *b, struct str text) {
     buf_char(b, '\n');
 }
 
-static void write_schema(struct buf *b) {
-    SCOPED(buf_done) struct buf rows = { 0 };
-    SCOPED(buf_done) struct buf whole = { 0 };
-    struct jw w = jw_init(&rows);
-    field_schema(gateway_fields, gateway_field_count, &w);
-    buf_str(&whole, S("{\"$schema\":\"https://json-schema.org/draft/2020-12/"
-                      "schema\",\"title\":\"Gatespan configuration\","));
-    buf_str(&whole, str_skip(buf_view(&rows), 1));
-    write_indented(b, buf_view(&whole));
+void describe_schema(struct buf *b) {
+    SCOPED(buf_done) struct buf text = { 0 };
+    struct jw w = jw_init(&text);
+    jw_object(&w);
+    jw_put_string(&w, "$schema", S("https://json-schema.org/draft/2020-12/schema"));
+    jw_put_string(&w, "title", S("Gatespan configuration"));
+    jw_put_raw(&w, "type", S("[\"object\",\"null\"]"));
+    field_schema_file(gateway_fields, gateway_field_count, &w);
+    jw_object_end(&w);
+    write_indented(b, buf_view(&text));
 }
 
 /* ---- metrics -------------------- */
@@ -426,6 +463,6 @@ const struct reference_page reference_pages[] = {
     { "servers.md", "Built-in servers", write_servers },
     { "errors.md", "Errors", write_errors },
     { "metrics.md", "Metrics", write_metrics },
-    { "gatespan.schema.json", "JSON Schema of the configuration", write_schema },
+    { "gatespan.schema.json", "JSON Schema of the configuration", describe_schema },
 };
 const size_t reference_page_count = ARRAY_SIZE(reference_pages);

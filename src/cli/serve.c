@@ -1,5 +1,6 @@
 /* serve.c - `gatespan serve`: the gateway, or one role of it. */
 #include "cli/cli.h"
+#include "cli/conf_options.h"
 #include "control/control.h"
 #include "servers/server.h"
 #include <malloc.h>
@@ -10,30 +11,12 @@
 static const struct cli_option options[] = {
     { "config", "FILE", "GATESPAN_CONFIG", false, "YAML or JSON; files of desktop clients work as they are" },
     { "data", "DIR", "GATESPAN_DATA", false, "where keys and the last known catalogue live" },
-    { "listen", "ADDR:PORT", NULL, true, "instead of the file's `listen`; may be repeated" },
-    { "workers", "N", "GATESPAN_WORKERS", false, "worker threads; 0: one per processor" },
+    { "listen", "ADDR:PORT", NULL, true, "instead of the configuration's `listen`; may be repeated" },
+    { "workers", "N", NULL, false, "worker threads; 0: one per processor" },
+    { "set", "PATH=VALUE", NULL, true, "any option, such as limits.body=8MiB; over file and environment; may be repeated" },
     { "role", "ROLE", NULL, false, "gateway (default), or server:NAME for one built-in server alone" },
     { "stdio", NULL, NULL, false, "with --role server:NAME: speak MCP over standard input and output" },
 };
-
-/* server:NAME and the port that DESIGN gives it. */
-static const struct {
-    const char *name;
-    const char *listen;
-} role_ports[] = {
-    { "filesystem", "127.0.0.1:8501" },     { "database", "127.0.0.1:8502" },
-    { "vectorstore", "127.0.0.1:8503" },    { "memory", "127.0.0.1:8504" },
-    { "search", "127.0.0.1:8505" },         { "aiml", "127.0.0.1:8506" },
-    { "sandbox", "127.0.0.1:8507" },        { "time", "127.0.0.1:8508" },
-    { "classification", "127.0.0.1:8509" }, { "quality", "127.0.0.1:8510" },
-};
-
-static struct str port_of_role(struct str name) {
-    for (size_t i = 0; i < ARRAY_SIZE(role_ports); i++)
-        if (str_eq(str_of(role_ports[i].name), name))
-            return str_of(role_ports[i].listen);
-    return S("127.0.0.1:8000");
-}
 
 static int read_role(struct cli *c, struct conf_overrides *o) {
     struct str role = cli_get(c, "role");
@@ -51,24 +34,7 @@ static int read_role(struct cli *c, struct conf_overrides *o) {
         return EXIT_USAGE;
     }
     o->role_builtin = name;
-    if (!o->listen.n) {
-        struct str *own = ARENA_NEW(&c->arena, struct str);
-        *own = port_of_role(name);
-        o->listen = (struct str_list){ own, 1 };
-    }
     return 0;
-}
-
-static int read_overrides(struct cli *c, struct conf_overrides *o) {
-    uint64_t workers = 0;
-    struct str text = cli_get(c, "workers");
-    o->workers = -1;
-    cli_all(c, "listen", &o->listen);
-    if (text.p && (!str_to_u64(text, &workers) || workers > 256))
-        return cli_fail(EXIT_USAGE, "--workers %.*s: a number from 0 to 256 is needed", STR(text));
-    if (text.p)
-        o->workers = (int64_t)workers;
-    return read_role(c, o);
 }
 
 static int code_of(enum err_kind kind) {
@@ -97,11 +63,12 @@ static void keep_large_blocks(void) {
 static int run(struct cli *c) {
     struct control_options o = { .config = cli_get(c, "config"), .data = cli_data_dir(c) };
     const char *admin = getenv("GATESPAN_ADMIN_KEY");
-    int code = read_overrides(c, &o.overrides);
+    cli_overrides(c, &o.overrides);
+    int code = read_role(c, &o.overrides);
     if (code)
         return code;
     if (cli_has(c, "stdio"))
-        return cli_serve_stdio(c, o.overrides.role_builtin);
+        return cli_serve_stdio(c, &o.overrides);
     o.admin_key = admin ? str_of(admin) : S("");
     signal(SIGPIPE, SIG_IGN);
     keep_large_blocks();

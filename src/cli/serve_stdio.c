@@ -1,6 +1,7 @@
 /* serve_stdio.c - `gatespan serve --role server:NAME --stdio`: one built-in server for the
  * program that started us. Standard output carries messages only; the log goes to stderr. */
 #include "cli/cli.h"
+#include "cli/conf_options.h"
 #include "control/control.h"
 #include <signal.h>
 
@@ -15,13 +16,14 @@ static int serve(const struct control_options *options) {
     return code;
 }
 
-int cli_serve_stdio(struct cli *c, struct str builtin) {
-    if (!builtin.n)
+int cli_serve_stdio(struct cli *c, const struct conf_overrides *overrides) {
+    if (!overrides->role_builtin.n)
         return cli_fail(EXIT_USAGE, "--stdio needs --role server:NAME");
     if (cli_has(c, "listen"))
         return cli_fail(EXIT_USAGE, "--stdio listens nowhere: leave out --listen");
     signal(SIGPIPE, SIG_IGN);
-    return serve(&(struct control_options){
-        .config = cli_get(c, "config"), .stdio = true, .quiet = true,
-        .overrides = { .workers = 1, .role_builtin = builtin } });
+    struct control_options o = { .config = cli_get(c, "config"), .stdio = true, .quiet = true };
+    o.overrides = *overrides;
+    o.overrides.one_worker = true;
+    return serve(&o);
 }

@@ -1,7 +1,9 @@
 /* conf_load.c - see conf_load.h. */
 #include "control/conf_load.h"
 #include "base/mem.h"
-#include "control/conf_file.h"
+#include "control/conf_env.h"
+#include "control/conf_path.h"
+#include "servers/planned.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -69,90 +71,189 @@ static err_t ask_input(void *arg, json root, struct str id, struct arena *a, str
     return ERR(INVALID, "input \"%.*s\" is needed: set %s", STR(id), name);
 }
 
-/* ---- reading ----------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------ */
 
-static void apply(struct gateway_conf *c, const struct conf_overrides *o, struct arena *a) {
-    if (!o)
-        return;
+static void put_list(struct conf_tree *t, struct str source, struct str path,
+                     const struct str_list *list, struct arena *a) {
+    SCOPED(buf_done) struct buf text = { 0 };
+    struct jw w = jw_init(&text);
+    jw_array(&w);
+    for (size_t i = 0; i < list->n; i++)
+        jw_string(&w, list->items[i]);
+    jw_array_end(&w);
+    conf_tree_put_text(t, CONF_COMMAND, source, path, buf_view(&text));
+}
+
+static void put_set(struct conf_tree *t, struct str setting, struct arena *a) {
+    struct str value = setting, path = str_trim(str_cut(&value, '='));
+    struct str source = arena_fmt(a, "--set %.*s", STR(str_head(path, 100)));
+    if (value.p)
+        conf_tree_put_text(t, CONF_COMMAND, source, path, value);
+    else
+        conf_tree_complain(t, conf_tree_mark(t, CONF_COMMAND, source), S(""),
+                           S("has no value: write --set PATH=VALUE"), false);
+}
+
+static void put_command(struct conf_tree *t, const struct conf_overrides *o, struct arena *a) {
+    for (size_t i = 0; i < o->set.n; i++)
+        put_set(t, o->set.items[i], a);
     if (o->listen.n)
-        c->listen = o->listen;
-    if (o->workers >= 0)
-        c->workers = o->workers;
+        put_list(t, S("--listen"), S("listen"), &o->listen, a);
+    if (o->workers.n)
+        conf_tree_put_text(t, CONF_COMMAND, S("--workers"), S("workers"), o->workers);
+}
+
+/* What did not expand in a part that is not built is no reason not to start. */
+static bool is_later(struct str path) {
+    struct conf_spot spot = { 0 };
+    for (size_t n = 1; n <= path.n; n++) {
+        if (n < path.n && path.p[n] != '.')
+            continue;
+        spot = conf_path_find(gateway_fields, gateway_field_count, NULL, str_head(path, n));
+        if (spot.row && (spot.row->flags & FIELD_LATER))
+            return true;
+    }
+    return false;
+}
+
+static void take_file_problems(struct conf_tree *t, struct conf_file *file) {
+    struct field_problems *from = conf_file_problems(file), *to = conf_tree_problems(t);
+    to->errors += from->errors;
+    for (size_t i = 0; i < from->n && to->n < ARRAY_SIZE(to->items); i++) {
+        struct field_problem *p = &to->items[to->n++];
+        *p = from->items[i];
+        p->parent = NULL;
+        if (p->warning || !is_later(p->path))
+            continue;
+        p->warning = true;
+        to->errors--;
+    }
+}
+
+/* ---- one role ---------------------------------------------------------------------- */
+
+/* Loopback, on the port that `mcp.servers` gives the server, else on its usual one. */
+static struct str role_address(const struct gateway_conf *c, struct str name, struct arena *a) {
+    const struct mcp_server_conf *all = c->mcp.servers.items;
+    unsigned port = planned_port(name);
+    for (size_t i = 0; i < c->mcp.servers.n; i++)
+        if (str_eq(all[i].name, name) && all[i].port)
+            port = (unsigned)all[i].port;
+    return arena_fmt(a, "127.0.0.1:%u", port ? port : 8000);
+}
+
+/* A role alone: that server and nothing else, under its own tool names, with the options that
+ * the configuration gives it. */
+static void keep_role(struct gateway_conf *c, const struct conf_overrides *o,
+                      const struct conf_tree *t, struct arena *a) {
+    struct upstream_conf *all = c->upstreams.items, *only = NULL;
     if (!o->role_builtin.n)
         return;
-    /* a role alone: that server and nothing else, under its own tool names */
-    struct upstream_conf *only = ARENA_NEW(a, struct upstream_conf);
-    field_defaults(upstream_fields, upstream_field_count, only, a);
-    only->name = only->builtin = o->role_builtin;
+    for (size_t i = 0; i < c->upstreams.n; i++)
+        if (str_eq(all[i].builtin, o->role_builtin))
+            only = &all[i];
+    if (!only) {
+        only = ARENA_NEW(a, struct upstream_conf);
+        field_defaults(upstream_fields, upstream_field_count, only, a);
+        only->name = only->builtin = o->role_builtin;
+    }
     only->prefix = only->rewrite_uris = false;
-    only->required = true;
+    only->required = only->enabled = true;
     c->builtins = (struct str_list){ 0 };
     c->upstreams = (struct item_list){ .items = only, .n = 1 };
     c->profiles = (struct item_list){ 0 };
+    /* a file's `listen` is the gateway's, whose file it may be too */
+    if (conf_tree_origin(t, json_get(conf_tree_root(t), S("listen"))).layer >= CONF_ENVIRONMENT)
+        return;
+    struct str *listen = ARENA_NEW(a, struct str);
+    *listen = role_address(c, o->role_builtin, a);
+    c->listen = (struct str_list){ listen, 1 };
 }
 
-/* Keys of other programs in a desktop client's file are none of our business. */
-static json without_foreign_keys(struct arena *a, json root) {
-    if (!conf_is_desktop(root))
-        return root;
-    struct buf text = { 0 };
-    struct jw w = jw_init(&text);
-    jw_object(&w);
-    for (struct json_iter it = json_iter(root); json_next(&it);)
-        if (field_find(gateway_fields, gateway_field_count, it.key)) {
-            jw_key(&w, it.key);
-            jw_value(&w, it.value);
-        }
-    jw_object_end(&w);
-    json clean = root;
-    err_t e = json_parse(a, arena_dup(a, buf_view(&text)), (struct json_limits){ 0 }, &clean);
-    buf_done(&text);
-    return e ? root : clean;
-}
+/* ---- reading ----------------------------------------------------------------------- */
 
-static void set_source(struct gateway_conf *c, struct str path) {
+static void set_source(struct gateway_conf *c, const struct conf_tree *t, struct arena *a) {
     struct upstream_conf *u = c->upstreams.items;
-    for (size_t i = 0; i < c->upstreams.n; i++)
+    for (size_t i = 0; i < c->upstreams.n; i++) {
+        struct str path = arena_fmt(a, "upstreams.%.*s", STR(u[i].name));
         if (!u[i].source.n)
-            u[i].source = path;
+            u[i].source = conf_source(t, path, a).source;
+    }
 }
 
-static err_t read_document(struct arena *a, struct conf_file *file, struct gateway_conf *c,
-                           const struct conf_overrides *overrides, struct buf *report) {
-    struct field_problems none = { .arena = a },
-                          *problems = file ? conf_file_problems(file) : &none;
-    json root = file ? without_foreign_keys(a, conf_file_root(file)) : NULL;
+static void read_tree(struct arena *a, struct conf_tree *t, struct gateway_conf *c,
+                      const struct conf_overrides *o) {
+    struct field_problems *problems = conf_tree_problems(t);
+    json root = conf_tree_root(t);
     if (root && json_type(root) != JSON_NULL)
         field_read(gateway_fields, gateway_field_count, root, S(""), c, a, problems);
     conf_desktop(c, a, problems);
-    if (file)
-        set_source(c, conf_file_path(file));
-    apply(c, overrides, a);
+    conf_mcp(c, root, a, problems);
+    set_source(c, t, a);
+    keep_role(c, o, t, a);
+    if (o->one_worker)
+        c->workers = 1;
     conf_check(c, root, a, problems);
-    if (file)
-        conf_file_print(file, problems, report);
-    return field_problems_err(problems);
+}
+
+static err_t put_layers(struct arena *a, struct conf_tree *t, struct str path,
+                        const struct conf_overrides *o) {
+    const struct conf_expand expand = { .input = ask_input };
+    struct conf_file *file = NULL;
+    if (path.n) {
+        TRY(conf_file_load(a, path, &expand, &file));
+        conf_tree_put_file(t, file);
+        take_file_problems(t, file);
+    }
+    conf_env_put(t, &o->variables, a);
+    put_command(t, o, a);
+    return conf_tree_finish(t);
 }
 
 err_t conf_load(struct arena *a, struct str path, const struct conf_overrides *overrides,
-                struct gateway_conf **out, struct buf *report) {
-    const struct conf_expand expand = { .input = ask_input };
-    struct conf_file *file = NULL;
+                struct gateway_conf **out, struct conf_tree **out_tree, struct buf *report) {
+    static const struct conf_overrides nothing;
+    const struct conf_overrides *o = overrides ? overrides : &nothing;
+    struct conf_tree *t = conf_tree_new(a);
     struct gateway_conf *c = ARENA_NEW(a, struct gateway_conf);
     field_defaults(gateway_fields, gateway_field_count, c, a);
-    if (path.n) {
-        err_t e = conf_file_load(a, path, &expand, &file);
-        if (e) {
-            buf_fmt(report, "%s\n", e->text);
-            return e;
-        }
-    }
-    err_t e = read_document(a, file, c, overrides, report);
+    err_t e = put_layers(a, t, path, o);
     if (e) {
-        if (!report->n)
-            buf_fmt(report, "%s\n", e->text);
+        buf_fmt(report, "%s\n", e->text);
         return e;
     }
+    read_tree(a, t, c, o);
+    conf_tree_print(t, report);
+    TRY(field_problems_err(conf_tree_problems(t)));
     *out = c;
+    if (out_tree)
+        *out_tree = t;
     return OK;
+}
+
+/* ---- where a value comes from -------------------------------------------------------- */
+
+/* The entry of a client's file whose name became that of the upstream. */
+static json foreign_entry(json root, struct str name, struct arena *a) {
+    const json sections[] = { json_get(root, S("mcpServers")), json_get(root, S("servers")),
+                              json_get(json_get(root, S("mcp")), S("servers")) };
+    for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+        for (struct json_iter it = json_iter(sections[i]); json_next(&it);)
+            if (str_eq(conf_desktop_name(a, it.key), name))
+                return it.value;
+    return NULL;
+}
+
+struct conf_origin conf_source(const struct conf_tree *t, struct str path, struct arena *a) {
+    struct str rest = path, section, name;
+    json root = conf_tree_root(t), value = conf_path_get(root, path);
+    if (str_eq(path, S("security.secret_key")) && !value)
+        value = conf_path_get(root, S("mcp.security.authentication.secret_key"));
+    if (!value && conf_path_next(&rest, &section) && str_eq(section, S("upstreams")) &&
+        conf_path_next(&rest, &name)) {
+        value = foreign_entry(root, name, a);
+        if (value && rest.n)
+            value = json_get(value, rest);
+    }
+    return json_type(value) == JSON_NULL ? (struct conf_origin){ 0 } : conf_tree_origin(t, value);
 }

@@ -104,7 +104,7 @@ static err_t read_conf(struct control *c) {
     SCOPED(buf_done) struct buf report = { 0 };
     c->file = held_conf_new();
     err_t e = conf_load(&c->file->arena, c->options.config, &c->options.overrides, &c->file->conf,
-                        &report);
+                        NULL, &report);
     c->held = held_conf_ref(c->file);
     if (report.n)
         fprintf(stderr, "%s", buf_text(&report));

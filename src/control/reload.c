@@ -111,7 +111,7 @@ void reload_now(struct control *c) {
         return;
     struct held_conf *next = held_conf_new();
     SCOPED(buf_done) struct buf report = { 0 };
-    err_t e = conf_load(&next->arena, c->options.config, &c->options.overrides, &next->conf,
+    err_t e = conf_load(&next->arena, c->options.config, &c->options.overrides, &next->conf, NULL,
                         &report);
     if (report.n)
         log_lines(buf_view(&report), e != OK);

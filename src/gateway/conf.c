@@ -29,21 +29,21 @@ const struct field upstream_fields[] = {
     FIELD(T, enabled, BOOL, "true", NULL, 0, "false keeps the entry but does not start it."),
     FIELD(T, required, BOOL, "false", NULL, 0, "/ready waits for this upstream."),
     FIELD(T, command, STR, NULL, "1..4096", 0, "Program of a stdio server, looked up in PATH."),
-    FIELD(T, args, STRS, NULL, NULL, 0, "Its arguments."),
-    FIELD(T, env, PAIRS, NULL, NULL, 0, "Environment variables it gets beside PATH, HOME, USER, LANG, LC_ALL, TZ and TMPDIR."),
+    FIELD(T, args, STRS, NULL, NULL, FIELD_PRIVATE, "Its arguments; never shown, as some programs take secrets there."),
+    FIELD(T, env, PAIRS, NULL, NULL, FIELD_PRIVATE, "Environment variables it gets beside PATH, HOME, USER, LANG, LC_ALL, TZ and TMPDIR."),
     FIELD(T, inherit_env, STRS, NULL, NULL, 0, "Names of further variables taken over from the gateway's environment."),
     FIELD(T, cwd, STR, NULL, "..4096", 0, "Its working directory; empty: the data directory."),
     FIELD(T, memory, BYTES, "0", "0..1TiB", 0, "Memory it and its children may use; 0: no limit."),
     FIELD(T, processes, INT, "0", "0..100000", 0, "Processes it may have; 0: no limit."),
     FIELD(T, stop_grace, DURATION, "3s", "0s..5m", 0, "Time between closing its input, SIGTERM and SIGKILL."),
     FIELD(T, url, STR, NULL, "1..4096", 0, "Address of a Streamable HTTP server."),
-    FIELD(T, headers, PAIRS, NULL, NULL, 0, "Headers sent with every request, such as Authorization."),
+    FIELD(T, headers, PAIRS, NULL, NULL, FIELD_PRIVATE, "Headers sent with every request, such as Authorization."),
     FIELD_NEST(T, tls, OBJECT, tls_client_fields, struct tls_client_options, 0, "TLS towards an https URL."),
     FIELD(T, connect_timeout, DURATION, "5s", "1ms..5m", 0, "Longest wait for a connection."),
     FIELD(T, idle_timeout, DURATION, "60s", "1s..1h", 0, "Idle connections are closed after this."),
     FIELD(T, max_connections, INT, "256", "1..65535", 0, "Connections of one worker; more calls wait in line."),
     FIELD(T, builtin, STR, NULL, "1..32", 0, "Name of a server inside this program."),
-    FIELD(T, options, JSON, NULL, NULL, 0, "Options of the built-in server."),
+    FIELD(T, options, JSON, NULL, NULL, FIELD_PRIVATE, "Options of the built-in server."),
     FIELD_CHOICE(T, share, share_words, "auto", 0, "Who shares one session or child process; auto: tenant for stdio, principal for http."),
     FIELD_CHOICE(T, questions, question_words, "carry", 0, "What it asks in mid-call (sampling, roots, elicitation): carry it to the client that called, or refuse."),
     FIELD(T, prefix, BOOL, "true", NULL, 0, "Show its tools and prompts as NAME__tool."),
@@ -104,7 +104,7 @@ static const struct field limits_fields[] = {
     FIELD(T, headers, INT, "100", "10..100", 0, "Headers of one request; more get 431."),
     FIELD(T, target, BYTES, "8KiB", "64B..64KiB", 0, "Longest request target; longer gets 414."),
     FIELD(T, json_depth, INT, "64", "8..1000", 0, "Deepest nesting of a message."),
-    FIELD(T, buffers, BYTES, "512MiB", "1MiB..64GiB", 0, "Memory for message bodies; beyond it large bodies get 503."),
+    FIELD(T, buffers, BYTES, "512MiB", "1MiB..64GiB", FIELD_RESTART, "Memory for message bodies; beyond it large bodies get 503."),
     FIELD(T, sessions, INT, "100000", "1..10000000", 0, "Sessions of legacy clients; more get 429."),
     FIELD(T, sessions_per_key, INT, "20000", "1..10000000", 0, "The same for one key."),
     FIELD(T, streams_per_key, INT, "1000", "1..1000000", 0, "Open subscriptions of one key; more get 429."),
@@ -132,6 +132,114 @@ static const struct field log_fields[] = {
     FIELD_CHOICE(struct log_options, level, level_words, "info", 0, "Lowest level that is written."),
     FIELD_CHOICE(struct log_options, format, format_words, "auto", 0, "auto: text on a terminal, else one JSON object a line."),
     FIELD(struct log_options, requests, BOOL, "false", NULL, 0, "A line for each HTTP request: method, path, status, bytes, time, key."),
+    FIELD(struct log_options, anonymize, BOOL, "false", NULL, FIELD_LATER, "Write no names of keys and people, only digests of them."),
+};
+
+static const struct field metrics_fields[] = {
+    FIELD(struct metrics_conf, enabled, BOOL, "true", NULL, 0, "Serve /metrics; false: 404."),
+};
+
+/* In the order of enum revision. */
+static const char *const revision_words[] = { "2024-11-05", "2025-03-26", "2025-06-18",
+                                              "2025-11-25", "2026-07-28", NULL };
+
+static const struct field protocol_fields[] = {
+    FIELD_CHOICE(struct protocol_conf, newest, revision_words, "2026-07-28", 0, "Newest revision of MCP that clients are offered; those before it too."),
+};
+
+/* ---- parts that are not built yet ----------------------------------------------------- */
+
+static const char *const algorithm_words[] = { "HS256", "HS384", "HS512", "RS256",
+                                               "ES256", "EdDSA", NULL };
+
+static const struct field introspection_fields[] = {
+    FIELD(struct introspection_conf, url, STR, NULL, "..4096", FIELD_LATER, "Address of the host application, asked whose a token is."),
+    FIELD(struct introspection_conf, key, SECRET, NULL, "..512", FIELD_LATER, "Key for asking it."),
+};
+
+#define T struct security_conf
+static const struct field security_fields[] = {
+    FIELD(T, secret_key, SECRET, NULL, "..1024", FIELD_LATER, "Signs the tokens that people sign in with; at least 16 characters, and no well-known placeholder."),
+    FIELD_CHOICE(T, algorithm, algorithm_words, "HS256", FIELD_LATER, "How tokens are signed."),
+    FIELD(T, access_token_lifetime, DURATION, "30m", "1m..30d", FIELD_LATER, "How long a token is good for."),
+    FIELD(T, tenant_isolation, BOOL, "true", NULL, FIELD_LATER, "false: one tenant for all; refused where there are two."),
+    FIELD_NEST(T, introspection, OBJECT, introspection_fields, struct introspection_conf, 0, "Tokens of a host application."),
+};
+#undef T
+
+static const struct field store_fields[] = {
+    FIELD(struct address_conf, url, SECRET, NULL, "..4096", FIELD_LATER, "PostgreSQL instead of the file in the data directory."),
+};
+
+static const struct field shared_fields[] = {
+    FIELD(struct address_conf, url, SECRET, NULL, "..4096", FIELD_LATER, "Redis or Valkey for what the nodes of a cluster share."),
+};
+
+static const struct field cache_fields[] = {
+    FIELD(struct cache_conf, ttl, DURATION, "0s", "0s..30d", FIELD_LATER, "How long answers of read-only tools are kept; 0s: not at all."),
+};
+
+#define T struct models_conf
+static const struct field models_fields[] = {
+    FIELD(T, listen, STR, "127.0.0.1:8001", "..300", FIELD_LATER | FIELD_RESTART, "Where the role models listens."),
+    FIELD(T, max_context, INT, "0", "0..100000000", FIELD_LATER, "Longest context of a model in tokens; 0: the model's own."),
+    FIELD(T, max_answer, INT, "0", "0..100000000", FIELD_LATER, "Longest answer of a model in tokens; 0: no limit."),
+};
+#undef T
+
+/* ---- the schema of other gateways ------------------------------------------------------ */
+
+static const char *const authentication_words[] = { "jwt", "key", "none", NULL };
+static const char *const encryption_words[] = { "AES-256-GCM", NULL };
+
+#define T struct mcp_server_conf
+static const struct field mcp_server_fields[] = {
+    FIELD(T, enabled, BOOL, "true", NULL, 0, "Whether the built-in server of that name is on."),
+    FIELD(T, port, INT, "0", "0..65535", 0, "Port of `serve --role server:NAME`; in one process everything listens on `listen`. 0: the usual one."),
+    FIELD(T, root_path, STR, NULL, "..4096", 0, "The folder of the server filesystem."),
+    FIELD(T, allowed_operations, STRS, NULL, "..64", 0, "What it may do: read, write, list, delete, move, copy."),
+    FIELD(T, connections, JSON, NULL, NULL, FIELD_PRIVATE, "Databases of the server database."),
+    FIELD(T, backends, JSON, NULL, NULL, FIELD_PRIVATE, "Stores of the server vectorstore."),
+};
+#undef T
+
+static const struct field consul_fields[] = {
+    FIELD(struct consul_conf, host, STR, NULL, "..253", 0, "Host of the Consul agent."),
+    FIELD(struct consul_conf, port, INT, "8500", "1..65535", 0, "Its port."),
+};
+
+static const struct field kong_fields[] = {
+    FIELD(struct kong_conf, admin_url, STR, NULL, "..4096", 0, "Address of Kong's admin API."),
+};
+
+static const struct field mesh_fields[] = {
+    FIELD_NEST(struct mesh_conf, consul, OBJECT, consul_fields, struct consul_conf, FIELD_LATER, "Discovery by Consul."),
+    FIELD_NEST(struct mesh_conf, kong, OBJECT, kong_fields, struct kong_conf, FIELD_LATER, "Registration with Kong."),
+};
+
+#define T struct mcp_authentication_conf
+static const struct field mcp_authentication_fields[] = {
+    FIELD_CHOICE(T, type, authentication_words, "jwt", 0, "How people prove who they are."),
+    FIELD(T, secret_key, SECRET, NULL, "..1024", 0, "The same as security.secret_key."),
+};
+#undef T
+
+static const struct field encryption_fields[] = {
+    FIELD(struct encryption_conf, enabled, BOOL, "true", NULL, 0, "Seal secrets at rest."),
+    FIELD_CHOICE(struct encryption_conf, algorithm, encryption_words, "AES-256-GCM", 0, "The one there is."),
+};
+
+#define T struct mcp_security_conf
+static const struct field mcp_security_fields[] = {
+    FIELD_NEST(T, authentication, OBJECT, mcp_authentication_fields, struct mcp_authentication_conf, FIELD_LATER, "Tokens of people."),
+    FIELD_NEST(T, encryption, OBJECT, encryption_fields, struct encryption_conf, FIELD_LATER, "Secrets at rest."),
+};
+#undef T
+
+static const struct field mcp_fields[] = {
+    FIELD_NEST(struct mcp_conf, servers, MAP, mcp_server_fields, struct mcp_server_conf, 0, "Built-in servers, by name."),
+    FIELD_NEST(struct mcp_conf, mesh, OBJECT, mesh_fields, struct mesh_conf, 0, "Where services are found."),
+    FIELD_NEST(struct mcp_conf, security, OBJECT, mcp_security_fields, struct mcp_security_conf, 0, "Authentication and encryption."),
 };
 
 #define T struct gateway_conf
@@ -149,9 +257,18 @@ const struct field gateway_fields[] = {
     FIELD_NEST(T, upstreams, MAP, upstream_fields, struct upstream_conf, 0, "MCP servers behind the gateway, by name."),
     FIELD_NEST(T, profiles, MAP, profile_fields, struct profile_conf, 0, "Selections of the catalogue, served at /mcp/NAME."),
     FIELD_NEST(T, keys, MAP, key_fields, struct key_conf, 0, "Keys of clients, by name."),
-    FIELD_AS("mcpServers", T, mcp_servers, JSON, NULL, NULL, FIELD_HIDDEN, "Servers as Claude Desktop and Cursor write them."),
-    FIELD_AS("servers", T, servers, JSON, NULL, NULL, FIELD_HIDDEN, "Servers as VS Code writes them."),
-    FIELD_AS("inputs", T, inputs, JSON, NULL, NULL, FIELD_HIDDEN, "What VS Code asks its user for."),
+    FIELD_NEST(T, metrics, OBJECT, metrics_fields, struct metrics_conf, 0, "Numbers for Prometheus."),
+    FIELD_NEST(T, protocol, OBJECT, protocol_fields, struct protocol_conf, 0, "The Model Context Protocol towards clients."),
+    FIELD_NEST(T, security, OBJECT, security_fields, struct security_conf, 0, "Who people are, and how they prove it."),
+    FIELD_NEST(T, store, OBJECT, store_fields, struct address_conf, 0, "Where rows are kept."),
+    FIELD_NEST(T, shared, OBJECT, shared_fields, struct address_conf, 0, "What the nodes of a cluster share."),
+    FIELD_NEST(T, cache, OBJECT, cache_fields, struct cache_conf, 0, "Answers that are kept."),
+    FIELD_NEST(T, models, OBJECT, models_fields, struct models_conf, 0, "Language models."),
+    FIELD_NEST(T, mcp, OBJECT, mcp_fields, struct mcp_conf, 0, "The same things as the schema mcp: servers: mesh: security: of other gateways says them."),
+    FIELD_AS("$schema", T, schema, STR, NULL, NULL, FIELD_HIDDEN, "Address of the schema that an editor checks the file with."),
+    FIELD_AS("mcpServers", T, mcp_servers, JSON, NULL, NULL, FIELD_HIDDEN | FIELD_PRIVATE, "Servers as Claude Desktop and Cursor write them."),
+    FIELD_AS("servers", T, servers, JSON, NULL, NULL, FIELD_HIDDEN | FIELD_PRIVATE, "Servers as VS Code writes them."),
+    FIELD_AS("inputs", T, inputs, JSON, NULL, NULL, FIELD_HIDDEN | FIELD_PRIVATE, "What VS Code asks its user for."),
 };
 const size_t gateway_field_count = ARRAY_SIZE(gateway_fields);
 #undef T
@@ -184,7 +301,7 @@ void upstream_conf_write(const struct upstream_conf *c, struct jw *w) {
     jw_object(w);
     jw_put_string(w, "name", c->name);
     jw_key(w, S("conf"));
-    field_write(upstream_fields, upstream_field_count, c, w);
+    field_write_plain(upstream_fields, upstream_field_count, c, w);
     jw_object_end(w);
 }
 

@@ -102,6 +102,88 @@ struct log_options {
     int level;  /* enum log_level */
     int format; /* 0 auto (text on a terminal, else json), 1 text, 2 json */
     bool requests; /* a line for each HTTP request */
+    bool anonymize;
+};
+
+struct metrics_conf {
+    bool enabled; /* /metrics is there */
+};
+
+struct protocol_conf {
+    int newest; /* enum revision */
+};
+
+/* ---- options of parts that are not built yet: read, checked, and warned of ---- */
+
+struct introspection_conf {
+    struct str url, key;
+};
+
+struct encryption_conf {
+    bool enabled;
+    int algorithm;
+};
+
+struct security_conf {
+    struct str secret_key;
+    int algorithm;
+    nanos access_token_lifetime;
+    bool tenant_isolation;
+    struct introspection_conf introspection;
+};
+
+struct address_conf { /* of a server that is not ours */
+    struct str url;
+};
+
+struct cache_conf {
+    nanos ttl;
+};
+
+struct models_conf {
+    struct str listen;
+    int64_t max_context, max_answer; /* tokens; 0: no bound */
+};
+
+/* ---- the schema of other gateways: mcp: servers: mesh: security: ---- */
+
+struct mcp_server_conf {
+    struct str name; /* of a built-in server */
+    bool enabled;
+    int64_t port;    /* of its role; 0: the usual one */
+    struct str root_path;
+    struct str_list allowed_operations;
+    json connections, backends;
+};
+
+struct consul_conf {
+    struct str host;
+    int64_t port;
+};
+
+struct kong_conf {
+    struct str admin_url;
+};
+
+struct mesh_conf {
+    struct consul_conf consul;
+    struct kong_conf kong;
+};
+
+struct mcp_authentication_conf {
+    int type;
+    struct str secret_key;
+};
+
+struct mcp_security_conf {
+    struct mcp_authentication_conf authentication;
+    struct encryption_conf encryption;
+};
+
+struct mcp_conf {
+    struct item_list servers; /* struct mcp_server_conf */
+    struct mesh_conf mesh;
+    struct mcp_security_conf security;
 };
 
 struct gateway_conf {
@@ -118,6 +200,14 @@ struct gateway_conf {
     struct item_list upstreams; /* struct upstream_conf */
     struct item_list profiles;  /* struct profile_conf */
     struct item_list keys;      /* struct key_conf */
+    struct metrics_conf metrics;
+    struct protocol_conf protocol;
+    struct security_conf security;
+    struct address_conf store, shared;
+    struct cache_conf cache;
+    struct models_conf models;
+    struct mcp_conf mcp; /* see conf_mcp */
+    struct str schema;   /* "$schema", for editors */
     json mcp_servers, servers, inputs; /* what desktop clients call these; see conf_desktop */
 };
 
@@ -150,6 +240,12 @@ void upstream_conf_digest(const struct upstream_conf *c, uint8_t out[32]);
 /* Adds the servers of a desktop client's file: `mcpServers` (Claude, Cursor, …) or `servers`
  * (VS Code). Their keys are not ours, so unknown ones are warnings; names are made valid. */
 void conf_desktop(struct gateway_conf *c, struct arena *a, struct field_problems *problems);
+/* Adds the servers of `mcp.servers` as upstreams, and says which of them are not built. */
+void conf_mcp(struct gateway_conf *c, json document, struct arena *a,
+              struct field_problems *problems);
+
+/* What a server's name there becomes here: "My server!" is "My-server". */
+struct str conf_desktop_name(struct arena *a, struct str name);
 /* The document is such a file and nothing else: its other keys are none of our business. */
 bool conf_is_desktop(json document);
 

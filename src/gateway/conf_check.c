@@ -74,6 +74,17 @@ static void check_headers(struct check *c, const struct upstream_conf *u, struct
     }
 }
 
+/* By the rows of the built-in server itself, so that they are refused before it opens. */
+static void check_options(struct check *c, const struct upstream_conf *u, struct str path) {
+    const struct server_ops *ops = u->builtin.n ? builtin_find(u->builtin) : NULL;
+    if (!ops || !u->options)
+        return;
+    void *conf = arena_zero(c->arena, ops->options_size ? ops->options_size : 1);
+    field_defaults(ops->options, ops->option_count, conf, c->arena);
+    field_read(ops->options, ops->option_count, u->options,
+               arena_fmt(c->arena, "%.*s.options", STR(path)), conf, c->arena, c->problems);
+}
+
 static void check_upstream(struct check *c, struct upstream_conf *u) {
     struct str path = arena_fmt(c->arena, "upstreams.%.*s", STR(u->name));
     json at = find(c, "upstreams", u->name);
@@ -101,6 +112,7 @@ static void check_upstream(struct check *c, struct upstream_conf *u) {
         complain(c, path, at,
                  arena_fmt(c->arena, "there is no such built-in server; there are: %.*s",
                            STR(known_builtins(c->arena))));
+    check_options(c, u, path);
     check_headers(c, u, path, at);
     if (!u->tls.cert_file.n != !u->tls.key_file.n)
         complain(c, path, at, S("tls: cert_file and key_file go together"));
@@ -199,6 +211,52 @@ static void check_listen(struct check *c) {
                  S("cert_file and key_file go together"));
 }
 
+/* ---- the secret ---------------------------------------------------------------------- */
+
+/* What example files have; compared without case and separators. */
+static const char *const placeholders[] = {
+    "changeme", "changethis", "changemeinproduction", "changethisinproduction", "yoursecretkey",
+    "yoursecretkeyhere", "yoursecret", "yoursupersecretkey", "yourjwtsecret", "yourjwtsecretkey",
+    "yourkeyhere", "secret", "secretkey", "supersecret", "supersecretkey", "mysecret",
+    "mysecretkey", "jwtsecret", "jwtsecretkey", "password", "default", "test", "testsecret",
+    "testsecretkey", "dev", "devsecret", "devsecretkey", "developmentsecretkey", "example", "replaceme", "placeholder", "todo", "xxx", "insecure",
+};
+
+static bool is_placeholder(struct str secret) {
+    char bare[64];
+    size_t n = 0;
+    for (size_t i = 0; i < secret.n; i++) {
+        char ch = secret.p[i];
+        if (strchr("-_ .<>{}[]!*", ch))
+            continue;
+        if (n == sizeof bare)
+            return false;
+        bare[n++] = ch >= 'A' && ch <= 'Z' ? (char)(ch | 0x20) : ch;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(placeholders); i++)
+        if (str_eq(str_from(bare, n), str_of(placeholders[i])))
+            return true;
+    return false;
+}
+
+static void check_secret(struct check *c) {
+    struct str secret = c->conf->security.secret_key;
+    json ours = find(c, "security", S("secret_key"));
+    json theirs = json_get(json_get(find(c, "mcp", S("security")), S("authentication")),
+                           S("secret_key"));
+    struct str path = ours ? S("security.secret_key") : S("mcp.security.authentication.secret_key");
+    if (!secret.n || str_starts(secret, S("${")))
+        return; /* absent, or it did not expand, which is told already */
+    if (is_placeholder(secret))
+        complain(c, path, ours ? ours : theirs,
+                 S("is a well-known placeholder, which anybody can guess; make one: openssl rand "
+                   "-hex 32"));
+    else if (secret.n < 16)
+        complain(c, path, ours ? ours : theirs,
+                 S("is too short to be a secret: 16 characters at least; make one: openssl rand "
+                   "-hex 32"));
+}
+
 void conf_check(struct gateway_conf *g, json document, struct arena *a,
                 struct field_problems *problems) {
     struct check c = { g, document, a, problems };
@@ -211,4 +269,5 @@ void conf_check(struct gateway_conf *g, json document, struct arena *a,
     for (size_t i = 0; i < g->keys.n; i++)
         check_key(&c, &((struct key_conf *)g->keys.items)[i]);
     check_listen(&c);
+    check_secret(&c);
 }

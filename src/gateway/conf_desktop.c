@@ -25,7 +25,7 @@ bool conf_is_desktop(json document) {
 }
 
 /* "My server!" becomes "My-server"; what has nothing usable stays and is refused later. */
-static struct str valid_name(struct arena *a, struct str name) {
+struct str conf_desktop_name(struct arena *a, struct str name) {
     char *out = arena_text(a, name);
     size_t n = 0;
     for (size_t i = 0; i < name.n && n < 32; i++) {
@@ -144,7 +144,7 @@ static void add_all(struct gateway_conf *c, json servers, const char *section, s
         memcpy(all, c->upstreams.items, before * sizeof *all);
     size_t n = before;
     for (struct json_iter it = json_iter(servers); json_next(&it); n++) {
-        struct str name = valid_name(a, it.key);
+        struct str name = conf_desktop_name(a, it.key);
         struct reading r = { &all[n], a, problems, arena_fmt(a, "%s.%.*s", section, STR(it.key)) };
         field_defaults(upstream_fields, upstream_field_count, &all[n], a);
         all[n].name = name;

@@ -11,7 +11,7 @@ static err_t builtin_start(struct task *t, struct upstream *u) {
     if (!ops)
         return ERR(NOT_FOUND, "there is no built-in server \"%.*s\"", STR(u->conf->builtin));
     void *conf = arena_zero(&u->arena, ops->options_size ? ops->options_size : 1);
-    struct field_problems problems = { .arena = &u->arena };
+    struct field_problems problems = { .arena = &u->arena, .lenient = true };
     field_defaults(ops->options, ops->option_count, conf, &u->arena);
     if (u->conf->options)
         field_read(ops->options, ops->option_count, u->conf->options, S("options"), conf, &u->arena,
