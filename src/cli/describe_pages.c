@@ -422,8 +422,9 @@ static void write_servers(struct buf *b) {
         const struct server_ops *s = builtin_servers[i];
         buf_fmt(b, "## %s\n\n%s: %s\n\n", s->name, s->title, s->summary);
         write_titled(b, &a, "Options", s->options, s->option_count);
-        for (size_t k = 0; k < s->tool_count; k++)
-            write_tool(b, &a, &s->tools[k]);
+        const struct tool *t;
+        for (size_t k = 0; (t = server_tool(s, k)); k++)
+            write_tool(b, &a, t);
     }
 }
 

@@ -571,7 +571,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         .method = x->method, .name = x->method == METHOD_COMPLETE ? (struct str){ 0 } : x->target,
         .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_on_pipe(x),
         .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
-        .traceparent = trace_of(x),
+        .traceparent = trace_of(x), .wants_notes = x->can_stream && x->in.progress_token.p,
     };
     upstream_next_id(x->upstream, x->gw->worker, &r);
     if (!str_eq(old_name, x->target))

@@ -33,6 +33,7 @@ struct upstream;
 struct upstream_call;
 struct stdio_call;
 struct stdio_link;
+struct builtin_run;
 
 /* One request as it goes to the upstream: built by the exchange, in the upstream's
  * revision, with the upstream's names. */
@@ -52,6 +53,7 @@ struct upstream_request {
     uint64_t share;
     unsigned asks;           /* what its caller can be asked (mcp/question.h) */
     uint64_t caller;         /* who that is: principal and session; 0: nobody who could be asked */
+    bool wants_notes;        /* the client takes progress of this call */
     bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
 };
 
@@ -142,6 +144,7 @@ struct upstream_call {
     struct stdio_call *stdio;
     struct buf local;        /* in process: the answer */
     struct buf kept;         /* what `rest` points to while the task does something else */
+    struct builtin_run *run; /* in process, with progress */
     char session_text[UPSTREAM_SESSION]; /* last: not zeroed for each call */
 };
 

@@ -1,8 +1,10 @@
 /* builtin.c - the built-in servers, one line each. */
+#include "servers/filesystem/filesystem_server.h"
 #include "servers/server.h"
 #include "servers/time/time_server.h"
 
 const struct server_ops *const builtin_servers[] = {
+    &filesystem_server,
     &time_server,
 };
 const size_t builtin_count = ARRAY_SIZE(builtin_servers);

@@ -8,6 +8,16 @@
 /* Arguments are read whole into an arena: bounded here, whoever calls. */
 static const struct json_limits argument_limits = { .bytes = 16 << 20, .depth = 32 };
 
+const struct tool *server_tool(const struct server_ops *ops, size_t i) {
+    const struct tool_table *const *t = ops->tables;
+    if (i < ops->tool_count)
+        return &ops->tools[i];
+    for (i -= ops->tool_count; t && *t; i -= (*t++)->count)
+        if (i < (*t)->count)
+            return &(*t)->tools[i];
+    return NULL;
+}
+
 /* ---- tools/list ------------------------------------------------------------------ */
 
 static void put_hints(const struct tool *tool, struct jw *w) {
@@ -36,18 +46,24 @@ static void put_tool(const struct tool *tool, struct jw *w) {
     jw_object_end(w);
 }
 
-static void put_tools(const struct server_ops *ops, struct buf *out) {
+static bool offers(const struct server_ops *ops, void *self, const struct tool *tool) {
+    return !ops->offers || ops->offers(self, tool);
+}
+
+static void put_tools(const struct server_ops *ops, void *self, struct buf *out) {
     struct jw w = jw_init(out);
     jw_object(&w);
     jw_key(&w, S("tools"));
     jw_array(&w);
-    for (size_t i = 0; i < ops->tool_count; i++)
-        put_tool(&ops->tools[i], &w);
+    const struct tool *tool;
+    for (size_t i = 0; (tool = server_tool(ops, i)); i++)
+        if (offers(ops, self, tool))
+            put_tool(tool, &w);
     jw_array_end(&w);
     jw_object_end(&w);
 }
 
-/* Rows are constant, so a list never changes once made. Listings only join, at the head,
+/* Rows are constant, so a list of all tools never changes once made. Listings only join, at the head,
  * and stay: readers need no lock. */
 struct listing {
     const struct server_ops *ops;
@@ -65,7 +81,7 @@ static struct listing *listing_find(struct listing *from, const struct server_op
 static struct listing *listing_make(const struct server_ops *ops, struct listing *head) {
     struct listing *made = NEW(struct listing);
     made->ops = ops;
-    put_tools(ops, &made->text);
+    put_tools(ops, NULL, &made->text);
     do {
         struct listing *other = listing_find(head, ops);
         if (other) { /* another worker was quicker */
@@ -79,7 +95,11 @@ static struct listing *listing_make(const struct server_ops *ops, struct listing
     return made;
 }
 
-void server_list(const struct server_ops *ops, struct buf *out) {
+void server_list(const struct server_ops *ops, void *self, struct buf *out) {
+    if (ops->offers) {
+        put_tools(ops, self, out);
+        return;
+    }
     struct listing *head = __atomic_load_n(&listings, __ATOMIC_ACQUIRE);
     struct listing *found = listing_find(head, ops);
     if (!found)
@@ -148,9 +168,10 @@ static void put_failure(const struct tool *tool, err_t e, struct buf *text) {
 }
 
 static const struct tool *find_tool(const struct server_ops *ops, struct str name) {
-    for (size_t i = 0; i < ops->tool_count; i++)
-        if (str_eq(name, str_of(ops->tools[i].name)))
-            return &ops->tools[i];
+    const struct tool *tool;
+    for (size_t i = 0; (tool = server_tool(ops, i)); i++)
+        if (str_eq(name, str_of(tool->name)))
+            return tool;
     return NULL;
 }
 
@@ -190,8 +211,8 @@ static void result_fail(const struct tool *tool, err_t e, struct tool_result *r)
 void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, struct str name,
                  struct str arguments, struct buf *out, bool *failed) {
     const struct tool *tool = find_tool(ops, name);
-    *failed = !tool;
-    if (!tool) {
+    *failed = !tool || !offers(ops, self, tool);
+    if (*failed) {
         put_unknown_tool(name, out);
         return;
     }

@@ -62,6 +62,42 @@ struct tool {
         .result_count = ARRAY_SIZE(result_), .hints = hints_, .run = fn                            \
     }
 
+/* The tools of one file, where a server's are in several. */
+struct tool_table {
+    const struct tool *tools;
+    size_t count;
+};
+
+/* What a server is opened with beside its options. */
+struct server_env {
+    struct str name;     /* of the upstream */
+    struct str data_dir; /* absolute or relative to the working directory; may be empty */
+};
+
+/* What is asked for by completion/complete. */
+struct server_completion {
+    struct str template; /* uriTemplate */
+    struct str argument, value;
+    struct str context;  /* raw object of the arguments that are known, or empty */
+};
+/* Hears of changes while `watch` waits, on its task. */
+struct server_watcher {
+    void (*updated)(struct server_watcher *w, struct str uri); /* content of one resource */
+};
+
+/* Things with a URI. Functions may wait; `w` is inside the array of the answer. NOT_FOUND
+ * becomes "resource not found" (P-211). */
+struct server_resources {
+    /* A page; `cursor` is what *next was, empty at the start. *next stays empty at the end. */
+    err_t (*list)(struct call_ctx *c, void *self, struct str cursor, struct jw *w,
+                  struct str *next);
+    err_t (*templates)(struct call_ctx *c, void *self, struct jw *w);
+    err_t (*read)(struct call_ctx *c, void *self, struct str uri, struct jw *w);
+    /* At most 100 values, in c->arena; *total says how many there would be. NULL: none. */
+    err_t (*complete)(struct call_ctx *c, void *self, const struct server_completion *ask,
+                      struct str_list *out, size_t *total);
+};
+
 struct server_ops {
     const char *name;    /* "time": the upstream's name when none is configured */
     const char *title, *summary;
@@ -70,8 +106,17 @@ struct server_ops {
     size_t option_count, options_size;
     const struct tool *tools;
     size_t tool_count;
-    err_t (*open)(const void *conf, void **out_self); /* NULL: stateless */
+    const struct tool_table *const *tables; /* NULL-terminated, instead of tools; or NULL */
+    /* `conf` stays valid until close. NULL: stateless. */
+    err_t (*open)(const void *conf, const struct server_env *env, void **out_self);
     void (*close)(void *self);
+    /* Whether this one of the tools is there under the options given; NULL: all are. */
+    bool (*offers)(void *self, const struct tool *tool);
+    /* NULL: none, or what these options leave of them. */
+    const struct server_resources *(*resources)(void *self);
+    /* On the home worker: waits until a list is no longer what it was (OK), for an error or
+     * for cancellation. NULL: lists never change. */
+    err_t (*watch)(struct task *t, void *self, struct server_watcher *watcher);
 };
 
 /* All of them; NULL when there is none of that name. */
@@ -79,11 +124,26 @@ extern const struct server_ops *const builtin_servers[];
 extern const size_t builtin_count;
 const struct server_ops *builtin_find(struct str name);
 
+/* The tool at position i of all, NULL behind the last. */
+const struct tool *server_tool(const struct server_ops *ops, size_t i);
+
 /* Answers as revision 2025-11-25 has them, as raw objects. server_list appends a tools/list
  * result with all tools; server_call a tools/call result for the tool `name` with raw
  * `arguments` (p NULL: absent), or an error object (unknown tool, -32602) and sets *failed.
  * Arguments are validated against the rows: problems become an isError result that names
  * each of them (P-200). */
-void server_list(const struct server_ops *ops, struct buf *out);
+void server_list(const struct server_ops *ops, void *self, struct buf *out);
 void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, struct str name,
                  struct str arguments, struct buf *out, bool *failed);
+
+/* The same for resources: results, or error objects and *failed. */
+const struct server_resources *server_resources(const struct server_ops *ops, void *self);
+void server_resource_list(const struct server_ops *ops, void *self, struct call_ctx *c,
+                          struct str cursor, struct buf *out, bool *failed);
+void server_resource_templates(const struct server_ops *ops, void *self, struct call_ctx *c,
+                               struct buf *out, bool *failed);
+void server_resource_read(const struct server_ops *ops, void *self, struct call_ctx *c,
+                          struct str uri, struct buf *out, bool *failed);
+/* `params` as they came: ref, argument, context. */
+void server_complete(const struct server_ops *ops, void *self, struct call_ctx *c,
+                     struct str params, struct buf *out, bool *failed);

@@ -515,7 +515,7 @@ static void warn_without_zones(struct str folder) {
         log_warn("no time zone data", F("folder", path), F("remedy", "install the package tzdata"));
 }
 
-static err_t open_server(const void *conf, void **out_self) {
+static err_t open_server(const void *conf, const struct server_env *env, void **out_self) {
     const struct time_conf *given = conf;
     struct time_server *s = NEW(struct time_server);
     s->zones = zones_new(given->zoneinfo);

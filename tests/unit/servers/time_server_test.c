@@ -18,7 +18,7 @@ static int open_at(const char *folder) {
     if (field_set(field_find(time_server.options, time_server.option_count, S("zoneinfo")),
                   str_of(folder), conf, &arena))
         return -1;
-    return time_server.open(conf, &self) ? -1 : 0;
+    return time_server.open(conf, NULL, &self) ? -1 : 0;
 }
 
 static int set_up(void **state) {
@@ -353,7 +353,7 @@ static void without_zone_data_there_is_utc_and_a_reason(void **state) {
 static void tools_are_announced_as_what_they_are(void **state) {
     SCOPED(buf_done) struct buf out = { 0 };
     json list;
-    server_list(&time_server, &out);
+    server_list(&time_server, self, &out);
     assert_null(json_parse(&arena, buf_view(&out), (struct json_limits){ 0 }, &list));
     json tools = json_get(list, S("tools"));
     assert_int_equal(json_count(tools), 5);
