@@ -60,7 +60,10 @@ static void interrupt(int number) {
 }
 
 int client_open(struct cli *c, struct mcp_client *out) {
-    struct str url = cli_get(c, "url");
+    return client_open_at(c, cli_get(c, "url"), out);
+}
+
+int client_open_at(struct cli *c, struct str url, struct mcp_client *out) {
     *out = (struct mcp_client){
         .arena = &c->arena, .profile = cli_get(c, "profile"),
         .quiet = cli_has(c, "quiet"), .verbose = cli_has(c, "verbose"),

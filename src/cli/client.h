@@ -37,6 +37,7 @@ struct mcp_request {
 /* 0 or an exit code. From the first request on SIGINT does not end the process: the request is
  * given up, which cancels it, and EXIT_INTERRUPTED comes back. */
 int client_open(struct cli *c, struct mcp_client *out);
+int client_open_at(struct cli *c, struct str url, struct mcp_client *out); /* instead of --url */
 /* The key that --key or --key-file give; empty: none. 0 or an exit code. */
 int client_key(struct cli *c, struct str *out);
 int client_ask(struct mcp_client *m, const struct mcp_request *r, json *out_result);

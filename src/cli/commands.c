@@ -1,12 +1,25 @@
 /* commands.c - every command of the program, in the order in which help lists them. */
 #include "cli/cli.h"
 
-extern const struct command command_serve, command_check, command_config, command_tools,
-    command_call, command_completion, command_describe, command_version;
+#define COMMANDS(X)                                                                                \
+    X(serve)                                                                                       \
+    X(check)                                                                                       \
+    X(config)                                                                                      \
+    X(tools)                                                                                       \
+    X(call)                                                                                        \
+    X(connect)                                                                                     \
+    X(completion)                                                                                  \
+    X(describe)                                                                                    \
+    X(version)
+
+#define X(name) extern const struct command command_##name;
+COMMANDS(X)
+#undef X
 
 static const struct command *const all[] = {
-    &command_serve, &command_check, &command_config, &command_tools, &command_call,
-    &command_completion, &command_describe, &command_version,
+#define X(name) &command_##name,
+    COMMANDS(X)
+#undef X
 };
 
 static const struct cli_option options[] = {

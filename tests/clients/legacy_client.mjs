@@ -1,6 +1,7 @@
 // The TypeScript SDK of the legacy era (@modelcontextprotocol/sdk 1.x) over Streamable HTTP.
 // What it is told and what it prints: steps.mjs.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import {
     CreateMessageRequestSchema,
@@ -11,7 +12,7 @@ import {
     ResourceListChangedNotificationSchema,
     ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { answers, capabilities, failure, headers, job, print, questions, respond, run } from './steps.mjs';
+import { answers, capabilities, failure, headers, job, print, questions, respond, run, stdio } from './steps.mjs';
 
 const logs = [];
 const changes = [];
@@ -27,7 +28,9 @@ client.setNotificationHandler(ToolListChangedNotificationSchema, () => void chan
 client.setNotificationHandler(PromptListChangedNotificationSchema, () => void changes.push('prompts'));
 client.setNotificationHandler(ResourceListChangedNotificationSchema, () => void changes.push('resources'));
 
-const transport = new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } });
+const transport = stdio
+    ? new StdioClientTransport(stdio)
+    : new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } });
 try {
     await client.connect(transport);
     const results = await run(client, {
@@ -36,13 +39,13 @@ try {
         extra: { call: (params, options) => client.callTool(params, undefined, options) },
     });
     const about = {
-        version: transport.protocolVersion,
+        version: transport.protocolVersion ?? null,
         session: transport.sessionId ?? null,
         server: client.getServerVersion(),
         capabilities: client.getServerCapabilities(),
         instructions: client.getInstructions() ?? null,
     };
-    await transport.terminateSession();
+    if (!stdio) await transport.terminateSession();
     await client.close();
     print({ ...about, results, questions });
 } catch (e) {

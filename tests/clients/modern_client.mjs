@@ -2,7 +2,8 @@
 // `mode` is "auto" (discover, else initialize), "legacy", or a revision to insist on.
 // What it is told and what it prints: steps.mjs.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { answers, capabilities, failure, headers, job, print, questions, respond, run } from './steps.mjs';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { answers, capabilities, failure, headers, job, print, questions, respond, run, stdio } from './steps.mjs';
 
 const logs = [];
 const changes = [];
@@ -22,7 +23,10 @@ const extra = {
 };
 
 try {
-    await client.connect(new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } }));
+    const transport = stdio
+        ? new StdioClientTransport(stdio)
+        : new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } });
+    await client.connect(transport);
     const results = await run(client, { logs, changes, extra });
     const about = {
         version: client.getNegotiatedProtocolVersion(),

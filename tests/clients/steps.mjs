@@ -9,6 +9,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export const job = JSON.parse(process.argv[2]);
+// With "command": [PROGRAM, ARGUMENT, …] instead of "url" the client starts the server itself.
+export const stdio = job.command && { command: job.command[0], args: job.command.slice(1), env: job.env };
 export const headers = job.key ? { Authorization: `Bearer ${job.key}` } : {};
 
 // What the job answers, by method, when the server asks in mid-call; and what was asked.
