@@ -12,6 +12,7 @@ struct key_index {
     uint64_t serial; /* of all indexes ever made: a memo of another one is worth nothing */
     struct principal *principals;
     uint8_t (*hmacs)[SHA256_SIZE];
+    nanos *used;
     size_t n;
     struct map by_hmac; /* principal + 1 as a pointer's value, by the stored HMAC's bytes */
     struct principal anonymous;
@@ -56,9 +57,11 @@ struct key_index *key_index_new(const struct key_record *records, size_t n,
     k->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
     k->principals = ARENA_ARRAY(&k->arena, struct principal, n + 1);
     k->hmacs = arena_alloc(&k->arena, (n + 1) * SHA256_SIZE);
+    k->used = ARENA_ARRAY(&k->arena, nanos, n + 1);
     k->n = n;
     for (size_t i = 0; i < n; i++) {
         copy_principal(&k->arena, &k->principals[i], &records[i].principal, (unsigned)i);
+        k->principals[i].used = &k->used[i];
         memcpy(k->hmacs[i], records[i].hmac, SHA256_SIZE);
         map_put(&k->by_hmac, str_from((const char *)k->hmacs[i], SHA256_SIZE), &k->principals[i]);
     }

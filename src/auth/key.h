@@ -28,7 +28,14 @@ struct principal {
     struct grants grants;
     uint64_t digest;   /* of tenant and id: for cache keys and share classes */
     unsigned index;    /* position in its index: for per-worker tables */
+    nanos *used;       /* monotonic, when it was last used; any worker; NULL: nobody asks */
 };
+
+/* On every request: writes at most every ten seconds, so that workers do not fight for it. */
+static inline void principal_touch(const struct principal *p, nanos now) {
+    if (p->used && now - __atomic_load_n(p->used, __ATOMIC_RELAXED) > 10 * NANOS_SEC)
+        __atomic_store_n(p->used, now, __ATOMIC_RELAXED);
+}
 
 struct key_record {
     struct principal principal;

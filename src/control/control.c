@@ -210,6 +210,8 @@ static void stop_worker(struct worker *w, void *arg) {
         timer_unset(w, &c->rebuild);
         timer_unset(w, &c->housekeeping);
         timer_unset(w, &c->key_expiry);
+        history_stop(c);
+        keys_flush_used(NULL, c);
         timer_unset(w, &c->drain_end);
         timer_unset(w, &c->opening);
         timer_unset(w, &c->face_wait);
@@ -240,6 +242,7 @@ static void on_listen_order(struct worker *w, struct mail *m) {
     struct listen_order *o = (struct listen_order *)m;
     struct control *c = o->control;
     gateway_worker_start(c->gateway, w);
+    gateway_here(w)->journal = history_journal(c, w->index);
     pulse_start(c, w);
     c->servers[w->index] = http_server_new(w, &o->conf, &c->service);
     tls_context_unref(o->conf.tls);
@@ -382,6 +385,7 @@ static void give_memory_back(void) {
 static void on_housekeeping(struct worker *w, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, housekeeping));
     sessions_expire(c->gateway->sessions, worker_now(w));
+    gateway_read_clock(c->gateway);
     give_memory_back();
     timer_set(w, t, worker_now(w) + HOUSEKEEPING);
 }
@@ -389,6 +393,7 @@ static void on_housekeeping(struct worker *w, struct timer *t) {
 static err_t publish_first(struct control *c) {
     struct key_index *keys = NULL;
     TRY(keys_build(c, c->held->conf, &keys));
+    TRY(history_open(c));
     registry_serve(c);
     keys_serve(c);
     upstreams_apply(c, c->held->conf);
@@ -431,6 +436,7 @@ static void close_all(struct control *c) {
     for (unsigned i = 0; i < workers_count(c->all); i++)
         /* the last handles gave their buffers back as the loops ended */
         net_stop(workers_at(c->all, i));
+    history_close(c);
     workers_free(c->all);
     free(c->drains);
     free(TAKE(c->pulses));

@@ -70,6 +70,11 @@ static struct history_row take_row(const struct history *h, struct arena *a,
     return row;
 }
 
+static int newest_first(const void *a, const void *b) {
+    const struct history_row *x = a, *y = b;
+    return x->at != y->at ? (x->at < y->at) - (x->at > y->at) : (x->id < y->id) - (x->id > y->id);
+}
+
 err_t history_query(struct task *t, struct history *h, struct arena *a,
                     const struct history_filter *f, int64_t cursor, size_t limit,
                     struct history_row **out, size_t *out_n, int64_t *out_cursor) {
@@ -90,6 +95,7 @@ err_t history_query(struct task *t, struct history *h, struct arena *a,
     *out = all;
     *out_n = n;
     *out_cursor = rows.rows > most ? all[n - 1].id : 0;
+    qsort(all, n, sizeof *all, newest_first); /* each worker's calls came in one go */
     return OK;
 }
 

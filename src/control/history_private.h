@@ -2,10 +2,13 @@
 #pragma once
 #include "control/history.h"
 
+struct history_drain;
+
 struct history {
     struct store *store;
     const struct seal_ring *ring;
-    uint64_t dropped; /* atomic */
+    uint64_t dropped, rows;      /* atomic */
+    struct history_drain *drain; /* NULL: nothing comes in */
 };
 
 /* Where a row's payload is sealed to. */

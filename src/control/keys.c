@@ -206,6 +206,38 @@ err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_
     return e;
 }
 
+/* ---- last use ---------------------------------------------------------------------- */
+
+/* The index in use tells when each key was used; the store learns it now and then. */
+err_t keys_flush_used(struct task *t, struct control *c) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    const struct key_index *keys = c->store && c->gateway
+                                       ? snapshot_peek(c->worker, c->gateway->keys)
+                                       : NULL;
+    nanos now = clock_mono(), offset = clock_wall() - now;
+    size_t count = keys ? key_index_count(keys) : 0, n = 0;
+    struct store_statement *all = ARENA_ARRAY(&a, struct store_statement, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const struct principal *who = key_index_at(keys, i);
+        nanos used = __atomic_load_n(who->used, __ATOMIC_RELAXED);
+        if (!used || used <= c->used_flushed)
+            continue;
+        struct store_value *binds = ARENA_ARRAY(&a, struct store_value, 3);
+        binds[0] = store_text(arena_dup(&a, who->tenant));
+        binds[1] = store_text(arena_dup(&a, who->id));
+        binds[2] = store_int(used + offset);
+        all[n++] = (struct store_statement){
+            "INSERT INTO key_use VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET last_used = excluded.last_used",
+            binds, 3, NULL };
+    }
+    if (!n)
+        return OK;
+    TRY(store_write(t, c->store, all, n, NULL));
+    c->used_flushed = now - NANOS_SEC; /* workers' clocks are a little behind */
+    return OK;
+}
+
 /* ---- while it runs ----------------------------------------------------------------- */
 
 static bool file_has_admin(const struct gateway_conf *conf) {
@@ -238,6 +270,7 @@ static void expire_later(struct control *c);
 
 err_t keys_publish(struct task *t, struct control *c) {
     struct key_index *keys;
+    TRY(keys_flush_used(t, c)); /* the old index goes, and what it knows */
     TRY(refresh_keys(t, c));
     TRY(keys_build(c, c->held->conf, &keys));
     expire_later(c);

@@ -24,6 +24,7 @@ struct control {
     struct arena kept_arena;
     struct key_record *kept;     /* usable keys of the registry */
     size_t kept_count;
+    nanos used_flushed;          /* monotonic: what was used before is in the store */
     struct timer key_expiry;     /* when the next of them expires */
     struct warden *warden;
     struct workers *all;
@@ -62,6 +63,12 @@ err_t keys_build(struct control *c, const struct gateway_conf *conf, struct key_
 err_t keys_check(struct control *c, struct str id, struct str doc); /* may it become so? */
 void keys_serve(struct control *c); /* they expire in time from now on */
 err_t keys_publish(struct task *t, struct control *c); /* as the registry has them now */
+err_t keys_flush_used(struct task *t, struct control *c); /* when each was used last */
+/* history_drain.c: from the workers' journals into the store. */
+err_t history_open(struct control *c); /* the workers wait; after a crash also the last run's */
+struct journal *history_journal(struct control *c, unsigned worker); /* NULL: there is no history */
+void history_stop(struct control *c);  /* its timers */
+void history_close(struct control *c); /* the workers have ended */
 /* registry_apply.c: the registry's part in what runs. */
 err_t registry_merge(struct task *t, struct control *c, struct held_conf *file,
                      struct held_conf **out);

@@ -22,6 +22,10 @@ static bool same_list(const struct str_list *a, const struct str_list *b) {
 static err_t check_restart(const struct gateway_conf *now, const struct gateway_conf *next) {
     if (!same_list(&now->listen, &next->listen))
         return ERR(CONFLICT, "listen cannot change while running: restart the gateway");
+    if (now->history.enabled != next->history.enabled ||
+        now->history.journal != next->history.journal)
+        return ERR(CONFLICT, "history.enabled and history.journal cannot change while running: "
+                             "restart the gateway");
     if (now->workers != next->workers)
         return ERR(CONFLICT, "workers cannot change while running: restart the gateway");
     if (!now->tls.cert_file.n != !next->tls.cert_file.n)

@@ -185,6 +185,7 @@ static int authenticate(struct http_request *r, struct visit *v, enum need need,
                             "A key is required: send Authorization: Bearer gs_…");
     if (need == NEED_ADMIN && !v->who->grants.admin)
         return visit_refuse(NULL, r, style, 403, "denied", "This needs an admin key");
+    principal_touch(v->who, worker_now(r->worker));
     return 0;
 }
 

@@ -242,6 +242,19 @@ static const struct field mcp_fields[] = {
     FIELD_NEST(struct mcp_conf, security, OBJECT, mcp_security_fields, struct mcp_security_conf, 0, "Authentication and encryption."),
 };
 
+static const char *const payload_words[] = { "off", "errors", "on", NULL };
+#define T struct history_conf
+static const struct field history_fields[] = {
+    FIELD(T, enabled, BOOL, "true", NULL, FIELD_RESTART, "Keep a row for each finished call of a tool, resource or prompt."),
+    FIELD(T, retention, DURATION, "30d", "1m..3650d", 0, "Rows older than this are forgotten."),
+    FIELD(T, max_rows, INT, "1000000", "1000..1000000000", 0, "Most rows kept; the oldest go first."),
+    FIELD(T, rate, RATE, "2000/s", NULL, 0, "Rows moved into the store per second; bursts wait in the journal, what exceeds both is counted as dropped. off: no bound."),
+    FIELD_CHOICE(T, payloads, payload_words, "off", 0, "Keep arguments and results too: never, of calls that failed, always."),
+    FIELD(T, payload_bytes, BYTES, "4KiB", "64B..64KiB", 0, "Of each at most so much."),
+    FIELD(T, journal, BYTES, "4MiB", "1MiB..1GiB", FIELD_RESTART, "Size of each worker's journal, where calls wait for the store and survive a crash."),
+};
+#undef T
+
 #define T struct gateway_conf
 const struct field gateway_fields[] = {
     FIELD(T, listen, STRS, "127.0.0.1:8000", NULL, FIELD_RESTART, "Addresses to listen on: HOST:PORT, [v6]:PORT or a port on loopback."),
@@ -252,6 +265,7 @@ const struct field gateway_fields[] = {
     FIELD_NEST(T, limits, OBJECT, limits_fields, struct limits_conf, 0, "Bounds on what clients can make us hold."),
     FIELD_NEST(T, cors, OBJECT, cors_fields, struct cors_conf, 0, "Browser clients."),
     FIELD_NEST(T, log, OBJECT, log_fields, struct log_options, 0, "What is logged, and how."),
+    FIELD_NEST(T, history, OBJECT, history_fields, struct history_conf, 0, "What is remembered of calls, and for how long."),
     FIELD(T, instructions, STR, NULL, "..16384", 0, "Text for models in front of the upstreams' own instructions."),
     FIELD(T, builtins, STRS, "time", NULL, 0, "Built-in servers that are on under their own names."),
     FIELD_NEST(T, upstreams, MAP, upstream_fields, struct upstream_conf, 0, "MCP servers behind the gateway, by name."),

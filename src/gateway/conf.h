@@ -186,6 +186,17 @@ struct mcp_conf {
     struct mcp_security_conf security;
 };
 
+enum { HISTORY_PAYLOADS_OFF, HISTORY_PAYLOADS_ERRORS, HISTORY_PAYLOADS_ALL };
+struct history_conf {
+    bool enabled;
+    nanos retention;
+    int64_t max_rows;
+    struct rate rate;       /* rows a second into the store */
+    int payloads;           /* HISTORY_PAYLOADS_… */
+    int64_t payload_bytes;  /* of arguments, and of the result */
+    int64_t journal;        /* bytes of each worker's ring */
+};
+
 struct gateway_conf {
     struct str_list listen;
     int64_t workers; /* 0: one per core */
@@ -195,6 +206,7 @@ struct gateway_conf {
     struct limits_conf limits;
     struct cors_conf cors;
     struct log_options log;
+    struct history_conf history;
     struct str instructions;
     struct str_list builtins;   /* built-in servers that are upstreams of their own name */
     struct item_list upstreams; /* struct upstream_conf */

@@ -2,6 +2,7 @@
 #include "gateway/exchange.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/call_record.h"
 #include "gateway/limit.h"
 #include "gateway/metrics.h"
 #include "gateway/stream.h"
@@ -22,6 +23,7 @@ void answer_result(struct exchange *x, const struct str *result, size_t n) {
     x->answered = true;
     if (!x->outcome)
         x->outcome = "ok";
+    call_record_answer(x, result, n, x->outcome[0] != 'o');
     x->face->answer(x, ANSWER_OK, pieces, used);
 }
 
@@ -101,6 +103,7 @@ void answer_error(struct exchange *x, int status, int code, struct str data, con
     if (!x->outcome)
         x->outcome = outcome_of(code);
     struct str piece = buf_view(&b);
+    call_record_answer(x, &piece, 1, true);
     x->face->answer(x, status ? status : answer_status(x, code), &piece, 1);
     buf_done(&b);
 }
@@ -212,6 +215,7 @@ static metric_series series_of(struct exchange *x) {
 /* Success of a known tool is one array look-up; everything else may take its time. */
 static void account(struct exchange *x) {
     nanos took = worker_tick(task_worker(x->task)) - x->began;
+    call_record_write(x, took);
     bool usual = x->method == METHOD_TOOLS_CALL && x->entry && x->rpc_code == 0 &&
                  x->entry->index < x->gw->tool_series_count &&
                  x->gw->generation == x->snapshot->generation && x->outcome && x->outcome[0] == 'o';

@@ -62,6 +62,8 @@ struct exchange {
     int rpc_code;             /* of the error answered, 0: a result */
     nanos retry_after;        /* of an answer 429 or 503; 0: soon */
     const char *outcome;      /* short word for metrics */
+    uint64_t answer_bytes;    /* for the history */
+    struct str answer_kept;   /* the same: its beginning, where payloads are kept */
     struct exchange *next, **back; /* in flight on this worker */
 };
 

@@ -59,7 +59,12 @@ struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
     g->limits = limits_new();
     g->workers = NEW_ARRAY(struct gateway_worker *, workers_count(all) + 1);
     g->started = clock_mono();
+    gateway_read_clock(g);
     return g;
+}
+
+void gateway_read_clock(struct gateway *g) {
+    __atomic_store_n(&g->wall_offset, clock_wall() - clock_mono(), __ATOMIC_RELAXED);
 }
 
 void gateway_free(struct gateway *g) {

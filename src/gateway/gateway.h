@@ -44,6 +44,7 @@ struct gateway {
     atomic_bool draining, ready;
     struct gateway_worker **workers; /* by worker index */
     nanos started;
+    nanos wall_offset; /* atomic: what makes wall clock of monotonic time */
 };
 
 struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
@@ -51,6 +52,8 @@ struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
 void gateway_free(struct gateway *g);
 /* From the workers' start and stop hooks. */
 void gateway_worker_start(struct gateway *g, struct worker *w);
+/* The wall clock may be set at any time: again and again. */
+void gateway_read_clock(struct gateway *g);
 void gateway_worker_stop(struct gateway *g, struct worker *w);
 /* Control worker: publishes, then lets every worker tell its streams what changed (P-621). */
 void gateway_publish(struct gateway *g, struct snapshot *s);
@@ -80,11 +83,13 @@ struct view {
 
 struct push_stream;
 struct page;
+struct journal;
 
 struct gateway_worker {
     struct gateway *gateway;
     struct worker *worker;
     struct key_cache *keys;
+    struct journal *journal;   /* of finished calls; NULL: no history. The control plane's */
     struct idmap views;        /* struct view by key */
     struct map pages;          /* ready-made list pages by their key bytes */
     size_t page_bytes;

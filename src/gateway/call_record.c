@@ -1,0 +1,131 @@
+/* call_record.c - see call_record.h. On the way of every call: about two hundred instructions,
+ * a fixed head, then the texts one after the other. */
+#include "gateway/call_record.h"
+#include "store/journal.h"
+
+enum { TEXT_MOST = 512, VERSION = 1 };
+
+enum {
+#define X(name) TEXT_##name,
+    CALL_TEXTS(X)
+#undef X
+    TEXTS
+};
+
+struct head {
+    uint32_t version;
+    int32_t error_code;
+    int64_t at, duration;
+    uint64_t request_bytes, response_bytes;
+    uint32_t lengths[TEXTS];
+};
+
+/* ---- reading ----------------------------------------------------------------------- */
+
+bool call_record_read(struct str data, struct call_record *out) {
+    struct head h;
+    if (data.n < sizeof h)
+        return false;
+    memcpy(&h, data.p, sizeof h);
+    if (h.version != VERSION)
+        return false;
+    struct str texts[TEXTS], rest = str_skip(data, sizeof h);
+    for (size_t i = 0; i < TEXTS; i++) {
+        if (h.lengths[i] > rest.n)
+            return false;
+        texts[i] = str_head(rest, h.lengths[i]);
+        rest = str_skip(rest, h.lengths[i]);
+    }
+    *out = (struct call_record){
+        .at = h.at, .duration = h.duration, .request_bytes = h.request_bytes,
+        .response_bytes = h.response_bytes, .error_code = h.error_code,
+#define X(name) .name = texts[TEXT_##name],
+        CALL_TEXTS(X)
+#undef X
+    };
+    return true;
+}
+
+/* ---- writing ----------------------------------------------------------------------- */
+
+static bool is_kept(const struct exchange *x) {
+    return x->method == METHOD_TOOLS_CALL || x->method == METHOD_RESOURCES_READ ||
+           x->method == METHOD_PROMPTS_GET;
+}
+
+/* 00-<trace id>-<span id>-<flags> (W3C Trace Context §3.2). */
+static struct str trace_of(const struct exchange *x) {
+    struct str parent = x->in.traceparent;
+    return parent.n >= 55 ? str_from(parent.p + 3, 32) : S("");
+}
+
+static struct str tool_of(const struct exchange *x) {
+    if (x->entry)
+        return x->entry->shown;
+    return x->in.name; /* nobody has it: what was asked for */
+}
+
+static size_t append(uint8_t *to, size_t at, struct str s, size_t most, uint32_t *length) {
+    size_t n = s.n < most ? s.n : most;
+    *length = (uint32_t)n;
+    if (n)
+        memcpy(to + at, s.p, n);
+    return at + n;
+}
+
+void call_record_write(struct exchange *x, nanos took) {
+    struct journal *j = x->gw->journal;
+    const struct history_conf *conf = &x->snapshot->conf->history;
+    if (!j || !conf->enabled || !is_kept(x))
+        return;
+    const char *outcome = x->outcome ? x->outcome : "none";
+    bool payload = conf->payloads == HISTORY_PAYLOADS_ALL ||
+                   (conf->payloads == HISTORY_PAYLOADS_ERRORS && strcmp(outcome, "ok") != 0);
+    size_t kept = payload ? (size_t)conf->payload_bytes : 0;
+    uint8_t *p = journal_begin(j, sizeof(struct head) + (size_t)(TEXTS - 2) * TEXT_MOST + 2 * kept);
+    struct head h = {
+        .version = VERSION, .error_code = x->rpc_code,
+        .at = x->began + took + __atomic_load_n(&x->gw->gateway->wall_offset, __ATOMIC_RELAXED),
+         .duration = took,
+        .request_bytes = x->in.text.n, .response_bytes = x->answer_bytes,
+    };
+    size_t n = sizeof h;
+    n = append(p, n, x->who->tenant, TEXT_MOST, &h.lengths[TEXT_tenant]);
+    n = append(p, n, x->who->id, TEXT_MOST, &h.lengths[TEXT_key_id]);
+    n = append(p, n, x->who->name, TEXT_MOST, &h.lengths[TEXT_key_name]);
+    n = append(p, n, x->in.method, TEXT_MOST, &h.lengths[TEXT_method]);
+    n = append(p, n, tool_of(x), TEXT_MOST, &h.lengths[TEXT_tool]);
+    n = append(p, n, x->upstream ? x->upstream->conf->name : S(""), TEXT_MOST,
+               &h.lengths[TEXT_upstream]);
+    n = append(p, n, str_of(outcome), TEXT_MOST, &h.lengths[TEXT_outcome]);
+    n = append(p, n, x->request_id, TEXT_MOST, &h.lengths[TEXT_request_id]);
+    n = append(p, n, trace_of(x), TEXT_MOST, &h.lengths[TEXT_trace_id]);
+    n = append(p, n, x->in.arguments, kept, &h.lengths[TEXT_arguments]);
+    n = append(p, n, x->answer_kept, kept, &h.lengths[TEXT_result]);
+    memcpy(p, &h, sizeof h);
+    journal_commit(j, n);
+}
+
+/* The pieces live only as long as the face sends them. */
+static void keep_answer(struct exchange *x, const struct str *pieces, size_t n, size_t most) {
+    size_t at = 0;
+    char *copy = arena_alloc(x->arena, most);
+    for (size_t i = 0; i < n && at < most; i++) {
+        size_t some = pieces[i].n < most - at ? pieces[i].n : most - at;
+        memcpy(copy + at, pieces[i].p, some);
+        at += some;
+    }
+    x->answer_kept = str_from(copy, at);
+}
+
+void call_record_answer(struct exchange *x, const struct str *pieces, size_t n, bool failed) {
+    if (!x->gw->journal || !is_kept(x))
+        return;
+    x->answer_bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        x->answer_bytes += pieces[i].n;
+    const struct history_conf *conf = &x->snapshot->conf->history;
+    if (conf->payloads == HISTORY_PAYLOADS_ALL ||
+        (conf->payloads == HISTORY_PAYLOADS_ERRORS && failed))
+        keep_answer(x, pieces, n, (size_t)conf->payload_bytes);
+}
