@@ -10,7 +10,8 @@
  * With --rate requests start at fixed times instead and latency counts from when a request was
  * due, not from when a connection was free for it (no coordinated omission).
  * With --hold nothing is timed: connections or sessions are opened, each used once, and kept
- * until stdin ends, for others to measure memory. */
+ * until stdin ends, for others to measure memory. `connections` are used a few at a time, so
+ * that what stays is theirs; in a `burst` all are used at the same moment. */
 #include "cpu.h"
 #include "kit.h"
 #include "peer.h"
@@ -25,8 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_PEERS = 8 };
-enum hold { HOLD_NOTHING, HOLD_CONNECTIONS, HOLD_SESSIONS };
+enum { MOST_PEERS = 8, FEW = 16 };
+enum hold { HOLD_NOTHING, HOLD_CONNECTIONS, HOLD_BURST, HOLD_SESSIONS };
 
 /* One number for each round. */
 struct series {
@@ -55,13 +56,18 @@ struct window {
     struct conn **idle; /* a stack */
     size_t idle_count;
     int64_t sent, answered;
+    bool once;             /* each connection carries one request, at most FEW at a time */
     /* when the next request starts; interval 0: as soon as a connection is free */
     int64_t due, interval;
     int64_t *latency;      /* of each answer, ns */
 };
 
+static bool may_send(const struct window *w) {
+    return w->idle_count && w->sent < options.requests && (!w->once || w->sent - w->answered < FEW);
+}
+
 static void send_due(struct window *w, int64_t now) {
-    while (w->idle_count && w->sent < options.requests && w->due <= now) {
+    while (may_send(w) && w->due <= now) {
         struct conn *c = w->idle[--w->idle_count];
         c->started = w->interval ? w->due : now;
         w->due += w->interval;
@@ -84,7 +90,8 @@ static int wait_events(const struct window *w, struct epoll_event *events, int m
 static void answered(struct window *w, struct conn *c) {
     int64_t now = now_ns();
     w->latency[w->answered++] = now - c->started;
-    w->idle[w->idle_count++] = c;
+    if (!w->once)
+        w->idle[w->idle_count++] = c;
     send_due(w, now);
 }
 
@@ -123,6 +130,7 @@ static void measure(struct peer *p, struct series *out, int64_t round) {
     if (!latency || !idle)
         die("no memory for the window");
     struct window w = { .peer = p, .idle = idle, .latency = latency, .idle_count = p->count };
+    w.once = options.hold == HOLD_CONNECTIONS;
     w.interval = options.rate ? 1000000000 / options.rate : 0;
     for (size_t i = 0; i < p->count; i++)
         idle[i] = &p->conns[i];
@@ -210,7 +218,7 @@ static int choose(const char *option, const char *word, const char *const *words
 static void set_option(int o, char *value) {
     static const char *const styles[] = { "legacy", "modern", NULL };
     static const char *const fills[] = { "escaped", "plain", "utf8", NULL };
-    static const char *const holds[] = { "nothing", "connections", "sessions", NULL };
+    static const char *const holds[] = { "nothing", "connections", "burst", "sessions", NULL };
     struct load *load = &options.load;
     switch (o) {
     case 'p': add_peer(value); break;
@@ -222,6 +230,7 @@ static void set_option(int o, char *value) {
     case 'n': options.requests = option_number("requests", value, 1, 100000000); break;
     case 'r': options.rounds = option_number("rounds", value, 1, 10000); break;
     case 'b': load->text_bytes = (size_t)option_number("text-bytes", value, 16, 64 << 20); break;
+    case 'P': load->ping = true; break;
     case 'l': load->list_tools = option_number("list", value, 1, 100000); break;
     case 'R': options.rate = option_number("rate", value, 1, 10000000); break;
     case 'S': options.settle_us = option_number("settle-us", value, 0, 900000); break;
@@ -237,7 +246,8 @@ static const struct option names[] = {
     { "requests", required_argument, NULL, 'n' },   { "rounds", required_argument, NULL, 'r' },
     { "text-bytes", required_argument, NULL, 'b' }, { "list", required_argument, NULL, 'l' },
     { "rate", required_argument, NULL, 'R' },       { "settle-us", required_argument, NULL, 'S' },
-    { "timeout", required_argument, NULL, 'T' },    { 0 },
+    { "timeout", required_argument, NULL, 'T' },    { "ping", no_argument, NULL, 'P' },
+    { 0 },
 };
 
 static void too_late(int signal) {

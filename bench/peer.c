@@ -52,13 +52,17 @@ static void put_digits(struct bytes *b, size_t *out_at) {
     bytes_number(b, last_id);
 }
 
+static bool calls_tool(const struct load *load) {
+    return !load->ping && !load->list_tools;
+}
+
 static void put_params(struct bytes *b, const struct peer *p, size_t *out_text_at) {
     bytes_text(b, "{");
     if (p->load->modern)
         bytes_text(b, "\"_meta\":{\"" META_KEY "protocolVersion\":\"" MODERN "\",\"" META_KEY
                       "clientInfo\":{\"name\":\"bench\","
                       "\"version\":\"1.0.0\"},\"" META_KEY "clientCapabilities\":{}}");
-    if (!p->load->list_tools) {
+    if (calls_tool(p->load)) {
         put_string(b, p->load->modern ? ",\"name\":\"" : "\"name\":\"");
         put_string(b, p->tool);
         bytes_text(b, "\",\"arguments\":{\"text\":\"");
@@ -92,7 +96,7 @@ static void put_era(struct bytes *b, const struct peer *p, const char *method,
     }
     bytes_text(b, "MCP-Protocol-Version: " MODERN "\r\nMcp-Method: ");
     put_string(b, method);
-    if (!p->load->list_tools) {
+    if (calls_tool(p->load)) {
         bytes_text(b, "\r\nMcp-Name: ");
         put_string(b, p->tool);
     }
@@ -100,7 +104,8 @@ static void put_era(struct bytes *b, const struct peer *p, const char *method,
 }
 
 static void make_request(struct conn *c, struct span session) {
-    const char *method = c->peer->load->list_tools ? "tools/list" : "tools/call";
+    const struct load *load = c->peer->load;
+    const char *method = load->ping ? "ping" : load->list_tools ? "tools/list" : "tools/call";
     struct bytes body = { 0 };
     bytes_text(&body, "{\"jsonrpc\":\"2.0\",\"id\":");
     put_digits(&body, &c->id_at);
@@ -253,9 +258,11 @@ static const char *check(const struct conn *c, struct span text) {
     struct json j = { text.p, text.p + text.n };
     struct span key, id = { 0 }, echoed = { 0 };
     int64_t tools = 0;
+    bool worked = false;
     for (bool in = json_open(&j); in && json_member(&j, &key);) {
         bool result = span_is(key, SPAN("result"));
-        if (result && !load->list_tools)
+        worked |= result;
+        if (result && calls_tool(load))
             echoed = first_text(&j);
         else if (result)
             tools = count_tools(json_value(&j));
@@ -267,6 +274,8 @@ static const char *check(const struct conn *c, struct span text) {
     }
     if (!span_is(id, (struct span){ c->request.p + c->id_at, ID_DIGITS }))
         return "wrong id";
+    if (load->ping)
+        return worked ? NULL : "no result";
     if (load->list_tools)
         return tools == load->list_tools ? NULL : "wrong number of tools";
     struct span sent = { c->request.p + c->text_at - 1, load->text_bytes + 2 };
@@ -317,7 +326,7 @@ static void write_digits(char *at, uint64_t number) {
 void conn_call(struct conn *c) {
     uint64_t id = ++last_id;
     write_digits(c->request.p + c->id_at, id);
-    if (!c->peer->load->list_tools)
+    if (calls_tool(c->peer->load))
         write_digits(c->request.p + c->text_at, id);
     c->sent = 0;
     send_rest(c);

@@ -2,7 +2,7 @@
  *
  * A request is built once per connection; from call to call only the ten digits of its id
  * change, in the id and at the start of the text. The answer must be 200 and carry that id and
- * that text (or, for a list, that many tools), else the program ends and says what came instead.
+ * that text (for a list that many tools, for a ping a result), else the program ends and says what came instead.
  *
  * Legacy style opens a session per connection (initialize, notifications/initialized) and sends
  * Mcp-Session-Id; modern style sends the headers and the _meta of 2026-07-28. */
@@ -16,7 +16,8 @@ enum filler { FILL_ESCAPED, FILL_PLAIN, FILL_UTF8 };
 /* What is asked: the same for all peers of a run. */
 struct load {
     bool modern;
-    int64_t list_tools; /* 0: tools/call; else tools/list, and so many must be in the answer */
+    bool ping;          /* a request that does nothing, instead of tools/call (legacy style) */
+    int64_t list_tools; /* not 0: tools/list, and so many must be in the answer */
     size_t text_bytes;  /* between the quotes of the argument `text`, at least 16 */
     enum filler filler;
     const char *key; /* bearer key */

@@ -221,9 +221,9 @@ class Stage:
 
     # ---- peers ----------------------------------------------------------------------------
 
-    def start_upstream(self, name='upstream', *options):
+    def start_upstream(self, name='upstream', *options, core=None):
         port = free_port()
-        process = self.spawn([self.program('upstream'), '--port', port, *options], {self.load_core})
+        process = self.spawn([self.program('upstream'), '--port', port, *options], {self.load_core if core is None else core})
         return self.ready(Peer(name, port, process))
 
     def start_forwarder(self, upstream, wrap=()):
@@ -288,7 +288,7 @@ class Stage:
         for peer in peers:
             args += ['--peer', peer.spec(style, tool)]
         for option, value in options.items():
-            args += ['--' + option.replace('_', '-'), value]
+            args += ['--' + option.replace('_', '-'), *([] if value is True else [value])]
         process = self.spawn(args, {self.load_core}, log=self.dir / 'driver.log', stdout=subprocess.PIPE)
         try:
             out = process.communicate(timeout=timeout + 5)[0]
