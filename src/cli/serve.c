@@ -71,6 +71,7 @@ static int run(struct cli *c) {
         return cli_serve_stdio(c, &o.overrides);
     o.admin_key = admin ? str_of(admin) : S("");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file too large is an error of the write */
     keep_large_blocks();
     struct warden *warden = NULL;
     err_t e = warden_start(arena_text(&c->arena, o.data), &warden);

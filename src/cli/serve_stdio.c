@@ -22,6 +22,7 @@ int cli_serve_stdio(struct cli *c, const struct conf_overrides *overrides) {
     if (cli_has(c, "listen"))
         return cli_fail(EXIT_USAGE, "--stdio listens nowhere: leave out --listen");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file too large is an error of the write */
     struct control_options o = { .config = cli_get(c, "config"), .stdio = true, .quiet = true };
     o.overrides = *overrides;
     o.overrides.one_worker = true;
