@@ -8,6 +8,8 @@
     X(tools)                                                                                       \
     X(call)                                                                                        \
     X(connect)                                                                                     \
+    X(import)                                                                                      \
+    X(export)                                                                                      \
     X(completion)                                                                                  \
     X(describe)                                                                                    \
     X(version)

@@ -118,7 +118,7 @@ static err_t parse_expanded(struct conf_file *f, struct arena *a, struct conf_te
                             const struct conf_expand *expand, struct conf_unexpanded *missing) {
     struct json_limits limits = { .bytes = CONF_TEXT_LIMIT, .depth = CONF_DEPTH };
     TRY_WRAP(json_parse(a, buf_view(&t->json), limits, &f->root), "%.*s", STR(f->path));
-    if (str_find_char(buf_view(&t->json), '$') < 0)
+    if ((expand && expand->raw) || str_find_char(buf_view(&t->json), '$') < 0)
         return OK;
     SCOPED(buf_done) struct buf text = { 0 };
     TRY(conf_expand_write(a, f->root, f->path, expand, &text, missing));

@@ -30,6 +30,7 @@ struct conf_pos {
 };
 
 struct conf_expand {
+    bool raw; /* nothing expands: values stay as they are written */
     /* The value of a variable, p == NULL when unset. NULL: the environment of the process. */
     struct str (*variable)(void *arg, struct str name);
     /* The answer to ${input:id}; `root` is the document before expansion, whose `inputs`

@@ -58,6 +58,7 @@ const struct field upstream_fields[] = {
     FIELD(T, restart_backoff, DURATION, "500ms", "10ms..1h", 0, "Pause before the first restart; doubles with each failure."),
     FIELD(T, restart_backoff_max, DURATION, "30s", "10ms..1h", 0, "Longest pause between restarts."),
     FIELD(T, restart_limit, INT, "0", "0..1000000", 0, "Failures in a row after which it is given up; 0: never."),
+    FIELD_AS("x-import", T, x_import, JSON, NULL, NULL, 0, "What the file of a desktop client said beside, kept by gatespan import; gatespan export gives it back."),
 };
 const size_t upstream_field_count = ARRAY_SIZE(upstream_fields);
 #undef T
@@ -282,6 +283,7 @@ const struct field gateway_fields[] = {
     FIELD_AS("$schema", T, schema, STR, NULL, NULL, FIELD_HIDDEN, "Address of the schema that an editor checks the file with."),
     FIELD_AS("mcpServers", T, mcp_servers, JSON, NULL, NULL, FIELD_HIDDEN | FIELD_PRIVATE, "Servers as Claude Desktop and Cursor write them."),
     FIELD_AS("servers", T, servers, JSON, NULL, NULL, FIELD_HIDDEN | FIELD_PRIVATE, "Servers as VS Code writes them."),
+    FIELD_AS("x-import", T, x_import, JSON, NULL, NULL, 0, "What files of desktop clients said about themselves, kept by gatespan import."),
     FIELD_AS("inputs", T, inputs, JSON, NULL, NULL, FIELD_HIDDEN | FIELD_PRIVATE, "What VS Code asks its user for."),
 };
 const size_t gateway_field_count = ARRAY_SIZE(gateway_fields);

@@ -50,6 +50,7 @@ struct upstream_conf {
     struct str_list tags;    /* of its tools, beside what their _meta says */
     nanos restart_backoff, restart_backoff_max;
     int64_t restart_limit;   /* failures in a row before it is given up; 0: never */
+    json x_import;           /* means nothing to a gateway: see gatespan import */
     struct str source;       /* file it comes from, for messages */
 };
 
@@ -220,6 +221,7 @@ struct gateway_conf {
     struct models_conf models;
     struct mcp_conf mcp; /* see conf_mcp */
     struct str schema;   /* "$schema", for editors */
+    json x_import;              /* means nothing to a gateway: see gatespan import */
     json mcp_servers, servers, inputs; /* what desktop clients call these; see conf_desktop */
 };
 
