@@ -10,27 +10,57 @@
 
 /* ---- what may not change ----------------------------------------------------------- */
 
-static bool same_list(const struct str_list *a, const struct str_list *b) {
-    if (a->n != b->n)
-        return false;
-    for (size_t i = 0; i < a->n; i++)
-        if (!str_eq(a->items[i], b->items[i]))
-            return false;
-    return true;
+struct changes {
+    struct arena *a;
+    struct str restart; /* options that cannot change while running, "listen, workers" */
+};
+
+static void note_restart(void *arg, struct str path, const struct field *row, const void *was,
+                         const void *is) {
+    struct changes *c = arg;
+    if (row->flags & FIELD_RESTART)
+        c->restart = arena_fmt(c->a, "%.*s%s%.*s", STR(c->restart), c->restart.n ? ", " : "",
+                               STR(path));
+}
+
+static void each_change(const struct gateway_conf *was, const struct gateway_conf *is,
+                        struct arena *a, field_changed *tell, void *arg) {
+    field_diff(gateway_fields, gateway_field_count, was, is, S(""), a, tell, arg);
 }
 
 static err_t check_restart(const struct gateway_conf *now, const struct gateway_conf *next) {
-    if (!same_list(&now->listen, &next->listen))
-        return ERR(CONFLICT, "listen cannot change while running: restart the gateway");
-    if (now->history.enabled != next->history.enabled ||
-        now->history.journal != next->history.journal)
-        return ERR(CONFLICT, "history.enabled and history.journal cannot change while running: "
-                             "restart the gateway");
-    if (now->workers != next->workers)
-        return ERR(CONFLICT, "workers cannot change while running: restart the gateway");
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    struct changes c = { .a = &a };
+    each_change(now, next, &a, note_restart, &c);
     if (!now->tls.cert_file.n != !next->tls.cert_file.n)
-        return ERR(CONFLICT, "TLS cannot be switched on or off while running: restart the gateway");
+        c.restart = arena_fmt(&a, "%.*s%stls (on or off)", STR(c.restart), c.restart.n ? ", " : "");
+    if (c.restart.n)
+        return ERR(CONFLICT,
+                   "%.*s cannot change while running: restart the gateway, or take the change back",
+                   STR(c.restart));
     return OK;
+}
+
+/* ---- what changed ------------------------------------------------------------------- */
+
+/* Desktop clients' sections are told as the upstreams that they become. */
+static void log_change(void *arg, struct str path, const struct field *row, const void *was,
+                       const void *is) {
+    struct arena *a = arg;
+    if (row->flags & FIELD_HIDDEN)
+        return;
+    if (row->type == FIELD_MAP)
+        log_info("configuration changed", F("option", path), F("change", is ? "added" : "removed"));
+    else
+        log_info("configuration changed", F("option", path), F("old", field_show(row, was, a)),
+                 F("new", field_show(row, is, a)));
+}
+
+static void log_changes(const struct gateway_conf *was, const struct gateway_conf *is) {
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    each_change(was, is, &a, log_change, &a);
 }
 
 /* ---- to the workers ---------------------------------------------------------------- */
@@ -84,6 +114,7 @@ static err_t apply(struct control *c, struct held_conf *next) {
         held_conf_unref(merged);
         return err_again(&saved);
     }
+    log_changes(c->file->conf, next->conf);
     held_conf_unref(c->file);
     c->file = held_conf_ref(next);
     tls_context_unref(c->tls);

@@ -80,6 +80,8 @@ static err_t health_detailed(struct rest *r) {
 }
 
 static err_t metrics(struct rest *r) {
+    if (!r->visit->snapshot->conf->metrics.enabled)
+        return ERR(NOT_FOUND, "metrics are switched off: metrics.enabled is false");
     metric_expose(&r->out);
     return OK;
 }
@@ -119,9 +121,9 @@ static const struct field info_fields[] = {
 #undef T
 static const struct schema info_schema = SCHEMA("Info", info_fields, struct info);
 
-static struct str_list revisions(struct arena *a) {
+static struct str_list revisions(const struct gateway_conf *conf, struct arena *a) {
     struct str_list list = { .items = ARENA_ARRAY(a, struct str, REVISIONS) };
-    for (int i = 0; i < REVISIONS; i++)
+    for (int i = 0; i <= conf->protocol.newest; i++)
         list.items[list.n++] = revision_text((enum revision)i);
     return list;
 }
@@ -153,7 +155,7 @@ static err_t info_show(struct rest *r) {
         .build = S("checked"),
 #endif
         .uptime = (clock_mono() - g->started) / NANOS_SEC, .workers = workers_count(g->all),
-        .revisions = revisions(r->arena), .builtins = builtins(r->arena), .features = features(conf, r->arena),
+        .revisions = revisions(conf, r->arena), .builtins = builtins(r->arena), .features = features(conf, r->arena),
         .limits = { .body = conf->limits.body, .in_flight = conf->limits.in_flight, .page = conf->limits.page },
     };
     field_write(info_fields, ARRAY_SIZE(info_fields), &info, &r->w);

@@ -3,6 +3,10 @@
 #include "base/mem.h"
 #include "mcp/question.h"
 
+bool era_offers_modern(const struct exchange *x) {
+    return revision_era((enum revision)x->snapshot->conf->protocol.newest) == ERA_MODERN;
+}
+
 bool era_check_meta(struct exchange *x) {
     bool capabilities = x->in.client_capabilities.p && x->in.client_capabilities.p[0] == '{';
     if (x->in.protocol_version.p && (x->in.kind != ENVELOPE_REQUEST || capabilities))
@@ -37,7 +41,9 @@ bool era_negotiate(struct exchange *x) {
         return false;
     }
     enum revision wanted = revision_parse(json_unquote(x->arena, raw));
-    x->revision = wanted != REV_NONE && revision_era(wanted) == ERA_LEGACY ? wanted : LATEST_LEGACY;
+    enum revision newest = (enum revision)x->snapshot->conf->protocol.newest;
+    newest = newest < LATEST_LEGACY ? newest : LATEST_LEGACY;
+    x->revision = wanted != REV_NONE && wanted <= newest ? wanted : newest;
     return true;
 }
 

@@ -136,6 +136,8 @@ static void accepted(struct http_face *f) {
 
 static bool is_modern(const struct http_face *f) {
     const struct envelope *in = &f->x.in;
+    if (!era_offers_modern(&f->x))
+        return false;
     if (in->protocol_version.p || in->version_not_string)
         return true;
     struct str header = f->request->head->known[HTTP_MCP_PROTOCOL_VERSION];

@@ -231,7 +231,8 @@ static bool take_message(struct stdio_call *c) {
     if (x->in.kind == ENVELOPE_RESULT || x->in.kind == ENVELOPE_ERROR)
         return take_answer(c->face, x);
     exchange_read_method(x);
-    bool modern = x->in.protocol_version.p || x->in.version_not_string; /* P-057 */
+    bool modern = era_offers_modern(x) &&
+                  (x->in.protocol_version.p || x->in.version_not_string); /* P-057 */
     return modern ? take_modern(c) : take_legacy(c);
 }
 
