@@ -392,6 +392,11 @@ static size_t pieces(struct str text) {
     return n;
 }
 
+/* An array in JSON; [::1]:8000 is none. */
+static bool is_array(struct str text) {
+    return str_starts(text, S("[")) && str_ends(text, S("]"));
+}
+
 static void set_strs(struct str text, struct str_list *out, struct arena *a) {
     struct str rest = arena_dup(a, text);
     struct str_list list = { .items = ARENA_ARRAY(a, struct str, pieces(text)) };
@@ -431,7 +436,7 @@ err_t field_text_json(const struct field *row, struct str text, struct arena *a,
     struct pair_list pairs;
     if (field_is_scalar(row)) {
         jw_string(w, field_is_text(row) ? text : trimmed);
-    } else if (row->type == FIELD_STRS && !str_starts(trimmed, S("["))) {
+    } else if (row->type == FIELD_STRS && !is_array(trimmed)) {
         set_strs(trimmed, &list, a);
         jw_array(w);
         for (size_t i = 0; i < list.n; i++)
@@ -477,7 +482,7 @@ err_t field_set(const struct field *row, struct str text, void *out, struct aren
     struct str trimmed = str_trim(text);
     if (field_is_scalar(row))
         return set_scalar(row, text, out, a);
-    if (row->type == FIELD_STRS && !str_starts(trimmed, S("[")))
+    if (row->type == FIELD_STRS && !is_array(trimmed))
         set_strs(trimmed, member(out, row), a);
     else if (row->type == FIELD_PAIRS && !str_starts(trimmed, S("{"))) {
         if (!set_pairs(trimmed, member(out, row), a))

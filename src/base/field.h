@@ -154,10 +154,10 @@ void field_write(const struct field *rows, size_t n, const void *in, struct jw *
 
 /* The same with secrets as they are: for copies that stay inside, never for people. */
 void field_write_plain(const struct field *rows, size_t n, const void *in, struct jw *w);
-/* One value, secrets as "***"; `in` is the struct that holds it. */
+/* One value, secrets and the query of an address, which often holds a key, as "***"; `in` is the
+ * struct that holds it. */
 void field_write_value(const struct field *row, const void *in, struct jw *w);
-/* The same for a line of text: no quotes around it; the query of an address, which often holds
- * a key, as "***"; at most 200 characters. */
+/* The same for a line of text: no quotes around it, at most 200 bytes. */
 struct str field_show(const struct field *row, const void *in, struct arena *a);
 
 /* {"type":"object","properties":…,"required":…,"additionalProperties":false}, without

@@ -156,8 +156,19 @@ void field_write_plain(const struct field *rows, size_t n, const void *in, struc
     write_rows(rows, n, in, w, true);
 }
 
+/* The query of an address often holds a key. */
+static struct str without_query(struct str text, struct arena *a) {
+    ptrdiff_t query = str_find(text, S("://")) > 0 ? str_find_char(text, '?') : -1;
+    return query < 0 ? text : arena_fmt(a, "%.*s?***", (int)query, text.p);
+}
+
 void field_write_value(const struct field *row, const void *in, struct jw *w) {
-    write_value(row, member(in, row), w, false);
+    SCOPED(arena_scope) struct arena a;
+    arena_init(&a, NULL, 0);
+    if (row->type == FIELD_STR)
+        jw_string(w, without_query(*(const struct str *)member(in, row), &a));
+    else
+        write_value(row, member(in, row), w, false);
 }
 
 /* Without the start of a character that was cut off. */
@@ -175,9 +186,6 @@ struct str field_show(const struct field *row, const void *in, struct arena *a) 
     struct str text = buf_view(&b);
     if (str_starts(text, S("\"")))
         text = json_unquote(a, text);
-    ptrdiff_t query = str_find(text, S("://")) > 0 ? str_find_char(text, '?') : -1;
-    if (query >= 0 && field_is_text(row))
-        text = arena_fmt(a, "%.*s?***", (int)query, text.p);
     if (text.n > SHOWN)
         text = arena_fmt(a, "%.*s…", STR(str_whole(str_head(text, SHOWN))));
     return arena_dup(a, text);

@@ -146,15 +146,16 @@ static int no_option(struct str key, struct arena *a) {
     struct str rest = key, name, before = S("");
     while (conf_path_next(&rest, &name)) {
         const struct field *row = field_find(rows, n, name);
-        if (!row || !row->fields) {
-            const struct field *near = row ? NULL : field_closest(rows, n, name);
-            return near ? cli_fail(EXIT_USAGE, "there is no option %.*s; did you mean %.*s%s?",
-                                   STR(key), STR(before), near->name)
-                        : cli_fail(
-                              EXIT_USAGE,
-                              "there is no option %.*s; gatespan config explain --all lists them",
-                              STR(key));
-        }
+        const struct field *near = row ? NULL : field_closest(rows, n, name);
+        if (near)
+            return cli_fail(EXIT_USAGE, "there is no option %.*s; did you mean %.*s%s?", STR(key),
+                            STR(before), near->name);
+        if (!row)
+            return cli_fail(EXIT_USAGE,
+                            "there is no option %.*s; gatespan config explain --all lists them",
+                            STR(key));
+        if (!row->fields)
+            break;
         before = arena_fmt(a, "%.*s%.*s.", STR(before), STR(name));
         if (row->type == FIELD_MAP && conf_path_next(&rest, &name))
             before = arena_fmt(a, "%.*s%.*s.", STR(before), STR(name));
