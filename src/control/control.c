@@ -60,6 +60,7 @@ err_t tls_of(const struct control *c, const struct gateway_conf *conf, struct tl
     struct tls_conf tls = {
         .cert_file = conf->tls.cert_file, .key_file = conf->tls.key_file, .ca_file = conf->tls.client_ca_file,
         .verify_client = conf->tls.require_client_cert, .allow_1_2 = conf->tls.allow_tls_1_2,
+        .http2 = conf->limits.http2_streams > 0,
     };
     return tls_server_new(&tls, &c->tickets, out);
 }
@@ -75,6 +76,7 @@ void server_conf_of(const struct control *c, const struct gateway_conf *conf,
     *out = (struct http_server_conf){
         .head = { .head = (size_t)l->head, .target = (size_t)l->target, .fields = (unsigned)l->headers },
         .max_body = (size_t)l->body, .max_pipelined = 64 * 1024,
+        .max_streams = (unsigned)l->http2_streams,
         .max_conns = (unsigned)(l->connections / worker_count(conf)) + 1,
         .head_timeout = l->head_timeout, .body_timeout = l->body_timeout, .idle_timeout = l->idle_timeout,
         .send_timeout = l->send_timeout, .tls = c->tls,

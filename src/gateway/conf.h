@@ -78,6 +78,7 @@ struct tls_server_options {
 
 struct limits_conf {
     int64_t connections;        /* of the process */
+    int64_t http2_streams;      /* of one connection; 0: HTTP/1.1 alone */
     int64_t in_flight;          /* exchanges of the process */
     int64_t body, head, headers, target; /* bytes, bytes, count, bytes of one request */
     int64_t json_depth;

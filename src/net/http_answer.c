@@ -1,7 +1,7 @@
 /* http_answer.c - see http_server.h: answers, whole and streamed. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/http_conn.h"
+#include "net/http2.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -62,7 +62,7 @@ static void write_date(struct http_server *s) {
     s->date_at = s->worker->now;
 }
 
-static struct str date_line(struct http_server *s) {
+struct str http_date_line(struct http_server *s) {
     if (!s->date_line.n || s->worker->now - s->date_at >= NANOS_SEC / 2)
         write_date(s);
     return s->date_line;
@@ -124,7 +124,7 @@ static size_t head_size(const struct http_answer *a) {
 static struct str write_head(struct http_request *r, const struct http_answer *a, int64_t length,
                              char *room) {
     char *to = add_status(room, a->status);
-    to = add(to, date_line(r->conn->server));
+    to = add(to, http_date_line(r->conn->server));
     if (a->type.n)
         to = add_line(to, S("content-type"), a->type);
     for (size_t i = 0; i < a->field_count; i++)
@@ -180,6 +180,8 @@ static err_t may_answer(const struct http_request *r) {
 }
 
 err_t http_respond(struct task *t, struct http_request *r, const struct http_answer *a) {
+    if (r->stream)
+        return http2_respond(t, r, a);
     TRY(may_answer(r));
     decide_close(r, a->close);
     TRY(send_whole(r, a));
@@ -190,6 +192,8 @@ err_t http_respond(struct task *t, struct http_request *r, const struct http_ans
 }
 
 int http_refuse(struct http_request *r, const struct http_answer *a) {
+    if (r->stream)
+        return http2_refuse(r, a);
     bool body_follows = r->head->content_length > 0 || r->head->chunked;
     decide_close(r, a->close || body_follows);
     send_whole(r, a);
@@ -207,7 +211,7 @@ void http_conn_answer_error(struct http_conn *hc, int status, const char *why) {
     snprintf(head, sizeof head,
              "HTTP/1.1 %d %s\r\n%.*scontent-type: application/json\r\ncontent-length: %zu\r\n%s%s"
              "connection: close\r\n\r\n",
-             status, http_status_text(status), STR(date_line(hc->server)), pieces[1].n, id,
+             status, http_status_text(status), STR(http_date_line(hc->server)), pieces[1].n, id,
              status == 503 ? "retry-after: 1\r\n" : "");
     pieces[0] = str_of(head);
     log_debug("request refused", F("status", status), F("why", why));
@@ -218,6 +222,8 @@ void http_conn_answer_error(struct http_conn *hc, int status, const char *why) {
 /* ---- streams ----------------------------------------------------------------------- */
 
 err_t http_stream_begin(struct task *t, struct http_request *r, const struct http_answer *a) {
+    if (r->stream)
+        return http2_stream_begin(r, a);
     TRY(may_answer(r));
     decide_close(r, a->close || !r->head->minor_1);
     struct str head = write_head(r, a, -1, arena_alloc(&r->arena, head_size(a)));
@@ -260,6 +266,8 @@ static err_t send_last_chunk(struct http_request *r) {
 
 err_t http_stream_write(struct task *t, struct http_request *r, const struct str *pieces,
                         size_t n) {
+    if (r->stream)
+        return http2_stream_write(t, r, pieces, n);
     if (r->gone)
         return ERR(CLOSED, "the client is gone");
     TRY(send_chunks(r, pieces, n));
@@ -270,6 +278,8 @@ err_t http_stream_write(struct task *t, struct http_request *r, const struct str
 }
 
 err_t http_stream_end(struct task *t, struct http_request *r) {
+    if (r->stream)
+        return http2_stream_end(r);
     if (r->gone)
         return ERR(CLOSED, "the client is gone");
     return send_last_chunk(r);
@@ -282,6 +292,8 @@ void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_requ
 
 /* While its task runs, a lost client is told when the task returns. */
 bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
+    if (r->stream)
+        return http2_stream_push(r, pieces, n);
     if (r->gone)
         return true;
     if (!send_chunks(r, pieces, n) && conn_queued(r->conn->conn) <= LAG)
@@ -292,7 +304,9 @@ bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n
 }
 
 void http_stream_close(struct http_request *r) {
-    if (!r->gone)
+    if (!r->gone && r->stream)
+        http2_stream_end(r);
+    else if (!r->gone)
         send_last_chunk(r);
     r->detached = false;
     if (!r->task)

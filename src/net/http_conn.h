@@ -6,6 +6,7 @@ enum conn_state {
     AT_HEAD,   /* waiting for a head; `partial` when some of it is there */
     AT_BODY,   /* head admitted, body incomplete */
     AT_BUSY,   /* a request is in flight */
+    AT_HTTP2,  /* its streams have states of their own (http2.h) */
     AT_LINGER, /* answered and closing: what still comes is dropped */
 };
 
@@ -25,6 +26,8 @@ struct http_conn {
     struct http_chunks chunks;
     struct buf body;   /* of known length, or decoded chunks */
     struct sockaddr_storage peer;
+    struct http2_conn *http2; /* NULL: HTTP/1 */
+    nanos idle_at;     /* HTTP/2: no stream until then ends it */
 };
 
 struct http_server {
@@ -47,5 +50,16 @@ struct http_server {
 void http_conn_end(struct http_conn *hc);
 /* The request was answered and nobody works on it: on to the next one. */
 void http_request_finish(struct http_request *r);
+/* For HTTP/2: a request from its head as HTTP/1.1 text, 0 or the status that refuses it; its task
+ * (false: there are too many); its end without an answer. */
+int http_request_parse(struct http_conn *hc, struct str text, struct http_request **out,
+                       const char **why);
+bool http_request_dispatch(struct http_request *r);
+void http_request_free(struct http_request *r);
+/* The connection: patience, its last bytes, its end. */
+void http_conn_wait(struct http_conn *hc, nanos duration);
+void http_conn_linger(struct http_conn *hc);
+void http_conn_gone(struct http_conn *hc);
+struct str http_date_line(struct http_server *s); /* "date: …\r\n" */
 /* For a request that has no head which could be trusted: an answer and its close. */
 void http_conn_answer_error(struct http_conn *hc, int status, const char *why);

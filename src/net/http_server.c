@@ -2,7 +2,7 @@
  * http_answer.c. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/http_conn.h"
+#include "net/http2.h"
 #include "net/metrics.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -52,11 +52,8 @@ static struct http_request *take_draft(struct http_server *s) {
     return r;
 }
 
-static void request_release(struct http_conn *hc) {
-    struct http_server *s = hc->server;
-    struct http_request *r = TAKE(hc->request);
-    if (!r)
-        return;
+void http_request_free(struct http_request *r) {
+    struct http_server *s = r->conn->server;
     if (r->service->done)
         r->service->done(r);
     if (r->user && r->service->release)
@@ -67,6 +64,11 @@ static void request_release(struct http_conn *hc) {
         free(r);
     else
         give_spare(s, r);
+}
+
+static void request_release(struct http_conn *hc) {
+    if (hc->request)
+        http_request_free(TAKE(hc->request));
 }
 
 /* Eight digits at once, of the low halves of the bytes. */
@@ -129,7 +131,6 @@ static struct http_request *request_new(struct http_conn *hc, struct str data, s
     name_request(r);
     if (!copied)
         move_head(r, data.p);
-    hc->request = r;
     hc->used = true;
     return r;
 }
@@ -138,14 +139,14 @@ static struct http_request *request_new(struct http_conn *hc, struct str data, s
 
 /* The timer stays set from one wait to the next and only moves when it would be late, so
  * that a request in the usual course does not touch the wheel. */
-static void wait_at_most(struct http_conn *hc, nanos duration) {
+void http_conn_wait(struct http_conn *hc, nanos duration) {
     struct worker *w = hc->server->worker;
     hc->until = w->now + duration;
     if (!timer_is_set(&hc->timer) || hc->timer.at > hc->until)
         timer_set(w, &hc->timer, hc->until);
 }
 
-static void conn_gone(struct http_conn *hc) {
+void http_conn_gone(struct http_conn *hc) {
     struct http_server *s = hc->server;
     timer_unset(s->worker, &hc->timer);
     if (hc->conn)
@@ -161,10 +162,10 @@ static void conn_gone(struct http_conn *hc) {
 
 /* Closes without losing an answer that the peer has not read yet: a close with unread
  * input would reset the connection (RFC 9112 §9.6). */
-static void linger(struct http_conn *hc) {
+void http_conn_linger(struct http_conn *hc) {
     hc->state = AT_LINGER;
     conn_finish(hc->conn);
-    wait_at_most(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout : LINGER_TIME);
+    http_conn_wait(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout : LINGER_TIME);
     if (conn_kept(hc->conn) || hc->conn->paused)
         conn_resume(hc->conn);
 }
@@ -180,15 +181,15 @@ static void refuse(struct http_conn *hc, int status, const char *why) {
     if (!hc->request)
         count_broken(status);
     request_release(hc);
-    linger(hc);
+    http_conn_linger(hc);
 }
 
 static void await_head(struct http_conn *hc) {
     hc->state = AT_HEAD;
     hc->partial = false;
     hc->conn->little = hc->large;
-    wait_at_most(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout
-                                           : hc->server->conf.idle_timeout);
+    http_conn_wait(hc, conn_queued(hc->conn) ? hc->server->conf.send_timeout
+                                             : hc->server->conf.idle_timeout);
     if (conn_kept(hc->conn) || hc->conn->paused)
         conn_resume(hc->conn);
 }
@@ -196,23 +197,32 @@ static void await_head(struct http_conn *hc) {
 /* After an answer. */
 static void go_on(struct http_conn *hc) {
     if (hc->close_after || hc->server->draining)
-        linger(hc);
+        http_conn_linger(hc);
     else
         await_head(hc);
 }
 
 void http_request_finish(struct http_request *r) {
+    if (r->stream) {
+        http2_finish(r);
+        return;
+    }
     struct http_conn *hc = r->conn;
     hc->server->busy--;
     request_release(hc);
     if (hc->conn)
         go_on(hc);
     else
-        conn_gone(hc);
+        http_conn_gone(hc);
 }
 
 void http_conn_end(struct http_conn *hc) {
     struct http_request *r = hc->request;
+    if (hc->http2) {
+        conn_close(TAKE(hc->conn));
+        http2_end(hc);
+        return;
+    }
     if (r && r->task) {
         conn_close(TAKE(hc->conn));
         r->gone = true;
@@ -225,7 +235,7 @@ void http_conn_end(struct http_conn *hc) {
         hc->server->busy--;
     }
     request_release(hc);
-    conn_gone(hc);
+    http_conn_gone(hc);
 }
 
 static void on_end(struct conn *c, err_t e) {
@@ -234,10 +244,12 @@ static void on_end(struct conn *c, err_t e) {
 
 static void on_drained(struct conn *c) {
     struct http_conn *hc = c->owner;
-    if (hc->state == AT_LINGER)
-        wait_at_most(hc, LINGER_TIME);
+    if (hc->state == AT_HTTP2)
+        http2_on_drained(hc);
+    else if (hc->state == AT_LINGER)
+        http_conn_wait(hc, LINGER_TIME);
     else if (hc->state == AT_HEAD && !hc->partial)
-        wait_at_most(hc, hc->server->conf.idle_timeout);
+        http_conn_wait(hc, hc->server->conf.idle_timeout);
 }
 
 static void on_timer(struct worker *w, struct timer *t) {
@@ -246,6 +258,11 @@ static void on_timer(struct worker *w, struct timer *t) {
         return;
     if (hc->until > w->now) {
         timer_set(w, t, hc->until);
+        return;
+    }
+    if (hc->state == AT_HTTP2) {
+        http2_on_timer(hc);
+        worker_run_ready(w);
         return;
     }
     bool late = (hc->state == AT_HEAD && hc->partial) || hc->state == AT_BODY;
@@ -284,20 +301,22 @@ static void run_request(struct task *t, void *arg) {
         leave_stream(r);
         return;
     }
-    if (r->streaming) /* ended in the middle: the client must not take it for whole */
+    if (r->streaming && !r->stream) /* ended in the middle: the client must not take it for whole */
         r->conn->close_after = true;
     http_request_finish(r);
 }
 
+bool http_request_dispatch(struct http_request *r) {
+    r->task = task_spawn(r->worker, run_request, r);
+    r->conn->server->busy += r->task != NULL;
+    return r->task != NULL;
+}
+
 static void dispatch(struct http_conn *hc) {
-    struct http_request *r = hc->request;
-    r->task = task_spawn(hc->server->worker, run_request, r);
-    if (!r->task) {
+    if (http_request_dispatch(hc->request))
+        hc->state = AT_BUSY;
+    else
         refuse(hc, 503, "too many requests in flight");
-        return;
-    }
-    hc->state = AT_BUSY;
-    hc->server->busy++;
 }
 
 /* ---- bodies ------------------------------------------------------------------------ */
@@ -406,7 +425,7 @@ static size_t begin_body(struct http_conn *hc, struct str data) {
     }
     hc->state = AT_BODY;
     hc->chunks = (struct http_chunks){ 0 };
-    wait_at_most(hc, hc->server->conf.body_timeout);
+    http_conn_wait(hc, hc->server->conf.body_timeout);
     if (r->head->expect_continue && data.n == 0) {
         struct str go = S("HTTP/1.1 100 Continue\r\n\r\n");
         conn_send(hc->conn, &go, 1);
@@ -427,7 +446,7 @@ static bool worth_parsing(struct http_conn *hc, struct str data) {
 
 static void await_rest_of_head(struct http_conn *hc, struct str data) {
     if (!hc->partial)
-        wait_at_most(hc, hc->server->conf.head_timeout);
+        http_conn_wait(hc, hc->server->conf.head_timeout);
     hc->partial = true;
     hc->looked = data.n;
 }
@@ -462,7 +481,7 @@ static size_t take_head(struct http_conn *hc, struct str data) {
         return data.n;
     }
     hc->partial = false;
-    struct http_request *r = request_new(hc, data, copied);
+    struct http_request *r = hc->request = request_new(hc, data, copied);
     size_t used = r->head->bytes;
     if (!r->service->admit(r, &r->max_body))
         return used + begin_body(hc, str_skip(data, used));
@@ -471,9 +490,35 @@ static size_t take_head(struct http_conn *hc, struct str data) {
     return used;
 }
 
+int http_request_parse(struct http_conn *hc, struct str text, struct http_request **out,
+                       const char **why) {
+    struct http_request *r = draft(hc->server);
+    enum http_verdict v = http_parse_request(text, &hc->server->conf.head, &r->own, why);
+    if (v == HTTP_OK)
+        *out = request_new(hc, text, 0);
+    return v == HTTP_OK ? 0 : v == HTTP_MORE ? 400 : http_verdict_status(v);
+}
+
+/* The first bytes of a connection tell. A beginning of the preface is no head either: its
+ * rest is awaited like one's. */
+static bool is_http2(const struct http_conn *hc, struct str data) {
+    return !hc->used && hc->server->conf.max_streams && data.n >= 3 && http2_preface(data) >= 0;
+}
+
+static size_t take_preface(struct http_conn *hc, struct str data) {
+    if (http2_preface(data) == 0) {
+        await_rest_of_head(hc, data);
+        return 0;
+    }
+    http2_open(hc);
+    return http2_on_data(hc, data);
+}
+
 /* Several requests may lie in one read; each refused one makes room for the next. */
 static size_t take_heads(struct http_conn *hc, struct str data) {
     size_t used = 0, step = 1;
+    if (is_http2(hc, data))
+        return take_preface(hc, data);
     while (step && used < data.n && hc->state == AT_HEAD) {
         step = take_head(hc, str_skip(data, used));
         used += step;
@@ -484,7 +529,7 @@ static size_t take_heads(struct http_conn *hc, struct str data) {
 static size_t drop(struct http_conn *hc, struct str data) {
     hc->lingered += data.n;
     if (hc->lingered > LINGER_BYTES)
-        conn_gone(hc);
+        http_conn_end(hc);
     return data.n;
 }
 
@@ -500,6 +545,8 @@ static size_t on_data(struct conn *c, struct str data) {
         break;
     case AT_BUSY:
         break;
+    case AT_HTTP2:
+        return http2_on_data(hc, data);
     case AT_LINGER:
         return drop(hc, data);
     }
@@ -546,7 +593,7 @@ static void on_accept(struct worker *w, int fd, const struct sockaddr_storage *p
     if (full)
         refuse(hc, 503, "too many connections");
     else
-        wait_at_most(hc, s->conf.head_timeout);
+        http_conn_wait(hc, s->conf.head_timeout);
 }
 
 struct http_server *http_server_new(struct worker *w, const struct http_server_conf *conf,
@@ -588,10 +635,12 @@ void http_server_drain(struct http_server *s) {
     s->draining = true;
     for (struct http_conn *hc = s->conns, *next; hc; hc = next) {
         next = hc->next;
-        if (idle(hc) && conn_queued(hc->conn))
-            linger(hc);
+        if (hc->state == AT_HTTP2 && hc->conn)
+            http2_drain(hc);
+        else if (idle(hc) && conn_queued(hc->conn))
+            http_conn_linger(hc);
         else if (idle(hc))
-            conn_gone(hc);
+            http_conn_gone(hc);
     }
 }
 
@@ -608,6 +657,8 @@ void http_server_close(struct http_server *s) {
     for (struct http_conn *hc = s->conns, *next; hc; hc = next) {
         next = hc->next;
         struct task *task = hc->request ? hc->request->task : NULL;
+        if (hc->http2)
+            http2_cancel(hc);
         if (hc->conn)
             http_conn_end(hc);
         if (task)

@@ -1,4 +1,4 @@
-/* http_server.h - HTTP/1.1 connections of clients.
+/* http_server.h - HTTP connections of clients: HTTP/1.1, and HTTP/2 in http2.h.
  *
  * A connection is a state machine (head, body, busy, linger). When a head is complete
  * the service's `admit` decides from the head alone, before any body is buffered; when
@@ -37,6 +37,7 @@ struct http_server_conf {
     size_t max_body;
     size_t max_pipelined;  /* bytes kept while a request is in flight */
     unsigned max_conns;    /* on this worker; more get 503 */
+    unsigned max_streams;  /* of one HTTP/2 connection; 0: HTTP/1 alone */
     nanos head_timeout, body_timeout, idle_timeout, send_timeout;
     struct tls_context *tls; /* NULL: plain */
 };
@@ -56,6 +57,7 @@ struct http_request {
     bool answered, gone, streaming, secure, detached;
     /* private */
     struct http_conn *conn;
+    struct http2_stream *stream; /* NULL: HTTP/1 */
     struct net_block *held;
     size_t max_body;          /* as admit said */
     /* Called on the loop when the client went away; default cancels the task (P-165). A

@@ -38,7 +38,7 @@ struct ticket_key {
 struct tls_context {
     unsigned refs; /* atomic */
     SSL_CTX *ssl;
-    bool client, insecure;
+    bool client, insecure, http2;
     char server_name[NAME_MAX_BYTES];
     time_t expiry;
     size_t ticket_key_count;
@@ -270,14 +270,17 @@ static void set_tickets(struct tls_context *c, const struct seal_ring *ring) {
 /* ---- contexts ---------------------------------------------------------------------- */
 
 /* HTTP/2 will be a second entry, before this one. */
-static const unsigned char protocols[] = "\x08http/1.1";
+static const unsigned char protocols[] = "\x02h2\x08http/1.1";
+enum { H2_BYTES = 3 };
 
 /* A client that names protocols and none that is spoken here is told so (RFC 7301 §3.2). */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n,
                            const unsigned char *offered, unsigned int offered_n, void *arg) {
+    const struct tls_context *c = arg;
+    unsigned skip = c->http2 ? 0 : H2_BYTES;
     unsigned char *chosen = NULL;
-    int found = SSL_select_next_proto(&chosen, n, protocols, sizeof protocols - 1, offered,
-                                      offered_n);
+    int found = SSL_select_next_proto(&chosen, n, protocols + skip, sizeof protocols - 1 - skip,
+                                      offered, offered_n);
     *out = chosen;
     return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -330,7 +333,8 @@ static err_t server_init(struct tls_context *c, const struct tls_conf *conf,
     }
     set_session_scope(c, conf, buf_view(&authorities));
     set_tickets(c, ticket_keys);
-    SSL_CTX_set_alpn_select_cb(c->ssl, choose_protocol, NULL);
+    c->http2 = conf->http2;
+    SSL_CTX_set_alpn_select_cb(c->ssl, choose_protocol, c);
     return OK;
 }
 
@@ -360,7 +364,9 @@ static err_t client_init(struct tls_context *c, const struct tls_conf *conf) {
         return ERR(INVALID, "the system's authorities: %s", library_reason());
     c->insecure = conf->insecure;
     SSL_CTX_set_verify(c->ssl, conf->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    must(SSL_CTX_set_alpn_protos(c->ssl, protocols, sizeof protocols - 1) == 0, "ALPN");
+    must(SSL_CTX_set_alpn_protos(c->ssl, protocols + H2_BYTES, sizeof protocols - 1 - H2_BYTES) ==
+             0,
+         "ALPN");
     return OK;
 }
 

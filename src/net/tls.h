@@ -22,6 +22,7 @@ struct tls_conf {
                                      * server: no client certificates */
     bool verify_client;             /* server: require a client certificate */
     bool allow_1_2;
+    bool http2;                     /* server: offers h2 before http/1.1 (ALPN, RFC 7301) */
     bool insecure;                  /* client: no verification; logged as a warning by the caller */
     struct str server_name;         /* client: SNI and name to verify; empty: the host of the URL */
 };
