@@ -118,11 +118,11 @@ struct str arena_fmt(struct arena *a, const char *format, ...) {
 struct str arena_vfmt(struct arena *a, const char *format, va_list args) {
     va_list again;
     va_copy(again, args);
-    size_t room = (size_t)(a->end - a->at);
-    int n = vsnprintf(a->at, room, format, args);
+    char *place = a->at;
+    int n = vsnprintf(place, (size_t)(a->end - place), format, args);
     assert(n >= 0);
     char *text = arena_alloc(a, (size_t)n + 1);
-    if ((size_t)n >= room)
+    if (text != place) /* it fits but for what alignment adds, or not at all */
         vsnprintf(text, (size_t)n + 1, format, again);
     va_end(again);
     return str_from(text, (size_t)n);

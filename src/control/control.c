@@ -5,6 +5,7 @@
 #include "control/routes.h"
 #include "gateway/face_stdio.h"
 #include "gateway/metrics.h"
+#include "gateway/park.h"
 #include "gateway/stream.h"
 #include <malloc.h>
 #include <stdio.h>
@@ -337,6 +338,7 @@ static void check_drained(struct worker *w, struct timer *t) {
 static void on_drain_order(struct worker *w, struct mail *m) {
     struct drain_state *d = (struct drain_state *)m;
     streams_end(gateway_here(w));
+    parked_end_all(gateway_here(w), true);
     if (d->control->servers[w->index])
         http_server_drain(d->control->servers[w->index]);
     d->timer.fire = check_drained;

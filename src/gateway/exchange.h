@@ -17,6 +17,7 @@ enum { ANSWER_OK = 200 };
 
 struct exchange;
 struct question;
+struct parked;
 struct face_ops {
     /* A notification or a question that belongs to this exchange, before its answer. Pieces are one
      * JSON-RPC message without line ends. May wait for a slow client. */
@@ -55,6 +56,8 @@ struct exchange {
     unsigned asks;            /* what the client can be asked (mcp/question.h) */
     struct question *questions; /* put to a legacy client, not yet passed back */
     size_t open_questions;
+    struct parked *parked;    /* the call may wait for a modern client's answers; NULL: it may not */
+    struct str inner_state;   /* of the modern upstream, for a retry; raw */
     struct event answers;     /* one came */
     double progress;          /* the highest told; counts where a call has several rounds */
     int log_level;            /* lowest level that the client wants; LOG_LEVELS: none */

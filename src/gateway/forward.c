@@ -3,14 +3,19 @@
  *
  * Bytes are spliced: the client's params travel as they are, but for the name or URI,
  * and `_meta` where an era or a token must change (P-402, P-431, P-610, P-611). */
+#include "gateway/forward.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/exchange.h"
 #include "gateway/metrics.h"
 #include "gateway/param_headers.h"
+#include "gateway/park.h"
 #include "gateway/question.h"
+#include "gateway/relay.h"
+#include "gateway/request_state.h"
 #include "mcp/question.h"
 
+#define GATHER (10 * NANOS_MS)
 enum { EDITS = 6, PIECES = 2 * EDITS + 8 };
 
 struct edit { /* replaces a slice of the client's message */
@@ -285,11 +290,21 @@ static void drop_member(struct exchange *x, struct outgoing *o, struct str name)
             add_edit(o, str_from(m.text.p + m.from, m.to - m.from), S(""));
 }
 
+/* What a client brought back goes on to a modern upstream, with the upstream's own state in place
+ * of ours (P-461); to others it means nothing. */
+static void edit_inputs(struct exchange *x, struct outgoing *o, enum era to) {
+    bool pass = x->era == ERA_MODERN && to == ERA_MODERN;
+    if (!pass)
+        drop_member(x, o, S("inputResponses"));
+    if (pass && x->inner_state.p)
+        add_edit(o, x->in.request_state, x->inner_state);
+    else
+        drop_member(x, o, S("requestState"));
+}
+
 /* The answers and the state of the round before, at the end of params (P-097). */
 static void add_inputs(struct exchange *x, struct outgoing *o, const struct inputs *in) {
     SCOPED(buf_done) struct buf b = { 0 };
-    drop_member(x, o, S("inputResponses"));
-    drop_member(x, o, S("requestState"));
     if (in->responses.n)
         buf_fmt(&b, ",\"inputResponses\":%.*s", STR(buf_view(&in->responses)));
     if (in->state.p)
@@ -337,20 +352,31 @@ static bool is_complete(struct str result) {
     return !type.p || str_eq(type, S("\"complete\""));
 }
 
+/* P-095 */
+static bool takes_input(enum method m) {
+    return m == METHOD_TOOLS_CALL || m == METHOD_PROMPTS_GET || m == METHOD_RESOURCES_READ;
+}
+
 static bool wants_input(const struct exchange *x, struct str result) {
-    bool may = x->method == METHOD_TOOLS_CALL || x->method == METHOD_PROMPTS_GET ||
-               x->method == METHOD_RESOURCES_READ; /* P-095 */
-    return may && str_eq(json_raw_get(result, S("resultType")), S("\"input_required\""));
+    return takes_input(x->method) &&
+           str_eq(json_raw_get(result, S("resultType")), S("\"input_required\""));
 }
 
 /* P-096 */
-static err_t take_inputs(struct exchange *x, struct str result, struct inputs *in) {
-    struct str requests = json_raw_get(result, S("inputRequests"));
-    struct str state = json_raw_get(result, S("requestState"));
-    if ((requests.p && requests.p[0] != '{') || (state.p && state.p[0] != '"') ||
-        (!requests.p && !state.p))
+static err_t read_inputs(const struct exchange *x, struct str result, struct str *requests,
+                         struct str *state) {
+    *requests = json_raw_get(result, S("inputRequests"));
+    *state = json_raw_get(result, S("requestState"));
+    if ((requests->p && requests->p[0] != '{') || (state->p && state->p[0] != '"') ||
+        (!requests->p && !state->p))
         return ERR(UPSTREAM, "upstream %.*s asks for input without saying for what",
                    STR(x->upstream->conf->name));
+    return OK;
+}
+
+static err_t take_inputs(struct exchange *x, struct str result, struct inputs *in) {
+    struct str requests, state;
+    TRY(read_inputs(x, result, &requests, &state));
     in->requests = requests.p ? arena_dup(x->arena, requests) : requests;
     in->state = state.p ? arena_dup(x->arena, state) : state;
     return OK;
@@ -362,6 +388,68 @@ static bool is_tool_error(const struct exchange *x, struct str result) {
     return x->method == METHOD_TOOLS_CALL && result.n <= 64 * 1024 &&
            str_find(result, S("\"isError\"")) >= 0 &&
            str_eq(json_raw_get(result, S("isError")), S("true"));
+}
+
+/* One question of a modern upstream for a modern client: who asks, and URIs as it knows them. */
+static err_t put_request(struct exchange *x, struct jw *w, struct str key, struct str request) {
+    struct str raw = json_raw_get(request, S("method"));
+    struct str params = json_raw_get(request, S("params"));
+    enum method method = raw.n > 2 ? method_parse(str_from(raw.p + 1, raw.n - 2)) : METHOD_UNKNOWN;
+    unsigned needs = question_needs(method, params);
+    struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name };
+    if (!needs || needs & ~x->asks) /* P-045 */
+        return ERR(UPSTREAM, "upstream %.*s asks for %.*s, which was not offered to it",
+                   STR(x->upstream->conf->name), STR(str_head(raw, 60)));
+    buf_fmt(w->out,
+            "%s\"%.*s\":{\"method\":%.*s,\"params\":", w->out->p[w->out->n - 1] == '{' ? "" : ",",
+            STR(key), STR(raw));
+    question_write(w->out, method, params, x->revision, &look);
+    buf_char(w->out, '}');
+    return OK;
+}
+
+static err_t put_requests(struct exchange *x, struct jw *w, struct str requests) {
+    jw_key(w, S("inputRequests"));
+    buf_char(w->out, '{');
+    for (struct json_members m = json_members(requests); json_member(&m);)
+        TRY(put_request(x, w, m.key, m.value));
+    buf_char(w->out, '}');
+    w->comma = true;
+    return OK;
+}
+
+/* input_required between modern peers: the questions pass, the upstream's state is sealed into
+ * one that only this caller can bring back, with this request (P-461). */
+static err_t pass_inputs(struct exchange *x, struct str result) {
+    struct str requests, state;
+    SCOPED(buf_done) struct buf b = { 0 };
+    SCOPED(buf_done) struct buf sealed = { 0 };
+    TRY(read_inputs(x, result, &requests, &state));
+    struct jw w = jw_init(&b);
+    jw_object(&w);
+    jw_put_string(&w, "resultType", S("input_required"));
+    if (requests.p)
+        TRY(put_requests(x, &w, requests));
+    const struct request_state s = { .kind = STATE_PASSED, .inner = state };
+    request_state_seal(x, &s, &sealed);
+    jw_put_string(&w, "requestState", buf_view(&sealed));
+    struct str meta = json_raw_get(result, S("_meta"));
+    if (meta.p)
+        jw_put_raw(&w, "_meta", meta);
+    jw_object_end(&w);
+    struct str piece = buf_view(&b);
+    x->outcome = "input_required";
+    answer_result(x, &piece, 1);
+    return OK;
+}
+
+/* With nothing to be asked a client can only be told to call again: short, so easy to tell. */
+static bool may_want_input(const struct exchange *x, struct str result) {
+    if (x->asks)
+        return true;
+    struct str word = S("input_required");
+    return str_find(str_head(result, 64), word) >= 0 ||
+           (result.n > 64 && str_find(str_skip(result, result.n - 64), word) >= 0);
 }
 
 static void bridge_result(struct exchange *x, struct str result, enum revision from) {
@@ -401,7 +489,59 @@ static bool is_our_fault(int code) {
     return code == RPC_HEADER_MISMATCH || code == RPC_UNSUPPORTED_VERSION;
 }
 
+/* P-438: a legacy upstream wants addresses opened before it will begin. */
+static void put_addresses(struct exchange *x, struct jw *w, struct str elicitations) {
+    struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name };
+    unsigned n = 0;
+    jw_key(w, S("inputRequests"));
+    jw_object(w);
+    for (struct json_members m = json_elements(elicitations); json_element(&m);) {
+        jw_key(w, arena_fmt(x->arena, "u%u", ++n));
+        jw_object(w);
+        jw_put_string(w, "method", method_name(METHOD_ELICITATION));
+        jw_key(w, S("params"));
+        question_write(w->out, METHOD_ELICITATION, m.value, x->revision, &look);
+        jw_object_end(w);
+    }
+    jw_object_end(w);
+}
+
+static void ask_for_addresses(struct exchange *x, struct str elicitations) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    SCOPED(buf_done) struct buf sealed = { 0 };
+    struct jw w = jw_init(&b);
+    const struct request_state s = { .kind = STATE_AGAIN };
+    jw_object(&w);
+    jw_put_string(&w, "resultType", S("input_required"));
+    put_addresses(x, &w, elicitations);
+    request_state_seal(x, &s, &sealed);
+    jw_put_string(&w, "requestState", buf_view(&sealed));
+    jw_object_end(&w);
+    struct str piece = buf_view(&b);
+    x->outcome = "input_required";
+    answer_result(x, &piece, 1);
+}
+
+static bool wants_addresses(struct exchange *x, struct str error) {
+    struct str data = json_raw_get(error, S("data"));
+    struct str elicitations = json_raw_get(data, S("elicitations"));
+    struct json_members first = json_elements(elicitations);
+    if (x->era == ERA_LEGACY || code_of(error) != RPC_URL_ELICITATION || !elicitations.p ||
+        elicitations.p[0] != '[' || !json_element(&first))
+        return false;
+    if (x->asks & ASK_URL)
+        ask_for_addresses(x, elicitations);
+    else
+        answer_error(x, 0, RPC_MISSING_CAPABILITY,
+                     S("{\"requiredCapabilities\":{\"elicitation\":{\"url\":{}}}}"),
+                     "The tool wants a web page opened first, and this client offers no "
+                     "elicitation of URLs");
+    return true;
+}
+
 static void bridge_error(struct exchange *x, struct str error, enum revision from) {
+    if (wants_addresses(x, error))
+        return;
     if (revision_era(from) == ERA_MODERN && is_our_fault(code_of(error))) {
         answer_failure(x, ERR(UPSTREAM, "upstream %.*s refused our request: %.*s",
                               STR(x->upstream->conf->name), STR(str_head(error, 200))));
@@ -472,9 +612,22 @@ static err_t bridge_notification(struct exchange *x, const struct envelope *m,
 
 /* ---- the call ---------------------------------------------------------------------- */
 
+/* Questions come in bunches: those of a moment make one round (P-433). ENVELOPE_BATCH stands for
+ * silence. */
+static err_t next_question(struct exchange *x, struct upstream_call *c, struct envelope *m) {
+    SCOPED(deadline_scope) struct deadline d = deadline_push(x->task, GATHER);
+    err_t e = upstream_next(x->task, c, m);
+    if (!e || e->kind != ERR_TIMEOUT)
+        return e;
+    *m = (struct envelope){ .kind = ENVELOPE_BATCH };
+    return OK;
+}
+
 /* Between messages of the upstream: once its questions are answered it is in a hurry again. */
 static err_t next_message(struct exchange *x, struct upstream_call *c, struct envelope *m) {
     bool asked = x->open_questions;
+    if (x->parked && parked_asks(x->parked))
+        return next_question(x, c, m);
     err_t e = upstream_next(x->task, c, m);
     if (e && e->kind == ERR_TIMEOUT && x->open_questions)
         return ERR(TIMEOUT, "the client did not answer what upstream %.*s asks in time",
@@ -495,9 +648,17 @@ static err_t read_answer(struct exchange *x, struct upstream_call *c,
             TRY(bridge_notification(x, &m, r));
             continue;
         }
+        if (m.kind == ENVELOPE_REQUEST && x->parked) {
+            parked_take_question(x->parked, x, &m);
+            continue;
+        }
         if (m.kind == ENVELOPE_REQUEST) {
             TRY(question_pass_on(x, c, &m));
             continue;
+        }
+        if (m.kind == ENVELOPE_BATCH) {
+            parked_wait(x);
+            return OK;
         }
         if (x->questions)
             questions_withdraw(x);
@@ -506,6 +667,9 @@ static err_t read_answer(struct exchange *x, struct upstream_call *c,
         else if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY &&
                  wants_input(x, m.result))
             return take_inputs(x, m.result, in);
+        else if (revision_era(from) == ERA_MODERN && may_want_input(x, m.result) &&
+                 wants_input(x, m.result))
+            return pass_inputs(x, m.result);
         else
             bridge_result(x, m.result, from);
         return OK;
@@ -537,18 +701,14 @@ static uint64_t share_of(const struct exchange *x, enum revision to, unsigned as
     return share ^ (uint64_t)(asks + 1) * 0x9e3779b97f4a7c15u;
 }
 
-/* Asked on the stream of the call, so there must be one. */
+/* A legacy client is asked on the stream of its call, so there must be one; a modern one in the
+ * answer, where its method allows that (P-095, P-436). */
 static unsigned asks_of(const struct exchange *x) {
-    if (!x->can_stream)
+    if (x->upstream->conf->questions == QUESTIONS_REFUSE)
         return 0;
-    return x->era == ERA_LEGACY ? x->session.asks
-                                : asks_read(x->in.client_capabilities, x->revision);
-}
-
-static unsigned declared_to(const struct exchange *x, enum revision to) {
-    bool refuse = x->upstream->conf->questions == QUESTIONS_REFUSE;
-    bool later = x->era == ERA_MODERN && revision_era(to) == ERA_LEGACY;
-    return refuse || later ? 0 : x->asks;
+    if (x->era == ERA_LEGACY)
+        return x->can_stream ? x->session.asks : 0;
+    return takes_input(x->method) ? asks_read(x->in.client_capabilities, x->revision) : 0;
 }
 
 static err_t revision_now(struct exchange *x, enum revision *out) {
@@ -561,12 +721,27 @@ static err_t revision_now(struct exchange *x, enum revision *out) {
                upstream_state_word(state), reason[0] ? ": " : "", reason);
 }
 
+static void parked_scope(struct exchange **x) {
+    parked_free(TAKE((*x)->parked));
+}
+
+/* A modern client in front of a legacy upstream: what it asks ends the round, not the call. */
+static err_t call_parkable(struct exchange *x, const struct upstream_request *r, enum revision to) {
+    SCOPED(parked_scope) struct exchange *owner = x;
+    owner->parked = parked_new(x);
+    struct upstream_request *own = parked_request(x->parked);
+    struct upstream_call *c = parked_call(x->parked);
+    *own = *r;
+    TRY(upstream_begin(x->task, x->upstream, own, c));
+    return read_answer(x, c, own, to, NULL);
+}
+
 /* One request to the upstream; `in` has what the round before left, and what this one leaves. */
 static err_t call_round(struct exchange *x, enum revision to, struct str old_name,
                         struct inputs *in) {
     SCOPED(outgoing_done) struct outgoing out = { 0 };
     struct outgoing *o = &out;
-    unsigned asks = declared_to(x, to);
+    unsigned asks = x->asks;
     struct upstream_request r = {
         .method = x->method, .name = x->method == METHOD_COMPLETE ? (struct str){ 0 } : x->target,
         .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_on_pipe(x),
@@ -577,6 +752,8 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
     if (!str_eq(old_name, x->target))
         add_edit(o, old_name, escaped(x, x->target));
     edit_meta(x, o, to, &r);
+    if (x->in.request_state.p || x->in.input_responses.p)
+        edit_inputs(x, o, revision_era(to));
     if (in->state.p || in->requests.p)
         add_inputs(x, o, in);
     write_message(x, o, &r);
@@ -584,6 +761,8 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         r.param_headers = param_headers_write(x->arena, x->entry->header_params, x->in.arguments);
     r.message = o->pieces;
     r.pieces = o->n;
+    if (x->asks && x->era == ERA_MODERN && revision_era(to) == ERA_LEGACY)
+        return call_parkable(x, &r, to);
     SCOPED(upstream_end) struct upstream_call c = { 0 };
     TRY(upstream_begin(x->task, x->upstream, &r, &c));
     *in = (struct inputs){ .responses = in->responses, .rounds = in->rounds, .pauses = in->pauses };
@@ -644,9 +823,94 @@ static void account_upstream(struct exchange *x, err_t e, nanos took) {
                    took);
 }
 
+/* The outcome of a call that may have answered already. */
+static void settle(struct exchange *x, err_t e) {
+    if (!e || x->answered)
+        return;
+    if (x->cancelled)
+        x->outcome = "cancelled"; /* the client said so itself: no answer (P-243) */
+    else
+        answer_failure(x, e);
+}
+
+static err_t continue_call(struct exchange *x) {
+    SCOPED(parked_scope) struct exchange *owner = x;
+    struct upstream_call *c = parked_call(owner->parked);
+    if (!parked_give_answers(x)) {
+        if (x->parked)
+            parked_wait(x);
+        return OK;
+    }
+    enum revision from;
+    TRY(revision_now(x, &from));
+    TRY(upstream_take_up(x->task, c));
+    return read_answer(x, c, parked_request(x->parked), from, NULL);
+}
+
+void forward_continue(struct exchange *x) {
+    x->asks = asks_of(x);
+    x->target = x->in.name;
+    if (set_log_level(x))
+        settle(x, continue_call(x));
+    else
+        parked_free(TAKE(x->parked));
+}
+
+/* P-438: what the client was to open is open, or the call will not be. */
+static bool opened_all(struct exchange *x) {
+    for (struct json_members m = json_members(x->in.input_responses); json_member(&m);)
+        if (!str_eq(json_raw_get(m.value, S("action")), S("\"accept\""))) {
+            answer_failure(x, ERR(DENIED,
+                                  "upstream %.*s wants a web page opened first, and that "
+                                  "was declined",
+                                  STR(x->upstream->conf->name)));
+            return false;
+        }
+    return true;
+}
+
+/* To a legacy upstream, which it has become meanwhile, the retry would be a second run. */
+static bool pass_state(struct exchange *x, struct str inner) {
+    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision,
+                                                           memory_order_relaxed);
+    x->inner_state = inner;
+    if (to != REV_NONE && revision_era(to) == ERA_MODERN)
+        return true;
+    request_state_refuse_old(x);
+    return false;
+}
+
+/* A modern client's next round. True: call the upstream, with what is in x. */
+static bool go_on(struct exchange *x) {
+    struct request_state s;
+    if (!request_state_open(x, &s))
+        return false;
+    switch (s.kind) {
+    case STATE_PARKED: relay_run(x, s.worker, s.number); return false;
+    case STATE_PASSED: return pass_state(x, s.inner);
+    default: return opened_all(x);
+    }
+}
+
+/* Answers without a state can only be for a modern upstream that gave none before there was a
+ * gateway: to a legacy one the call would be a second run (P-434). */
+static bool inputs_make_sense(struct exchange *x) {
+    if (x->era == ERA_LEGACY || !takes_input(x->method))
+        return true;
+    if (x->in.request_state.p)
+        return go_on(x);
+    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision,
+                                                           memory_order_relaxed);
+    if (!x->in.input_responses.p || revision_era(to) == ERA_MODERN)
+        return true;
+    answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
+                 "inputResponses came without the requestState that was given with the questions");
+    return false;
+}
+
 void forward(struct exchange *x) {
     struct str old_name;
-    if (!set_log_level(x) || !route(x, &old_name))
+    if (!set_log_level(x) || !route(x, &old_name) || !inputs_make_sense(x))
         return;
     if (x->era == ERA_MODERN && x->entry && x->head &&
         !param_headers_match(x, x->entry->header_params))
@@ -654,10 +918,5 @@ void forward(struct exchange *x) {
     nanos began = x->gw->worker->now;
     err_t e = call(x, old_name);
     account_upstream(x, e, x->gw->worker->now - began);
-    if (!e || x->answered)
-        return;
-    if (x->cancelled)
-        x->outcome = "cancelled"; /* the client said so itself: no answer (P-243) */
-    else
-        answer_failure(x, e);
+    settle(x, e);
 }

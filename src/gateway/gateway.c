@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/limit.h"
 #include "gateway/metrics.h"
+#include "gateway/park.h"
 #include "gateway/stream.h"
 
 /* ---- snapshots --------------------------------------------------------------------- */
@@ -57,6 +58,8 @@ struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
     g->keys = publication_new(all, keys_free);
     g->sessions = sessions_new(limits);
     g->limits = limits_new();
+    g->parking = parking_new();
+    crypto_random(&g->node, sizeof g->node);
     g->workers = NEW_ARRAY(struct gateway_worker *, workers_count(all) + 1);
     g->started = clock_mono();
     gateway_read_clock(g);
@@ -74,6 +77,7 @@ void gateway_free(struct gateway *g) {
     publication_free(g->keys);
     sessions_free(g->sessions);
     limits_free(g->limits);
+    parking_free(g->parking);
     free(g->workers);
     crypto_wipe(&g->ring, sizeof g->ring);
     free(g);
@@ -118,6 +122,7 @@ void gateway_worker_stop(struct gateway *g, struct worker *w) {
         return;
     forget_views(gw);
     key_cache_free(gw->keys);
+    parked_end_all(gw, false);
     idmap_done(&gw->questions);
     g->workers[w->index] = NULL;
     w->slots[WORKER_GATEWAY] = NULL;

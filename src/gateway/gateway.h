@@ -39,7 +39,9 @@ struct gateway {
     struct publication *snapshots; /* struct snapshot */
     struct publication *keys;      /* struct key_index */
     struct sessions *sessions;
-    struct seal_ring ring;         /* cursors */
+    struct seal_ring ring;         /* cursors, request states */
+    struct parking *parking;       /* counts of calls that wait, see park.h */
+    uint64_t node;                 /* this process among others with the same keys */
     struct limits_table *limits;
     atomic_bool draining, ready;
     struct gateway_worker **workers; /* by worker index */
@@ -100,6 +102,8 @@ struct gateway_worker {
     size_t in_flight;
     struct idmap questions;   /* struct question by id: what clients were asked */
     uint64_t next_question;
+    struct idmap parked;      /* struct parked by number: calls that wait for a modern client */
+    uint64_t next_parked;
     struct push_stream *streams; /* GET streams and listens */
     size_t stream_count;
     uint64_t next_stream;

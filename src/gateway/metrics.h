@@ -21,6 +21,9 @@
     X(questions, COUNTER, "gatespan_questions_total", "What upstreams asked clients in mid-call, by upstream and method.", \
       "upstream", "mcp_method_name")                                                                       \
     X(questions_open, GAUGE, "gatespan_questions_open", "Questions that legacy clients have not answered.", NULL) \
+    X(parked, GAUGE, "gatespan_parked", "Calls that wait for the answers of a modern client.", NULL)        \
+    X(parked_ended, COUNTER, "gatespan_parked_ended_total", "Waits that ended, by upstream and how: resumed, expired, stopped.", \
+      "upstream", "how")                                                                                   \
     X(stdio_children, GAUGE, "gatespan_stdio_children", "Child processes running, by upstream.", "upstream") \
     X(stdio_starts, COUNTER, "gatespan_stdio_starts_total", "Child processes started, restarts included, by upstream.", \
       "upstream")                                                                                          \

@@ -402,13 +402,23 @@ struct said { /* a message for the child that has the call */
     char text[];
 };
 
+/* A call that has ended may owe an answer still: the server waits for it. */
+static struct stdio_link *link_to_tell(const struct stdio_call *c) {
+    struct stdio_host *host = host_of(c->upstream);
+    struct stdio_link *l = c->link;
+    if (!l && host && host->open)
+        l = c->share ? idmap_get(&host->links, c->share) : host->main;
+    return l && l->state == LINK_READY ? l : NULL;
+}
+
 static void on_said(struct worker *w, struct mail *m) {
     struct said *s = (struct said *)m;
     struct stdio_call *c = s->call;
+    struct stdio_link *l = link_to_tell(c);
     if (c->questions)
         c->questions--;
-    if (c->link && c->link->state == LINK_READY)
-        stdio_link_tell(c->link, str_from(s->text, s->n));
+    if (l)
+        stdio_link_tell(l, str_from(s->text, s->n));
     stdio_call_unref(c);
     free(s);
 }

@@ -65,6 +65,8 @@ enum {
     X(PARAMS, TASK_ID,     't', "taskId",                TEXT,       task_id,             MEMBER)  \
     X(PARAMS, ARGUMENTS,   'a', "arguments",             OBJECT|NIL, arguments,           MEMBER)  \
     X(PARAMS, CURSOR,      'c', "cursor",                STRING|NIL, cursor,              MEMBER)  \
+    X(PARAMS, RESPONSES,   'i', "inputResponses",        OBJECT|NIL, input_responses,     MEMBER)  \
+    X(PARAMS, STATE,       'r', "requestState",          STRING|NIL, request_state,       MEMBER)  \
     X(PARAMS, META,        '_', "_meta",                 OBJECT,     meta,                META)    \
     X(META,   PROGRESS,    'p', "progressToken",         TOKEN|NIL,  progress_token,      MEMBER)  \
     X(META,   REVISION,    'i', MCP "protocolVersion",   TEXT,       protocol_version,    NONE)    \

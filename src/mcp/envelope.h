@@ -73,6 +73,8 @@ struct envelope {
     struct str uri, task_id; /* as they are there, inside their quotes */
     struct str arguments; /* raw object; null reads as absent */
     struct str cursor;    /* raw, with quotes; a null cursor reads as absent */
+    struct str input_responses; /* raw object (P-097, P-100) */
+    struct str request_state;   /* raw, with quotes */
     struct str meta;      /* raw object */
     /* members of params._meta */
     struct str progress_token;      /* raw token; null reads as absent */

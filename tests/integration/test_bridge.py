@@ -1,6 +1,10 @@
 """Questions in the middle of a call, in all four cells: who asks, who is asked, what comes of it (PROTOCOL §8)."""
+import http.client
 import json
+import os
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import fixture_server, http_server, wait_for
@@ -276,3 +280,313 @@ def test_a_child_that_serves_two_callers_asks_nobody(gateway):
     other.notify("notifications/cancelled", {"requestId": "w-1"})
     waits.join(20)
     nothing_left(gw)
+
+
+# ---- modern client ------------------------------------------------------------------------------------
+
+CAPABLE = {"io.modelcontextprotocol/clientCapabilities": ALL}
+
+
+def modern(gw, name, arguments=None, responses=None, state=None, meta=CAPABLE, **options):
+    """One round of a tool call in modern form; the message."""
+    params = {"name": name, "arguments": arguments or {}}
+    if responses is not None:
+        params["inputResponses"] = responses
+    if state is not None:
+        params["requestState"] = state
+    return gw.modern("tools/call", params, meta=meta, **options).message
+
+
+def asked(message):
+    """The result of a round that ended with questions."""
+    assert message.get("result", {}).get("resultType") == "input_required", message
+    return message["result"]
+
+
+def refused(message, code=-32602):
+    assert message.get("error", {}).get("code") == code, message
+    return message["error"]["message"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("question", [FORM, SAMPLE, ROOTS, URL], ids=["form", "sampling", "roots", "url"])
+def test_modern_client_of_a_legacy_upstream_is_asked_by_a_round(gateway, processes, question):
+    """P-433, P-434, P-439: the answers reach the very call that asked; it ran once."""
+    gw, server = start(gateway, processes)
+    arguments = {"questions": [question]}
+    result = asked(modern(gw, "up__ask", arguments))
+    ((key, request),) = result["inputRequests"].items()
+    assert request["method"] == question["method"]
+    assert request["params"]["_meta"]["gatespan/upstream"] == "up"
+    assert "elicitationId" not in request["params"]
+    assert gw.metric("gatespan_parked") == 1 and gw.metric("gatespan_exchanges_in_flight") == 0
+    given = ANSWERS[question["method"]]
+    done = modern(gw, "up__ask", arguments, {key: given}, result["requestState"])
+    assert text_of(done) == [[{"result": given}]] and done["result"]["resultType"] == "complete"
+    assert len(server.seen("tools/call")) == 1
+    nothing_left(gw)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_rounds_go_on_whatever_worker_they_reach(gateway, processes, workers):
+    """P-434, decision 2: several rounds of several questions, calls side by side."""
+    gw, server = start(gateway, processes, config={"workers": workers})
+    call = {"questions": [FORM, SAMPLE, ROOTS], "rounds": 4}
+
+    def whole(_):
+        message = modern(gw, "up__ask", call)
+        for _ in range(4):
+            result = asked(message)
+            assert len(result["inputRequests"]) == 3
+            given = {k: ANSWERS[q["method"]] for k, q in result["inputRequests"].items()}
+            message = modern(gw, "up__ask", call, given, result["requestState"])
+        return text_of(message)
+
+    with ThreadPoolExecutor(8) as pool:
+        for said in pool.map(whole, range(24)):
+            assert said == [[{"result": NAMED}], [{"result": SAMPLED}], [{"result": ROOTED}]] * 4
+    assert len(server.seen("tools/call")) == 24
+    nothing_left(gw)
+
+
+def test_missing_answers_are_asked_for_again(gateway, processes):
+    """P-100: what was answered counts, what was not is asked again; what nobody asked is ignored."""
+    gw, _ = start(gateway, processes)
+    call = {"questions": [FORM, ROOTS]}
+    result = asked(modern(gw, "up__ask", call))
+    keys = {q["method"]: k for k, q in result["inputRequests"].items()}
+    again = asked(modern(gw, "up__ask", call, {keys["roots/list"]: ROOTED, "q99": NAMED, "": {}}, result["requestState"]))
+    assert list(again["inputRequests"]) == [keys["elicitation/create"]]
+    done = modern(gw, "up__ask", call, {keys["elicitation/create"]: NAMED}, again["requestState"])
+    assert text_of(done) == [[{"result": NAMED}], [{"result": ROOTED}]]
+    nothing_left(gw)
+
+
+def test_malformed_answers_are_refused_and_spoil_nothing(gateway, processes):
+    """P-100: -32602; the round can be answered still."""
+    gw, _ = start(gateway, processes)
+    call = {"questions": [FORM]}
+    result = asked(modern(gw, "up__ask", call))
+    (key,) = result["inputRequests"]
+    for wrong in ({key: {"action": "perhaps"}}, {key: []}, {key: None}, []):
+        refused(modern(gw, "up__ask", call, wrong, result["requestState"]))
+    done = modern(gw, "up__ask", call, {key: NAMED}, result["requestState"])
+    assert text_of(done) == [[{"result": NAMED}]]
+    nothing_left(gw)
+
+
+def test_a_state_opens_for_its_own_request_alone(gateway, processes):
+    """P-099, P-327, P-434: tampered, foreign, stolen, replayed: -32602, and the call is unharmed."""
+    gw, server = start(gateway, processes, config={"keys": {"eve": {"secret": "eve-0123456789abcdef"}}})
+    call = {"questions": [FORM]}
+    result = asked(modern(gw, "up__ask", call))
+    (key,) = result["inputRequests"]
+    state, answer = result["requestState"], {key: NAMED}
+    tampered = state[:-9] + ("A" if state[-9] != "A" else "B") + state[-8:]
+    for wrong in (tampered, state[:-1], state + "A", "", "x", "e30", "A" * 10000):
+        refused(modern(gw, "up__ask", call, answer, wrong))
+    refused(modern(gw, "up__ask", {"questions": [FORM], "more": 1}, answer, state))  # other arguments
+    refused(modern(gw, "up__inputs", call, answer, state))  # another tool
+    refused(modern(gw, "up__ask", call, answer, state, key="eve-0123456789abcdef"))  # another principal
+    refused(modern(gw, "up__ask", call, answer))  # answers without a state: no second run
+    assert len(server.seen("tools/call")) == 1
+    assert text_of(modern(gw, "up__ask", call, answer, state)) == [[{"result": NAMED}]]
+    assert "ended" in refused(modern(gw, "up__ask", call, answer, state))  # once
+    assert len(server.seen("tools/call")) == 1
+    nothing_left(gw)
+
+
+def test_one_of_many_retries_goes_on(gateway, processes):
+    """P-434: the same round answered twelve times at once runs on once."""
+    gw, server = start(gateway, processes, config={"workers": 2})
+    result = asked(modern(gw, "up__ask", {"questions": [FORM]}))
+    (key,) = result["inputRequests"]
+    with ThreadPoolExecutor(12) as pool:
+        messages = list(pool.map(lambda _: modern(gw, "up__ask", {"questions": [FORM]}, {key: NAMED},
+                                                  result["requestState"]), range(12)))
+    assert len([m for m in messages if "result" in m]) == 1
+    assert all(m["error"]["code"] == -32602 for m in messages if "error" in m)
+    nothing_left(gw)
+
+
+@pytest.mark.parametrize("over", ["http", "stdio"])
+def test_a_client_that_never_returns(gateway, processes, over):
+    """P-435, P-472: at its end the questions are refused, the upstream is told, nothing is left; no second run."""
+    short = {"limits": {"question_wait": "1s"}}
+    if over == "http":
+        gw, server = start(gateway, processes, config=short)
+    else:
+        gw = gateway({"builtins": [], "upstreams": {"up": fixture_server("legacy")}, **short}).wait_ready("up")
+    call = {"questions": [FORM, SAMPLE, ROOTS], "leave": True} if over == "http" else {}
+    result = asked(modern(gw, "up__ask", call))
+    wait_for(lambda: gw.metric("gatespan_parked_ended_total", how="expired") == 1, what="it expires")
+    answers = {k: ANSWERS[q["method"]] for k, q in result["inputRequests"].items()}
+    assert "ended" in refused(modern(gw, "up__ask", call, answers, result["requestState"]))
+    nothing_left(gw)
+    if over == "http":
+        wait_for(lambda: server.seen("notifications/cancelled"), what="the upstream is told")
+        told = [s["message"] for s in server.seen("")]
+        assert {"action": "cancel"} in [m.get("result") for m in told]
+        assert sorted(m["error"]["code"] for m in told if "error" in m) == [-32601, -1]
+        assert len(server.seen("tools/call")) == 1
+    else:
+        cancelled = modern(gw, "up__cancelled")
+        assert len(text_of(cancelled)) == 1
+
+
+def test_a_client_that_goes_in_its_second_round_cancels(gateway, processes):
+    """P-165, P-445: closing the stream of a round ends the call; the round's own end did not."""
+    gw, server = start(gateway, processes)
+    call = {"questions": [FORM], "rounds": 2, "patience": 60}
+    result = asked(modern(gw, "up__ask", call))
+    assert not server.seen("notifications/cancelled")
+    (key,) = result["inputRequests"]
+    second = asked(modern(gw, "up__ask", call, {key: NAMED}, result["requestState"]))
+    assert not server.seen("notifications/cancelled")
+    (key,) = second["inputRequests"]
+    server.behave(faults={"": {"kind": "nothing"}})  # the answer never reaches the upstream
+    body = {"jsonrpc": "2.0", "id": 77, "method": "tools/call", "params": {
+        "name": "up__ask", "arguments": call, "inputResponses": {key: NAMED}, "requestState": second["requestState"],
+        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", **CAPABLE}}}
+    head = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "tools/call", "Mcp-Name": "up__ask", "Content-Type": "application/json",
+            "Authorization": f"Bearer {gw.key}"}
+    connection = http.client.HTTPConnection("127.0.0.1", gw.port)
+    connection.request("POST", "/mcp", json.dumps(body), head)
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the round runs")
+    connection.close()
+    wait_for(lambda: server.seen("notifications/cancelled"), what="the upstream is told")
+    nothing_left(gw)
+
+
+def test_progress_goes_to_the_round_that_is_there(gateway, processes):
+    """P-444: each retry brings its own token."""
+    gw, _ = start(gateway, processes)
+    call = {"questions": [FORM], "rounds": 2, "progress": True}
+    params = {"name": "up__ask", "arguments": call}
+    first = gw.modern("tools/call", params, meta={**CAPABLE, "progressToken": "one"})
+    told, message = first.events()[:-1], first.message
+    assert [t["params"]["progressToken"] for t in told] == ["one"]
+    result = asked(message)
+    (key,) = result["inputRequests"]
+    params |= {"inputResponses": {key: NAMED}, "requestState": result["requestState"]}
+    second = gw.modern("tools/call", params, meta={**CAPABLE, "progressToken": 2})
+    assert [t["params"]["progressToken"] for t in second.events()[:-1]] == [2]
+    asked(second.message)
+
+
+def test_modern_client_without_the_capability(gateway, processes):
+    """P-431, P-437: its session declares nothing, and what is asked all the same is refused upstream."""
+    gw, server = start(gateway, processes)
+    said = text_of(modern(gw, "up__ask", {"questions": [FORM]}, meta={}))
+    assert said[0][0]["error"]["code"] == -32601
+    assert server.seen("initialize")[-1]["message"]["params"]["capabilities"] == {}
+    half = {"io.modelcontextprotocol/clientCapabilities": {"roots": {}}}
+    result = asked(modern(gw, "up__ask", {"questions": [FORM, ROOTS]}, meta=half))
+    assert [q["method"] for q in result["inputRequests"].values()] == ["roots/list"]
+
+
+def test_waiting_calls_are_bounded(gateway, processes):
+    """Beyond limits.parked_per_key a question is refused upstream; the call itself is not."""
+    gw, _ = start(gateway, processes, config={"limits": {"parked_per_key": 2}})
+    states = [asked(modern(gw, "up__ask", {"questions": [FORM]})) for _ in range(2)]
+    assert text_of(modern(gw, "up__ask", {"questions": [FORM]})) == [[{"result": {"action": "cancel"}}]]
+    (key,) = states[0]["inputRequests"]
+    assert text_of(modern(gw, "up__ask", {"questions": [FORM]}, {key: NAMED}, states[0]["requestState"]))
+    asked(modern(gw, "up__ask", {"questions": [FORM]}))  # there is room again
+
+
+def test_an_upstream_dies_while_its_call_waits(gateway):
+    """P-434: the retry hears that it is lost, -32603; the tool does not run again."""
+    gw = gateway({"builtins": [], "upstreams": {"up": fixture_server("legacy")}}).wait_ready("up")
+    pid = text_of(modern(gw, "up__pid"))
+    result = asked(modern(gw, "up__ask"))
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: gw.metric("gatespan_upstream_failures_total") == 1, what="the child is lost")
+    (key,) = result["inputRequests"]
+    assert "up" in refused(modern(gw, "up__ask", {}, {key: SAMPLED}, result["requestState"]), -32603)
+    nothing_left(gw)
+
+
+@pytest.mark.parametrize("noise", ["not json at all", '{"jsonrpc":"2.0","id":', '{"jsonrpc":"2.0","id":"q-1","result":7}',
+                                   '[]', '{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":[]}'])
+def test_nonsense_while_a_call_waits(gateway, noise):
+    """What an upstream prints in the middle of a parked call ends at most that call."""
+    gw = gateway({"builtins": [], "upstreams": {"up": fixture_server("legacy")}}).wait_ready("up")
+    message = modern(gw, "up__ask_and_say", {"text": noise})
+    if "result" in message:  # else half an answer came in the same moment as the question, and ended the call
+        result = asked(message)
+        (key,) = result["inputRequests"]
+        message = modern(gw, "up__ask_and_say", {"text": noise}, {key: SAMPLED}, result["requestState"])
+    assert "result" in message or message["error"]["code"] == -32603
+    assert modern(gw, "up__echo", {"text": "on"})["result"]["content"][0]["text"] == "on"
+    nothing_left(gw)
+
+
+@pytest.mark.parametrize("method,params", [("tools/list", {}), ("completion/complete", {
+    "ref": {"type": "ref/prompt", "name": "up__p"}, "argument": {"name": "a", "value": ""}})])
+def test_states_mean_nothing_to_other_methods(gateway, processes, method, params):
+    """P-095: only tools/call, prompts/get and resources/read have rounds."""
+    gw, _ = start(gateway, processes, prompts=["p"])
+    message = gw.modern(method, {**params, "inputResponses": {}, "requestState": "x"}, meta=CAPABLE).message
+    assert "result" in message, message
+
+
+# ---- modern to modern ---------------------------------------------------------------------------------
+
+@pytest.mark.smoke
+def test_modern_peers_ask_and_answer_through_sealed_states(gateway, processes):
+    """P-461: questions pass, the upstream's state comes back to it byte for byte, and to nobody else."""
+    gw, server = start(gateway, processes, "modern")
+    call = {"requests": {"a": FORM, "b": SAMPLE, "c": ROOTS, "d": URL}, "rounds": 2}
+    result = asked(modern(gw, "up__inputs", call))
+    assert set(result["inputRequests"]) == {"a", "b", "c", "d"}
+    assert result["inputRequests"]["a"]["params"]["message"] == "[up] Your name?"
+    given = {"a": NAMED, "b": SAMPLED, "c": ROOTED, "d": {"action": "accept"}}
+    again = asked(modern(gw, "up__inputs", call, given, result["requestState"]))
+    assert gw.metric("gatespan_parked") == 0
+    done = text_of(modern(gw, "up__inputs", call, given, again["requestState"]))
+    assert done["said"] == [given, given] and done["capabilities"] == ALL
+    states = [s["message"]["params"].get("requestState") for s in server.seen("tools/call")]
+    assert states[0] is None and json.loads(states[1])["round"] == 1
+    refused(modern(gw, "up__inputs", {**call, "rounds": 1}, given, again["requestState"]))
+    refused(modern(gw, "up__inputs", call, given, again["requestState"][:-2]))
+    assert len(server.seen("tools/call")) == 3
+
+
+def test_a_modern_upstream_may_ask_for_another_call_alone(gateway, processes):
+    """P-096: requestState without questions, towards a client that can be asked nothing."""
+    gw, server = start(gateway, processes, "modern")
+    result = asked(modern(gw, "up__inputs", {}, meta={}))
+    assert "inputRequests" not in result
+    assert text_of(modern(gw, "up__inputs", {}, None, result["requestState"], meta={}))["said"] == []
+
+
+def test_a_modern_upstream_may_only_ask_what_was_offered(gateway, processes):
+    """P-045, P-103: it asked for what the client has not declared."""
+    gw, _ = start(gateway, processes, "modern")
+    meta = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+    assert "not offered" in refused(modern(gw, "up__inputs", {"requests": {"k": SAMPLE}}, meta=meta), -32603)
+    asked(modern(gw, "up__inputs", {"requests": {"k": FORM}}, meta=meta))
+
+
+# ---- -32042 -------------------------------------------------------------------------------------------
+
+def test_addresses_that_must_be_opened_first(gateway, processes):
+    """P-438: -32042 of a 2025-11-25 server is a round with url questions; the call then runs for the first time."""
+    gw, server = start(gateway, processes)
+    fault = {"kind": "raw", "times": 1, "body": json.dumps({"jsonrpc": "2.0", "id": "ID", "error": {
+        "code": -32042, "message": "open it", "data": {"elicitations": [
+            {**URL["params"], "elicitationId": "theirs"}]}}}).replace('"ID"', "ID")}
+    server.behave(faults={"tools/call": fault})
+    result = asked(modern(gw, "up__echo", {"text": "x"}))
+    ((key, request),) = result["inputRequests"].items()
+    assert request["params"]["url"] == URL["params"]["url"] and "elicitationId" not in request["params"]
+    done = modern(gw, "up__echo", {"text": "x"}, {key: {"action": "accept"}}, result["requestState"])
+    assert done["result"]["content"][0]["text"] == "x"
+    server.behave(faults={"tools/call": {**fault, "times": 2}})
+    result = asked(modern(gw, "up__echo", {"text": "x"}))
+    refused(modern(gw, "up__echo", {"text": "x"}, {key: {"action": "decline"}}, result["requestState"]), -32603)
+    answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {}}, meta={})
+    assert answer.status == 400 and answer.json["error"]["code"] == -32021
+    assert answer.json["error"]["data"]["requiredCapabilities"] == {"elicitation": {"url": {}}}

@@ -109,6 +109,16 @@ static void formats_whether_it_fits_or_not(void **state) {
     assert_true(str_eq(arena_fmt(&a, "%s", ""), S("")));
 }
 
+static void a_text_that_fits_but_for_its_alignment_is_whole(void **state) {
+    _Alignas(16) char storage[40];
+    struct arena a;
+    arena_init(&a, storage, sizeof storage);
+    arena_alloc(&a, 32);
+    struct str text = arena_fmt(&a, "%d", 1234567);
+    assert_true(str_eq(text, S("1234567")));
+    arena_done(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uses_the_owners_storage_first),
@@ -119,6 +129,7 @@ int main(void) {
         cmocka_unit_test(reset_starts_over_with_the_storage),
         cmocka_unit_test(zeroed_pieces_are_zero_after_reuse),
         cmocka_unit_test(copies_belong_to_the_arena),
+        cmocka_unit_test(a_text_that_fits_but_for_its_alignment_is_whole),
         cmocka_unit_test(formats_whether_it_fits_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

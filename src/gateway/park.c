@@ -1,0 +1,327 @@
+/* park.c - see park.h. */
+#include "gateway/park.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/metrics.h"
+#include "gateway/request_state.h"
+#include "mcp/question.h"
+#include <assert.h>
+
+struct open_question {
+    struct open_question *next;
+    enum method method;
+    unsigned key; /* "q<key>" in inputRequests; not used again within one call (P-096) */
+    struct str id, params; /* raw, behind this struct */
+    char text[];
+};
+
+struct parked {
+    struct gateway_worker *gw;
+    uint64_t number; /* while it waits */
+    uint64_t principal;
+    struct timer expiry;
+    struct open_question *first, **last;
+    unsigned count, asked, rounds;
+    bool counted;
+    struct upstream_request request;
+    struct upstream_call call;
+};
+static_assert(sizeof(struct parked) <= PARKED_SIZE, "a parked call is small");
+
+#define parked_of_timer(t) ((struct parked *)((char *)(t)-offsetof(struct parked, expiry)))
+
+/* ---- counts ------------------------------------------------------------------------ */
+
+struct parking {
+    pthread_mutex_t lock;
+    size_t count;
+    struct idmap per_key; /* count as a pointer's value */
+};
+
+struct parking *parking_new(void) {
+    struct parking *p = NEW(struct parking);
+    pthread_mutex_init(&p->lock, NULL);
+    return p;
+}
+
+void parking_free(struct parking *p) {
+    idmap_done(&p->per_key);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+static bool count_in(struct parking *all, uint64_t key, const struct limits_conf *limits) {
+    pthread_mutex_lock(&all->lock);
+    size_t own = (size_t)idmap_get(&all->per_key, key);
+    bool room = all->count < (size_t)limits->parked && own < (size_t)limits->parked_per_key;
+    if (room) {
+        all->count++;
+        idmap_put(&all->per_key, key, (void *)(own + 1));
+    }
+    pthread_mutex_unlock(&all->lock);
+    return room;
+}
+
+static void count_out(struct parking *all, uint64_t key) {
+    pthread_mutex_lock(&all->lock);
+    size_t own = (size_t)idmap_get(&all->per_key, key);
+    all->count--;
+    if (own > 1)
+        idmap_put(&all->per_key, key, (void *)(own - 1));
+    else
+        idmap_del(&all->per_key, key);
+    pthread_mutex_unlock(&all->lock);
+}
+
+/* ---- life -------------------------------------------------------------------------- */
+
+struct parked *parked_new(struct exchange *x) {
+    struct parked *p = NEW(struct parked);
+    p->gw = x->gw;
+    p->principal = x->who->digest;
+    p->last = &p->first;
+    return p;
+}
+
+struct upstream_request *parked_request(struct parked *p) {
+    return &p->request;
+}
+
+struct upstream_call *parked_call(struct parked *p) {
+    return &p->call;
+}
+
+static void drop_question(struct parked *p, struct open_question **at) {
+    struct open_question *q = *at;
+    *at = q->next;
+    if (p->last == &q->next)
+        p->last = at;
+    p->count--;
+    free(q);
+}
+
+static void refuse_open(struct parked *p) {
+    while (p->first) {
+        upstream_answer(&p->call, p->first->id, answer_refusal(p->first->method));
+        drop_question(p, &p->first);
+    }
+}
+
+void parked_free(struct parked *p) {
+    if (!p)
+        return;
+    refuse_open(p);
+    upstream_end(&p->call);
+    if (p->counted)
+        count_out(p->gw->gateway->parking, p->principal);
+    free(p);
+}
+
+/* ---- questions --------------------------------------------------------------------- */
+
+static bool has_room(struct parked *p, struct exchange *x) {
+    const struct limits_conf *limits = &x->snapshot->conf->limits;
+    if (p->count >= (unsigned)limits->questions || p->rounds >= (unsigned)limits->rounds)
+        return false;
+    if (!p->counted)
+        p->counted = count_in(p->gw->gateway->parking, p->principal, limits);
+    return p->counted;
+}
+
+void parked_take_question(struct parked *p, struct exchange *x, const struct envelope *m) {
+    enum method method = method_parse(m->method);
+    unsigned needs = question_needs(method, m->params);
+    if (!needs || needs & ~x->asks || !has_room(p, x)) {
+        log_info("question refused", F("upstream", x->upstream->conf->name),
+                 F("method", m->method));
+        upstream_answer(&p->call, m->id, answer_refusal(method));
+        return;
+    }
+    struct open_question *q = mem_alloc(sizeof *q + m->id.n + m->params.n);
+    *q = (struct open_question){ .method = method, .key = ++p->asked };
+    q->id = str_from(q->text, m->id.n);
+    q->params = str_from(q->text + m->id.n, m->params.n);
+    memcpy(q->text, m->id.p, m->id.n);
+    if (m->params.n)
+        memcpy(q->text + m->id.n, m->params.p, m->params.n);
+    *p->last = q;
+    p->last = &q->next;
+    p->count++;
+    metric_add(METRIC_SERIES(&metric_questions, x->upstream->conf->name, method_name(method)), 1);
+}
+
+bool parked_asks(const struct parked *p) {
+    return p->first;
+}
+
+/* ---- waiting ----------------------------------------------------------------------- */
+
+static void ended(const struct parked *p, const char *how) {
+    metric_add(METRIC_SERIES(&metric_parked), -1);
+    metric_add(METRIC_SERIES(&metric_parked_ended, p->call.upstream->conf->name, str_of(how)), 1);
+}
+
+/* P-435, P-472: nobody came back. */
+static void on_expiry(struct worker *w, struct timer *t) {
+    struct parked *p = parked_of_timer(t);
+    idmap_del(&p->gw->parked, p->number);
+    ended(p, "expired");
+    parked_free(p);
+    worker_run_ready(w);
+}
+
+/* What the round's arena held is not needed again: the request was sent. */
+static void forget_round(struct upstream_request *r) {
+    r->name = r->arguments = r->principal = r->param_headers = r->traceparent = (struct str){ 0 };
+    r->message = NULL;
+    r->pieces = 0;
+}
+
+static void put_aside(struct parked *p, nanos longest) {
+    struct gateway_worker *gw = p->gw;
+    forget_round(&p->request);
+    p->rounds++;
+    p->number = ++gw->next_parked;
+    p->expiry.fire = on_expiry;
+    idmap_put(&gw->parked, p->number, p);
+    timer_set(gw->worker, &p->expiry, gw->worker->now + longest);
+    metric_add(METRIC_SERIES(&metric_parked), 1);
+}
+
+static void put_requests(struct jw *w, const struct parked *p, struct exchange *x) {
+    struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name };
+    jw_key(w, S("inputRequests"));
+    jw_object(w);
+    for (const struct open_question *q = p->first; q; q = q->next) {
+        char key[16];
+        snprintf(key, sizeof key, "q%u", q->key);
+        jw_key(w, str_of(key));
+        jw_object(w);
+        jw_put_string(w, "method", method_name(q->method));
+        jw_key(w, S("params"));
+        question_write(w->out, q->method, q->params, x->revision, &look);
+        jw_object_end(w);
+    }
+    jw_object_end(w);
+}
+
+static void put_state(struct jw *w, const struct parked *p, struct exchange *x) {
+    SCOPED(buf_done) struct buf sealed = { 0 };
+    const struct request_state s = { .kind = STATE_PARKED, .worker = p->gw->worker->index,
+                                     .number = p->number };
+    request_state_seal(x, &s, &sealed);
+    jw_put_string(w, "requestState", buf_view(&sealed));
+}
+
+static void put_meta(struct jw *w, const struct exchange *x) {
+    jw_key(w, S("_meta"));
+    jw_object(w);
+    jw_put_raw(w, "io.modelcontextprotocol/serverInfo", x->snapshot->server_info);
+    jw_object_end(w);
+}
+
+/* Found by its number before the answer leaves: the retry may come on another worker at once. */
+void parked_wait(struct exchange *x) {
+    struct parked *p = TAKE(x->parked);
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct jw w = jw_init(&b);
+    upstream_let_go(&p->call);
+    put_aside(p, x->snapshot->conf->limits.question_wait);
+    jw_object(&w);
+    jw_put_string(&w, "resultType", S("input_required"));
+    put_requests(&w, p, x);
+    put_state(&w, p, x);
+    put_meta(&w, x);
+    jw_object_end(&w);
+    struct str result = buf_view(&b);
+    x->outcome = "input_required";
+    answer_result(x, &result, 1);
+}
+
+/* ---- going on ---------------------------------------------------------------------- */
+
+struct parked *parked_find(struct gateway_worker *gw, uint64_t number) {
+    struct parked *p = idmap_del(&gw->parked, number);
+    if (!p)
+        return NULL;
+    timer_unset(gw->worker, &p->expiry);
+    ended(p, "resumed");
+    return p;
+}
+
+static struct str answer_to(const struct exchange *x, const struct open_question *q) {
+    char key[16];
+    int n = snprintf(key, sizeof key, "q%u", q->key);
+    return json_raw_get(x->in.input_responses, str_from(key, (size_t)n));
+}
+
+/* Before anything is given away: one that makes no sense spoils none of the others (P-100). */
+static const struct open_question *misfit(const struct exchange *x, const struct parked *p) {
+    for (const struct open_question *q = p->first; q; q = q->next) {
+        struct str answer = answer_to(x, q);
+        if (answer.p && !answer_fits(q->method, answer))
+            return q;
+    }
+    return NULL;
+}
+
+static void give(struct exchange *x, struct parked *p) {
+    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision,
+                                                           memory_order_relaxed);
+    for (struct open_question **at = &p->first; *at;) {
+        SCOPED(buf_done) struct buf member = { 0 };
+        struct open_question *q = *at;
+        struct str answer = answer_to(x, q);
+        if (!answer.p) {
+            at = &q->next;
+            continue;
+        }
+        buf_str(&member, S("\"result\":"));
+        answer_write(&member, answer, to);
+        upstream_answer(&p->call, q->id, buf_view(&member));
+        drop_question(p, at);
+    }
+}
+
+static void refuse_misfit(struct exchange *x, const struct open_question *q) {
+    struct parked *p = TAKE(x->parked);
+    p->rounds++;
+    p->expiry.fire = on_expiry;
+    idmap_put(&p->gw->parked, p->number, p); /* the same number: its requestState is good still */
+    timer_set(p->gw->worker, &p->expiry,
+              p->gw->worker->now + x->snapshot->conf->limits.question_wait);
+    metric_add(METRIC_SERIES(&metric_parked), 1);
+    answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
+                 "inputResponses.q%u is no answer to %.*s", q->key, STR(method_name(q->method)));
+}
+
+bool parked_give_answers(struct exchange *x) {
+    struct parked *p = x->parked;
+    const struct open_question *wrong = misfit(x, p);
+    if (wrong) {
+        refuse_misfit(x, wrong);
+        return false;
+    }
+    give(x, p);
+    return !p->first;
+}
+
+static void forget_questions(struct parked *p) {
+    while (p->first)
+        drop_question(p, &p->first);
+    p->call.answered = true;
+}
+
+void parked_end_all(struct gateway_worker *gw, bool tell) {
+    uint64_t number;
+    void *value;
+    for (size_t i = 0; idmap_next(&gw->parked, &i, &number, &value);) {
+        struct parked *p = value;
+        timer_unset(gw->worker, &p->expiry);
+        ended(p, "stopped");
+        if (!tell)
+            forget_questions(p);
+        parked_free(p);
+    }
+    idmap_done(&gw->parked);
+}
