@@ -42,7 +42,7 @@ static void check_pattern(enum pattern_kind kind, struct str pattern, struct str
     if (pattern_new("pattern", kind, pattern, false, &p))
         return;
     pattern_matches_path(p, subject);
-    if (!pattern_find(p, subject, 0, &found, &start, &end) && found)
+    if (!pattern_find(p, subject, 0, subject.n, &found, &start, &end) && found)
         assert(start <= end && end <= subject.n);
     pattern_free(p);
 }

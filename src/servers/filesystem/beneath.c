@@ -92,14 +92,12 @@ err_t beneath_dir(const struct fs *fs, const char *what, const struct fs_place *
 /* O_NOFOLLOW gives the link itself; RESOLVE_NO_SYMLINKS would refuse it, so the name at the
  * end is opened from its directory. */
 static int look(const struct fs *fs, const struct fs_place *p, struct stat *st) {
-    char folder[PATH_LENGTH + 1];
     struct str parent = path_parent(p->rest);
     if (!p->rest.n) {
         int root = beneath_open(fs, p->root->fd, ".", O_PATH | O_DIRECTORY);
         return root >= 0 && fstat(root, st) == 0 ? root : -1;
     }
-    memcpy(folder, parent.p, parent.n);
-    folder[parent.n] = '\0';
+    SCOPED(mem_scope) char *folder = mem_text(parent.p, parent.n);
     SCOPED(fd_scope) int dir = beneath_open(fs, p->root->fd, folder, O_PATH | O_DIRECTORY);
     if (dir < 0)
         return -1;

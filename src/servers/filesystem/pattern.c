@@ -5,7 +5,7 @@
 #include "servers/filesystem/path.h"
 #include <pcre2.h>
 
-enum { STEPS = 1000000, DEPTH = 1000, HEAP_KIB = 16 * 1024, BRACES = 8 };
+enum { STEPS = 100000, DEPTH = 1000, HEAP_KIB = 16 * 1024, BRACES = 8 };
 
 struct pattern {
     const char *what;
@@ -91,18 +91,12 @@ err_t glob_to_regex(struct str glob, struct buf *out) {
 /* ---- compiling --------------------------------------------------------------------- */
 
 static uint32_t flags_of(enum pattern_kind kind, bool nocase) {
-    uint32_t flags = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C;
-    if (nocase)
-        flags |= PCRE2_CASELESS;
-    if (kind == PATTERN_TEXT)
-        flags |= PCRE2_LITERAL;
-    if (kind == PATTERN_REGEX)
-        flags |= PCRE2_MULTILINE;
-    if (kind == PATTERN_GLOB)
-        flags |= PCRE2_DOTALL;
-    if (kind == PATTERN_TEXT) /* the two that go with it */
-        flags &= ~(uint32_t)PCRE2_NEVER_BACKSLASH_C;
-    return flags;
+    static const uint32_t flags[] = {
+        [PATTERN_TEXT] = PCRE2_LITERAL, [PATTERN_REGEX] = PCRE2_NEVER_BACKSLASH_C,
+        [PATTERN_GLOB] = PCRE2_NEVER_BACKSLASH_C | PCRE2_DOTALL,
+    };
+    return flags[kind] | PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_USE_OFFSET_LIMIT |
+           (nocase ? PCRE2_CASELESS : 0);
 }
 
 static err_t compile(struct pattern *p, struct str text, uint32_t flags) {
@@ -156,8 +150,9 @@ void pattern_free(struct pattern *p) {
 
 /* ---- matching ---------------------------------------------------------------------- */
 
-err_t pattern_find(struct pattern *p, struct str subject, size_t from, bool *found, size_t *start,
-                   size_t *end) {
+err_t pattern_find(struct pattern *p, struct str subject, size_t from, size_t last, bool *found,
+                   size_t *start, size_t *end) {
+    pcre2_set_offset_limit(p->context, last);
     int n = pcre2_match(p->code, (PCRE2_SPTR)(subject.p ? subject.p : ""), subject.n, from, 0,
                         p->data, p->context);
     *found = n >= 0;
@@ -174,6 +169,6 @@ err_t pattern_find(struct pattern *p, struct str subject, size_t from, bool *fou
 bool pattern_matches_path(struct pattern *p, struct str path) {
     bool found;
     size_t start, end;
-    return !pattern_find(p, p->whole_path ? path : path_leaf(path), 0, &found, &start, &end) &&
-           found;
+    struct str subject = p->whole_path ? path : path_leaf(path);
+    return !pattern_find(p, subject, 0, 0, &found, &start, &end) && found;
 }

@@ -24,10 +24,11 @@ static inline void pattern_scope(struct pattern **p) {
     pattern_free(*p);
 }
 
-/* The first match from `from` on: *start and *end. Bytes that are no UTF-8 match nothing.
- * INVALID when it takes more steps than are allowed. */
-err_t pattern_find(struct pattern *p, struct str subject, size_t from, bool *found, size_t *start,
-                   size_t *end);
+/* The first match that begins from `from` to `last`: *start and *end. Bytes that are no UTF-8
+ * match nothing. INVALID when it takes more steps from one place than are allowed; the steps of
+ * all places add up, so whoever has to end in time asks for few at once. */
+err_t pattern_find(struct pattern *p, struct str subject, size_t from, size_t last, bool *found,
+                   size_t *start, size_t *end);
 /* A glob over a clean path. */
 bool pattern_matches_path(struct pattern *p, struct str path);
 

@@ -11,7 +11,13 @@
 #include <errno.h>
 
 #define SLICE (150 * NANOS_MS)
-enum { LINE_SHOWN = 400, HEAD_LOOKED_AT = 8192, MOST_AROUND = 10 };
+enum {
+    LINE_SHOWN = 400,
+    HEAD_LOOKED_AT = 8192,
+    MOST_AROUND = 10,
+    PIECE = 64 * 1024,
+    PLACES = 1024
+};
 
 static const char *const type_words[] = { "any", "file", "directory", NULL };
 
@@ -27,8 +33,8 @@ static const struct field search_args[] = {
     FIELD(T, path, STR, NULL, "..4000", 0, "Directory, or one file, to search; all roots when absent. " PATH_HELP),
     FIELD(T, pattern, STR, NULL, "..2000", 0,
           "Glob of names: *.md anywhere, src/**/*.c below path; {a,b}, [a-z] and ? too. All names when absent."),
-    FIELD(T, content, STR, NULL, "..2000", 0, "Text to find in files. Without it names alone are searched."),
-    FIELD(T, regex, BOOL, "false", NULL, 0, "content is a regular expression (Perl's syntax; ^ and $ match at lines)."),
+    FIELD(T, content, STR, NULL, "..2000", 0, "Text to find within a line of a file. Without it names alone are searched."),
+    FIELD(T, regex, BOOL, "false", NULL, 0, "content is a regular expression (Perl's syntax), matched against each line."),
     FIELD(T, ignore_case, BOOL, "false", NULL, 0, "Small and capital letters are the same."),
     FIELD(T, exclude, STRS, NULL, "..50", 0, "Globs to leave out with all below them, such as .git or node_modules."),
     FIELD_CHOICE(T, type, type_words, "any", 0, "Which entries a search of names returns."),
@@ -77,7 +83,7 @@ struct search {
     struct fs *fs;
     const struct search_args *args;
     const bool *cancelled;
-    struct pattern *names, *content;
+    struct pattern *names, *content; /* NULL: all; a text as it is, or none */
     struct globs exclude;
     size_t root;           /* index of the one being searched */
     bool all_roots, done;
@@ -122,6 +128,11 @@ static struct str shown_line(struct search *s, struct str line) {
     return arena_fmt(s->ctx->arena, "%.*s%s", STR(part), part.n < line.n ? "…" : "");
 }
 
+/* No lines are no list at all. */
+static struct str_list or_absent(struct str_list list) {
+    return list.n ? list : (struct str_list){ 0 };
+}
+
 static struct str_list lines_before(struct search *s, struct str all, size_t start) {
     struct str items[MOST_AROUND];
     struct str_list list = { 0 };
@@ -130,7 +141,7 @@ static struct str_list lines_before(struct search *s, struct str all, size_t sta
     list.items = ARENA_ARRAY(s->ctx->arena, struct str, list.n + 1);
     for (size_t i = 0; i < list.n; i++)
         list.items[i] = shown_line(s, items[list.n - 1 - i]);
-    return list;
+    return or_absent(list);
 }
 
 static struct str_list lines_after(struct search *s, struct str all, size_t start) {
@@ -143,7 +154,7 @@ static struct str_list lines_after(struct search *s, struct str all, size_t star
         struct str line = line_at(all, (size_t)(end + 1 - all.p), &start);
         list.items[list.n] = shown_line(s, line);
     }
-    return list;
+    return or_absent(list);
 }
 
 static struct match *add_match(struct search *s, struct str rest, mode_t type) {
@@ -178,26 +189,75 @@ static int64_t count_ends(struct str s) {
     return n;
 }
 
-/* At most one match in a line: the next one is looked for behind its end. */
-static err_t search_text(struct search *s, struct str rest, struct str all) {
-    size_t from = 0, at, end, start, counted = 0;
+/* Time and cancellation, between steps that are short. */
+static err_t poll_end(struct search *s) {
+    if (work_cancelled(s->cancelled))
+        return ERR(CANCELLED, "the search was cancelled");
+    if (clock_mono() > s->end)
+        stop(s, "time");
+    return OK;
+}
+
+/* A text as it is needs no engine: whole files at the speed of memory. */
+static err_t search_plain(struct search *s, struct str rest, struct str all) {
+    size_t from = 0, counted = 0, start;
     int64_t line = 1;
-    bool found;
-    while (!s->done && from <= all.n) {
-        if (work_cancelled(s->cancelled))
-            return ERR(CANCELLED, "the search was cancelled");
-        TRY(pattern_find(s->content, all, from, &found, &at, &end));
-        if (!found)
+    while (!s->done) {
+        TRY(poll_end(s));
+        ptrdiff_t at = str_find(str_skip(all, from), s->args->content);
+        if (at < 0)
             break;
-        line += count_ends(str_from(all.p + counted, at - counted));
-        counted = at;
-        add_line(s, rest, all, at, line, &start);
-        const char *stop_at = memchr(all.p + at, '\n', all.n - at);
-        if (!stop_at)
+        size_t found = from + (size_t)at;
+        line += count_ends(str_from(all.p + counted, found - counted));
+        counted = found;
+        add_line(s, rest, all, found, line, &start);
+        const char *end = memchr(all.p + found, '\n', all.n - found);
+        if (!end)
             break;
-        from = (size_t)(stop_at + 1 - all.p);
-        if (clock_mono() > s->end)
-            stop(s, "time");
+        from = (size_t)(end + 1 - all.p);
+    }
+    return OK;
+}
+
+/* From few places at a time: the steps of one are bounded (pattern.h), and between them the clock
+ * is read. */
+static err_t find_in_piece(struct search *s, struct str piece, bool *found, size_t *at) {
+    size_t end;
+    *found = false;
+    for (size_t from = 0; from <= piece.n && !*found && !s->done; from += PLACES) {
+        size_t last = from + PLACES - 1 < piece.n ? from + PLACES - 1 : piece.n;
+        TRY(pattern_find(s->content, piece, from, last, found, at, &end));
+        if (piece.n > PLACES)
+            TRY(poll_end(s));
+    }
+    return OK;
+}
+
+/* Where in a line it matches. Long lines are searched in pieces. */
+static err_t find_in_line(struct search *s, struct str line, bool *found, size_t *at) {
+    size_t done = 0;
+    *at = 0;
+    do {
+        TRY(find_in_piece(s, str_head(str_skip(line, done), PIECE), found, at));
+        *at += done;
+        done += PIECE;
+    } while (!*found && done < line.n && !s->done);
+    return OK;
+}
+
+/* At most one match for each line. */
+static err_t search_lines(struct search *s, struct str rest, struct str all) {
+    size_t next = 0, start, at = 0;
+    for (int64_t number = 1; next < all.n && !s->done; number++) {
+        bool found;
+        struct str line = line_at(all, next, &start);
+        if (number % 256 == 0)
+            TRY(poll_end(s));
+        TRY(find_in_line(s, line, &found, &at));
+        if (found)
+            add_line(s, rest, all, start + at, number, &start);
+        const char *end = memchr(all.p + next, '\n', all.n - next);
+        next = end ? (size_t)(end + 1 - all.p) : all.n;
     }
     return OK;
 }
@@ -220,7 +280,7 @@ static err_t search_open_file(struct search *s, struct str rest, int fd, const s
     s->out.bytes += (int64_t)all.n;
     if (s->out.bytes > o->max_search_bytes)
         stop(s, "bytes");
-    return all.n ? search_text(s, rest, all) : OK;
+    return s->content ? search_lines(s, rest, all) : search_plain(s, rest, all);
 }
 
 /* ---- entries ----------------------------------------------------------------------- */
@@ -239,7 +299,7 @@ static err_t look_at(struct search *s, const struct walk_entry *e) {
     }
     if (s->names && !pattern_matches_path(s->names, below))
         return OK;
-    if (!s->content) {
+    if (!s->args->content.n) {
         if (type_fits(s, e->type))
             add_match(s, e->rest, e->type);
         return OK;
@@ -281,7 +341,7 @@ static err_t begin_walk(struct search *s) {
 static err_t search_one(struct search *s, bool *was_file) {
     struct stat st;
     *was_file = false;
-    if (s->all_roots || !s->content)
+    if (s->all_roots || !s->args->content.n)
         return OK;
     SCOPED(fd_scope) int look = -1;
     SCOPED(fd_scope) int fd = -1;
@@ -341,7 +401,9 @@ static err_t prepare(struct search *s) {
         TRY(fs_locate(s->fs, s->ctx->arena, "path", a->path, &s->start));
     if (a->pattern.n)
         TRY(pattern_new("pattern", PATTERN_GLOB, a->pattern, a->ignore_case, &s->names));
-    if (a->content.n)
+    if (str_find_char(a->content, '\n') >= 0)
+        return ERR(INVALID, "content: has a line end, but lines are searched one by one");
+    if (a->content.n && (a->regex || a->ignore_case))
         TRY(pattern_new("content", a->regex ? PATTERN_REGEX : PATTERN_TEXT, a->content,
                         a->ignore_case, &s->content));
     TRY(globs_new("exclude", &a->exclude, &s->exclude));
@@ -389,10 +451,8 @@ static void put_lines(struct buf *out, const struct search *s) {
 static err_t search_all(struct search *s) {
     TRY(prepare(s));
     TRY(run(s, first_slice));
-    while (!s->done) {
-        tell(s);
+    for (tell(s); !s->done; tell(s))
         TRY(run(s, slice));
-    }
     s->out.complete = !s->out.stopped.n;
     return OK;
 }

@@ -226,6 +226,23 @@ static void an_expression_cannot_take_forever(void **state) {
     assert_error("search", "{'content':'(a+)+$','regex':true}", "too many steps");
 }
 
+/* Cheap from each place of a line of a megabyte, but not from all of them: the clock ends it. */
+static void a_long_line_is_no_way_around_the_clock(void **state) {
+    SCOPED(buf_done) struct buf line = { 0 };
+    for (int i = 0; i < 1000000; i++)
+        buf_char(&line, 'a');
+    put_bytes(at("root/a"), line.p, line.n);
+    open_with(ALL ",'search_time':'50ms'");
+    json r = result_of("search", "{'content':'(?:a|a){12}[^a]','regex':true}");
+    assert_string_equal(member(r, "stopped"), "time");
+    open_with(ALL);
+    buf_str(&line, S("needle"));
+    put_bytes(at("root/a"), line.p, line.n);
+    r = result_of("search", "{'content':'ne{2}dle$','regex':true}");
+    assert_int_equal(INT_OF(json_at(json_get(r, S("matches")), 0), "column"), 1000001);
+    assert_error("search", "{'content':'a\\nb'}", "one by one");
+}
+
 /* ---- resources --------------------------------------------------------------------- */
 
 static json resources(const char *cursor) {
@@ -362,6 +379,7 @@ int main(void) {
         TEST(content_is_found_by_text_or_expression),
         TEST(a_search_says_what_stopped_it),
         TEST(an_expression_cannot_take_forever),
+        TEST(a_long_line_is_no_way_around_the_clock),
         TEST(files_are_listed_as_resources),
         TEST(resources_come_in_pages),
         TEST(a_resource_is_text_or_blob),
