@@ -142,10 +142,9 @@ static bool wants_string(const struct reader *r, const struct field *row) {
     return field_is_scalar(row) && (r->problems->lenient || !other);
 }
 
-/* Well spelled, so only its measure can be what is wrong with it: a small one of the same unit
- * would be read. */
-static bool is_measure(const struct field *row, json v, struct arena *a) {
-    struct str scratch[1], text = json_text(v);
+/* A small one of the same unit would be read. */
+bool field_is_measure(const struct field *row, struct str text, struct arena *a) {
+    struct str scratch[1];
     size_t digits = 0;
     if (row->type != FIELD_DURATION && row->type != FIELD_BYTES && row->type != FIELD_RATE)
         return false;
@@ -164,7 +163,7 @@ static void wrong_value(const struct reader *r, const struct place *at, json v,
     struct str allowed = field_allowed(row, a);
     if (json_type(v) == JSON_STRING && wants_string(r, row)) {
         add_problem(r, at, v, false, arena_fmt(a, "must be %.*s", STR(allowed)));
-        r->problems->items[r->problems->n - 1].measure = is_measure(row, v, a);
+        r->problems->items[r->problems->n - 1].measure = field_is_measure(row, json_text(v), a);
     } else if (json_type(v) == JSON_NUMBER && field_is_scalar(row) && row->type != FIELD_SECRET)
         add_problem(
             r, at, v, false,

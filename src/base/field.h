@@ -146,6 +146,10 @@ err_t field_text_json(const struct field *row, struct str text, struct arena *a,
  * what stands in a MAP or LIST only the row that holds it has one, which takes JSON. */
 struct str field_env(struct str path, struct arena *a);
 
+/* The text is a well spelled duration, size or rate, so that only its bounds can be what is
+ * wrong with it: what a JSON Schema cannot say. */
+bool field_is_measure(const struct field *row, struct str text, struct arena *a);
+
 /* INVALID with the first problem as text; OK when there is none. */
 err_t field_problems_err(const struct field_problems *problems);
 

@@ -282,9 +282,9 @@ static void describe(const struct field *row, struct jw *w) {
 
 /* What texts look like; numbers have bounds of their own beside it. */
 static const char *const patterns[] = {
-    [FIELD_DURATION] = "^[0-9]{1,9}(ns|us|ms|s|m|h|d)?$",
-    [FIELD_BYTES] = "^[0-9]{1,12}(TiB|GiB|MiB|KiB|TB|GB|MB|kB|KB|B)?$",
-    [FIELD_RATE] = "^(off|([1-9][0-9]{0,8}(\\.[0-9]{1,9})?|0\\.[0-9]{0,8}[1-9])/[smhd])$",
+    [FIELD_DURATION] = "^[0-9]{1,19}(ns|us|ms|s|m|h|d)?$",
+    [FIELD_BYTES] = "^[0-9]{1,19}(TiB|GiB|MiB|KiB|TB|GB|MB|kB|KB|B)?$",
+    [FIELD_RATE] = "^(off|[0-9]{1,9}(\\.[0-9]{1,20})?(e[+-]?[0-9]{1,2})?/[smhd])$",
 };
 
 static void put_measure(const struct field *row, const char *key, struct str text, struct jw *w) {

@@ -203,7 +203,7 @@ static void write_schema_table(struct buf *b, struct arena *a, const char *title
     if (!s)
         return;
     buf_fmt(b, "%s:\n\n", title);
-    write_table(b, a, "", s->fields, s->count, ALL_LEVELS);
+    write_table(b, a, "", s->fields, *s->count, ALL_LEVELS);
 }
 
 static void write_success(struct buf *b, const struct route *r) {

@@ -94,18 +94,22 @@ static struct upstream *keep(struct upstream *u) {
     return u;
 }
 
-static struct upstream *keep_or_start(struct control *c, const struct upstream_conf *conf) {
-    uint8_t digest[SHA256_SIZE];
-    upstream_conf_digest(conf, digest);
-    for (size_t i = 0; i < c->upstream_count; i++)
-        if (c->upstreams[i] && memcmp(c->upstreams[i]->digest, digest, sizeof digest) == 0)
-            return keep(TAKE(c->upstreams[i]));
+static struct upstream *start_new(struct control *c, const struct upstream_conf *conf) {
     struct upstream *u = upstream_new(conf, c->all, c->warden, c->data);
     u->on_change = on_change;
     u->on_change_arg = c;
     load_last_known(c, u);
     upstream_start(u);
     return u;
+}
+
+static struct upstream *keep_or_start(struct control *c, const struct upstream_conf *conf) {
+    uint8_t digest[SHA256_SIZE];
+    upstream_conf_digest(conf, digest);
+    for (size_t i = 0; i < c->upstream_count; i++)
+        if (c->upstreams[i] && memcmp(c->upstreams[i]->digest, digest, sizeof digest) == 0)
+            return keep(TAKE(c->upstreams[i]));
+    return start_new(c, conf);
 }
 
 struct farewell {
@@ -149,6 +153,21 @@ void upstreams_apply(struct control *c, const struct gateway_conf *conf) {
     free(c->upstreams);
     c->upstreams = next;
     c->upstream_count = n;
+}
+
+/* A new object in the place of the old one, which ends as after a change of the file. */
+bool upstream_restart(struct control *c, struct str name) {
+    for (size_t i = 0; i < c->upstream_count; i++) {
+        struct upstream *old = c->upstreams[i];
+        if (!str_eq(old->conf->name, name))
+            continue;
+        c->upstreams[i] = start_new(c, old->conf);
+        atomic_store(&c->upstreams[i]->restarts, atomic_load(&old->restarts) + 1);
+        say_farewell(c, old);
+        snapshot_publish(c);
+        return true;
+    }
+    return false;
 }
 
 /* ---- snapshots --------------------------------------------------------------------- */

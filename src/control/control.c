@@ -413,7 +413,6 @@ static void begin_timers(struct control *c) {
 
 static err_t serve(struct control *c) {
     c->worker = workers_control(c->all);
-    c->changes = (struct gate){ .limit = 1, .max_waiting = 1000 };
     c->gateway = gateway_new(c->all, c->seal, session_limits_of(c->held->conf));
     c->servers = NEW_ARRAY(struct http_server *, workers_count(c->all) + 1);
     c->service = routes_service(c);

@@ -85,7 +85,7 @@ static void table(struct buf *b, const char *title, const struct schema *s) {
         return;
     element(b, "h4", str_of(title));
     buf_str(b, S("<table><tr><th>Name<th>Value<th>Meaning"));
-    rows(b, &a, "", s->fields, s->count);
+    rows(b, &a, "", s->fields, *s->count);
     buf_str(b, S("</table>"));
 }
 

@@ -10,7 +10,7 @@
 static void put_schema(struct jw *w, const struct schema *s) {
     SCOPED(buf_done) struct buf b = { 0 };
     struct jw inner = jw_init(&b);
-    field_schema(s->fields, s->count, &inner);
+    field_schema(s->fields, *s->count, &inner);
     if (s->more && b.n) {
         b.n--; /* its closing brace */
         buf_char(&b, ',');
@@ -166,7 +166,7 @@ static void put_row_schema(struct jw *w, const struct field *row) {
 }
 
 static void put_query(struct jw *w, const struct schema *s) {
-    for (size_t i = 0; s && i < s->count; i++) {
+    for (size_t i = 0; s && i < *s->count; i++) {
         const struct field *row = &s->fields[i];
         if (row->flags & FIELD_HIDDEN)
             continue;
@@ -214,13 +214,14 @@ static bool is_write(struct str method) {
 
 static void put_headers(struct jw *w, const struct route *r, struct str method) {
     if (r->flags & (ROUTE_IF_MATCH | ROUTE_IF_MATCH_MAY))
-        put_header(w, "If-Match", r->flags & ROUTE_IF_MATCH,
-                   S("{\"type\":\"string\",\"pattern\":\"^(\\\\*|\\\"[0-9]{1,18}\\\")$\","
-                     "\"examples\":[\"*\"]}"),
-                   S("The ETag of the version to change, or * for any."));
+        put_header(
+            w, "If-Match", r->flags & ROUTE_IF_MATCH,
+            S("{\"type\":\"string\",\"pattern\":\"^(\\\\*|[0-9]{1,18}|\\\"[0-9]{1,18}\\\")$\","
+              "\"examples\":[\"*\"]}"),
+            S("The ETag of the version to change, or * for any."));
     if (r->run && is_write(method))
         put_header(w, "Idempotency-Key", false,
-                   S("{\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9_.:-]{1,128}$\"}"),
+                   S("{\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9_.:-]{8,128}$\"}"),
                    S("Repeating the request with the same key gives the first answer again."));
 }
 
@@ -231,6 +232,35 @@ static void put_parameters(struct jw *w, const struct route *r, struct str metho
     put_query(w, r->query);
     put_headers(w, r, method);
     jw_array_end(w);
+}
+
+/* RFC 7396: every member may come, and null takes back what need not be there. */
+static void put_merge_schema(struct jw *w, const struct schema *s) {
+    jw_object(w);
+    jw_put_string(w, "type", S("object"));
+    jw_put_string(w, "description",
+                  S("Members to change; null takes one back to its default (RFC 7396)."));
+    jw_key(w, S("properties"));
+    jw_object(w);
+    for (size_t i = 0; i < *s->count; i++) {
+        SCOPED(buf_done) struct buf b = { 0 };
+        if (s->fields[i].flags & FIELD_HIDDEN)
+            continue;
+        buf_fmt(&b, "{\"$ref\":\"#/components/schemas/%s/properties/%s\"}", s->name,
+                s->fields[i].name);
+        jw_key(w, str_of(s->fields[i].name));
+        jw_object(w);
+        jw_key(w, S("anyOf"));
+        jw_array(w);
+        jw_raw(w, buf_view(&b));
+        if (!(s->fields[i].flags & FIELD_REQUIRED))
+            jw_raw(w, S("{\"type\":\"null\"}"));
+        jw_array_end(w);
+        jw_object_end(w);
+    }
+    jw_object_end(w);
+    jw_put_bool(w, "additionalProperties", false);
+    jw_object_end(w);
 }
 
 static void put_body(struct jw *w, const struct route *r) {
@@ -245,8 +275,7 @@ static void put_body(struct jw *w, const struct route *r) {
     jw_object(w);
     jw_key(w, S("schema"));
     if (r->flags & ROUTE_MERGE)
-        jw_raw(w, S("{\"type\":\"object\",\"description\":\"Members to change; null takes one back "
-                    "to its default (RFC 7396).\"}"));
+        put_merge_schema(w, r->body);
     else
         put_ref(w, r->body->name);
     if (r->example)

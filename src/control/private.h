@@ -46,7 +46,6 @@ struct control {
     uv_fs_event_t *watch;         /* the configuration file's folder */
     struct timer reload;          /* debounces its events */
     struct worker *worker;        /* the control worker */
-    struct gate changes;          /* one change of its state at a time; control worker's */
     struct stdio_face *face;      /* options.stdio; worker 0's */
     struct timer face_wait;
     bool face_ordered;
@@ -75,6 +74,7 @@ err_t registry_merge(struct task *t, struct control *c, struct held_conf *file,
 void registry_serve(struct control *c); /* changes from now on are checked and applied */
 /* compile.c: configuration and upstreams to snapshots. */
 void upstreams_apply(struct control *c, const struct gateway_conf *conf); /* starts, keeps, stops */
+bool upstream_restart(struct control *c, struct str name); /* false: none of that name runs */
 void snapshot_publish(struct control *c);
 void snapshot_publish_soon(struct control *c); /* after the dust has settled */
 /* stdio.c: after each snapshot: serves the client as soon as it makes sense. */

@@ -167,6 +167,7 @@ static err_t merge_all(struct task *t, struct merging *m) {
     for (m->kind = REGISTRY_SERVER; m->kind <= REGISTRY_PROFILE; m->kind++) {
         m->changed = m->kind == kind ? changed : (struct str){ 0 };
         m->own = NULL;
+        m->room = 0;
         if (m->changed.p && m->doc.p)
             TRY(add_item(m, changed, m->doc));
         TRY(merge_kind(t, m));

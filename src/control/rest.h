@@ -31,6 +31,7 @@ struct rest {
     enum refusal_code code;          /* of an error; REFUSAL_COUNT: by its kind */
     struct buf details;              /* of an error: raw JSON object */
     nanos retry_after;
+    bool replayed;                   /* the answer of an Idempotency-Key's first request */
 };
 
 /* Serves a request whose row has `run`; admit found it. */
@@ -78,5 +79,6 @@ void page_end(struct page *p);
 
 /* ---- the control worker -------------------------------------------------------------- */
 
-/* Runs fn(arg) as a task of the control worker, one at a time; waits for it. */
+/* Runs fn(arg) as a task of the control worker and waits for it: its state is read and changed
+ * there alone. Changes go through the registry, which lets one in at a time. */
 err_t control_do(struct rest *r, err_t (*fn)(struct task *t, void *arg), void *arg);

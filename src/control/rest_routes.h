@@ -2,4 +2,5 @@
 #pragma once
 #include "control/route.h"
 
-extern const struct route_table health_routes, tool_routes, reference_routes;
+extern const struct route_table tool_routes, server_routes, profile_routes, key_routes,
+    history_routes, health_routes, reference_routes;

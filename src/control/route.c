@@ -106,12 +106,12 @@ bool percent_decode(struct str raw, bool plus_is_space, struct arena *a, struct 
 }
 
 static err_t unknown_name(const struct schema *s, struct str name, struct arena *a) {
-    const struct field *closest = s ? field_closest(s->fields, s->count, name) : NULL;
+    const struct field *closest = s ? field_closest(s->fields, *s->count, name) : NULL;
     struct str known = S("");
     if (closest)
         return ERR(INVALID, "query parameter %.*s is unknown; did you mean %s?",
                    STR(str_head(name, 100)), closest->name);
-    for (size_t i = 0; s && i < s->count; i++)
+    for (size_t i = 0; s && i < *s->count; i++)
         known = arena_fmt(a, "%.*s%s%s", STR(known), known.n ? ", " : "", s->fields[i].name);
     return known.n ? ERR(INVALID, "query parameter %.*s is unknown; known here: %.*s",
                          STR(str_head(name, 100)), STR(known))
@@ -125,11 +125,11 @@ static bool is_other_bool(const struct field *row, struct str value) {
 }
 
 static err_t read_pair(const struct schema *s, struct str raw_name, struct str raw_value,
-                       uint64_t *given, void *out, struct arena *a) {
+                       uint64_t *given, void *out, struct arena *a, bool *measure) {
     struct str name, value;
     if (!percent_decode(raw_name, true, a, &name) || !percent_decode(raw_value, true, a, &value))
         return ERR(INVALID, "the query has a broken escape or is no UTF-8");
-    const struct field *row = s ? field_find(s->fields, s->count, name) : NULL;
+    const struct field *row = s ? field_find(s->fields, *s->count, name) : NULL;
     if (!row)
         return unknown_name(s, name, a);
     uint64_t bit = (uint64_t)1 << (row - s->fields);
@@ -138,21 +138,24 @@ static err_t read_pair(const struct schema *s, struct str raw_name, struct str r
     *given |= bit;
     if (is_other_bool(row, value))
         return ERR(INVALID, "query parameter %s must be true or false", row->name);
-    TRY_WRAP(field_set(row, value, out, a), "query parameter");
-    return OK;
+    err_t e = field_set(row, value, out, a);
+    if (e && measure)
+        *measure = field_is_measure(row, value, a);
+    return e ? err_wrap(e, "query parameter") : OK;
 }
 
-err_t query_read(const struct schema *s, struct str query, void *out, struct arena *a) {
+err_t query_read(const struct schema *s, struct str query, void *out, struct arena *a,
+                 bool *measure) {
     uint64_t given = 0;
     struct str rest = query;
     if (s)
-        field_defaults(s->fields, s->count, out, a);
+        field_defaults(s->fields, *s->count, out, a);
     while (query.n && rest.p) {
         struct str value = str_cut(&rest, '&'), name = str_cut(&value, '=');
         if (name.n || value.p)
-            TRY(read_pair(s, name, value.p ? value : S(""), &given, out, a));
+            TRY(read_pair(s, name, value.p ? value : S(""), &given, out, a, measure));
     }
-    for (size_t i = 0; s && i < s->count; i++)
+    for (size_t i = 0; s && i < *s->count; i++)
         if ((s->fields[i].flags & FIELD_REQUIRED) && !(given >> i & 1))
             return ERR(INVALID, "query parameter %s is missing: %.*s", s->fields[i].name,
                        STR(field_allowed(&s->fields[i], a)));

@@ -19,11 +19,13 @@ typedef err_t rest_fn(struct rest *r);
 struct schema {
     const char *name;
     const struct field *fields;
-    size_t count, size;
+    const size_t *count; /* rows of another file say theirs there */
+    size_t size;
     const char *more;
 };
 #define SCHEMA(name_, rows, type, ...)                                                             \
-    { .name = name_, .fields = rows, .count = ARRAY_SIZE(rows), .size = sizeof(type), ##__VA_ARGS__ }
+    { .name = name_, .fields = rows, .count = (const size_t[]){ ARRAY_SIZE(rows) },                \
+      .size = sizeof(type), ##__VA_ARGS__ }
 
 enum route_flags {
     ROUTE_LIST = 1 << 0,     /* the result is {"items": […], "next_cursor": …} of the schema */
@@ -86,5 +88,6 @@ bool route_has_method(const struct route *r, struct str method);
 bool percent_decode(struct str raw, bool plus_is_space, struct arena *a, struct str *out);
 
 /* Reads a query into the rows; unknown and repeated names are problems, as are values out of
- * range. INVALID names the first. */
-err_t query_read(const struct schema *s, struct str query, void *out, struct arena *a);
+ * range. INVALID names the first; *measure (may be NULL): see field_is_measure. */
+err_t query_read(const struct schema *s, struct str query, void *out, struct arena *a,
+                 bool *measure);

@@ -102,7 +102,7 @@ static void a_query_fills_its_struct(void **state) {
     SCOPED(arena_scope) struct arena a;
     struct query q;
     arena_init(&a, NULL, 0);
-    assert_null(query_read(&query_schema, S("word=a%26b&flag=true&tags=x,y&&"), &q, &a));
+    assert_null(query_read(&query_schema, S("word=a%26b&flag=true&tags=x,y&&"), &q, &a, NULL));
     assert_int_equal(q.limit, 100);
     assert_true(str_eq(q.word, S("a&b")) && q.flag && q.tags.n == 2);
 }
@@ -125,7 +125,7 @@ static void each_mistake_of_a_query_is_named(void **state) {
     struct query q;
     arena_init(&a, NULL, 0);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        err_t e = query_read(&query_schema, str_of(cases[i].query), &q, &a);
+        err_t e = query_read(&query_schema, str_of(cases[i].query), &q, &a, NULL);
         assert_non_null(e);
         assert_int_equal(e->kind, ERR_INVALID);
         if (!strstr(e->text, cases[i].says))
