@@ -69,11 +69,11 @@ http {{
 '''
 
 
-def gatespan_conf(upstream, lists=0):
+def gatespan_conf(upstream, lists=0, history=True):
     """`bench` speaks both eras, `old` only sessions; with `lists` so many upstreams u0, u1, … instead."""
     urls = {f'u{i}': 'mcp' for i in range(lists)} or {'bench': 'mcp', 'old': 'legacy'}
     rows = ''.join(f'  {name}: {{url: "http://127.0.0.1:{upstream}/{path}"}}\n' for name, path in urls.items())
-    return 'upstreams:\n' + rows
+    return 'upstreams:\n' + rows + ('' if history else 'history: {enabled: false}\n')
 
 
 def gatespan_tool(style, tool='echo'):
@@ -111,6 +111,16 @@ def children(pid):
             for child in (thread / 'children').read_text().split():
                 found += children(int(child))
     return found
+
+
+def cpu_ns(pid):
+    """CPU time of the process tree by the scheduler."""
+    total = 0
+    for each in children(pid):
+        for thread in pathlib.Path(f'/proc/{each}/task').glob('*'):
+            with contextlib.suppress(OSError):
+                total += int((thread / 'schedstat').read_text().split()[0])
+    return total
 
 
 def pss_kib(pid):
@@ -248,11 +258,11 @@ class Stage:
         process = self.spawn([*wrap, *command], {self.gateway_core} if cores == 'gateway' else cores, log=log)
         return self.ready(Peer(name, port, process))
 
-    def gatespan_command(self, upstream, port, workers=1, lists=0, data=None):
+    def gatespan_command(self, upstream, port, workers=1, lists=0, data=None, history=True):
         if not self.gatespan.exists():
             raise Failed(f'{self.gatespan} is missing')
         folder = data or self.folder('gatespan')
-        (folder / 'gatespan.yaml').write_text(gatespan_conf(upstream.port, lists))
+        (folder / 'gatespan.yaml').write_text(gatespan_conf(upstream.port, lists, history))
         return [self.gatespan, 'serve', '--config', folder / 'gatespan.yaml', '--data', folder / 'data',
                 '--listen', f'127.0.0.1:{port}', '--workers', workers], folder / 'log'
 
@@ -264,8 +274,12 @@ class Stage:
         tools = ['u0__echo'] if conf.get('lists') else ['bench__echo', 'old__echo']
         return self.ready(Peer(name, port, process, gatespan=True), tools)
 
+    def start_without_history(self, upstream, name='gatespan-plain', **conf):
+        return self.start_gatespan(upstream, name=name, history=False, **conf)
+
     def start(self, kind, upstream, **more):
-        return {'nginx': self.start_nginx, 'forwarder': self.start_forwarder, 'gatespan': self.start_gatespan}[kind](upstream, **more)
+        return {'nginx': self.start_nginx, 'forwarder': self.start_forwarder, 'gatespan': self.start_gatespan,
+                'gatespan-plain': self.start_without_history}[kind](upstream, **more)
 
     # ---- asking ---------------------------------------------------------------------------
 
