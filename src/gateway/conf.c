@@ -227,14 +227,14 @@ static const struct field mcp_authentication_fields[] = {
 #undef T
 
 static const struct field encryption_fields[] = {
-    FIELD(struct encryption_conf, enabled, BOOL, "true", NULL, 0, "Seal secrets at rest."),
+    FIELD(struct encryption_conf, enabled, BOOL, "true", NULL, 0, "Secrets at rest are sealed always; false is accepted with a warning."),
     FIELD_CHOICE(struct encryption_conf, algorithm, encryption_words, "AES-256-GCM", 0, "The one there is."),
 };
 
 #define T struct mcp_security_conf
 static const struct field mcp_security_fields[] = {
     FIELD_NEST(T, authentication, OBJECT, mcp_authentication_fields, struct mcp_authentication_conf, FIELD_LATER, "Tokens of people."),
-    FIELD_NEST(T, encryption, OBJECT, encryption_fields, struct encryption_conf, FIELD_LATER, "Secrets at rest."),
+    FIELD_NEST(T, encryption, OBJECT, encryption_fields, struct encryption_conf, 0, "Secrets at rest."),
 };
 #undef T
 

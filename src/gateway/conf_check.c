@@ -239,14 +239,26 @@ static bool is_placeholder(struct str secret) {
     return false;
 }
 
+static bool later_notice(const struct field_problem *p) {
+    return p->warning && str_starts(p->message, S("is accepted"));
+}
+
+/* What did not expand has its problem, and would only get a second one. */
+static bool is_told(const struct check *c, struct str path) {
+    for (size_t i = 0; i < c->problems->n; i++)
+        if (str_eq(c->problems->items[i].path, path) && !later_notice(&c->problems->items[i]))
+            return true;
+    return false;
+}
+
 static void check_secret(struct check *c) {
     struct str secret = c->conf->security.secret_key;
     json ours = find(c, "security", S("secret_key"));
     json theirs = json_get(json_get(find(c, "mcp", S("security")), S("authentication")),
                            S("secret_key"));
     struct str path = ours ? S("security.secret_key") : S("mcp.security.authentication.secret_key");
-    if (!secret.n || str_starts(secret, S("${")))
-        return; /* absent, or it did not expand, which is told already */
+    if (!secret.n || is_told(c, path))
+        return;
     if (is_placeholder(secret))
         complain(c, path, ours ? ours : theirs,
                  S("is a well-known placeholder, which anybody can guess; make one: openssl rand "

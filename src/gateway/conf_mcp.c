@@ -108,6 +108,15 @@ static void check_secret(struct reading *r, json document) {
         r->conf->security.secret_key = theirs;
 }
 
+/* What the store keeps is sealed with AES-256-GCM whatever is said here. */
+static void check_encryption(struct reading *r, json document) {
+    json security = json_get(json_get(document, S("mcp")), S("security"));
+    if (!r->conf->mcp.security.encryption.enabled)
+        note(r, S("mcp.security.encryption.enabled"),
+             json_get(json_get(security, S("encryption")), S("enabled")),
+             S("cannot be switched off: secrets at rest are sealed always"), true);
+}
+
 void conf_mcp(struct gateway_conf *c, json document, struct arena *a,
               struct field_problems *problems) {
     json section = json_get(json_get(document, S("mcp")), S("servers"));
@@ -116,4 +125,5 @@ void conf_mcp(struct gateway_conf *c, json document, struct arena *a,
     for (size_t i = 0; i < c->mcp.servers.n; i++)
         take(&r, &all[i]);
     check_secret(&r, document);
+    check_encryption(&r, document);
 }

@@ -31,7 +31,7 @@ OTHER_SCHEMA = '''mcp:
     authentication: {type: jwt, secret_key: "${JWT_SECRET_KEY}"}
     encryption: {enabled: true, algorithm: AES-256-GCM}
 '''
-LATER = ["database", "vectorstore", "mesh.consul", "mesh.kong", "security.authentication", "security.encryption"]
+LATER = ["database", "vectorstore", "mesh.consul", "mesh.kong", "security.authentication"]
 GOOD_SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
@@ -414,6 +414,7 @@ def test_the_file_of_the_issue_starts_as_it_is(gateway, env):
     built = gw.request("GET", "/api/v1/info").json["builtins"]
     about = [line for line in warnings if "mcp.servers.filesystem" in line]
     assert len(about) == (0 if "filesystem" in built else 1), warnings
+    assert not [line for line in warnings if "encryption" in line], "what is stored is sealed already"
     assert gw.request("GET", "/health").status == 200
     gw.wait_ready("time")
 
@@ -421,6 +422,17 @@ def test_the_file_of_the_issue_starts_as_it_is(gateway, env):
 def test_entries_of_the_other_schema_are_built_in_servers(gateway):
     gw = gateway({"builtins": [], "mcp": {"servers": {"time": {"enabled": True, "port": 9999}}}}).wait_ready("time")
     assert "time__get_current_time" in gw.tools()
+
+
+def test_the_file_server_of_the_other_schema_works(gateway, tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    (folder / "hello.txt").write_text("hello from the root")
+    entry = {"enabled": True, "port": 8501, "root_path": str(folder), "allowed_operations": ["read", "list"]}
+    gw = gateway({"mcp": {"servers": {"filesystem": entry}}}).wait_ready("filesystem")
+    assert "filesystem__write_text" not in gw.tools() and not [t for t in gw.tools() if "delete" in t]
+    result = gw.call_tool("filesystem__read_text", path="hello.txt")
+    assert "hello from the root" in json.dumps(result)
 
 
 def test_an_entry_of_the_other_schema_can_be_off(gateway):
