@@ -575,6 +575,28 @@ def test_the_schema_of_the_reference_is_the_one_that_is_printed():
     assert program("config", "schema").stdout == (ROOT / "docs" / "reference" / "gatespan.schema.json").read_text()
 
 
+# ---- the guide
+
+GUIDE = (ROOT / "docs" / "guide" / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", GUIDE, re.S))
+def test_configurations_in_the_guide_are_valid(schema, block, tmp_path):
+    import yaml
+    jsonschema.validate(yaml.safe_load(block), schema)
+    done = check(block, tmp_path=tmp_path)
+    assert done.returncode == OK, done.stderr
+
+
+@pytest.mark.parametrize("block", re.findall(r"```sh\n(.*?)```", GUIDE, re.S))
+def test_commands_in_the_guide_run(block, tmp_path):
+    (tmp_path / "gatespan").symlink_to(binary())
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
+    done = subprocess.run(["sh", "-euc", block], env=clean | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, cwd=tmp_path,
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == OK and "warning" not in done.stderr, done.stderr
+
+
 # ---- reload
 
 def write(path, document):

@@ -1,7 +1,7 @@
 /* conf_load_test.c - layers of a configuration: merging, places, variables, other names. */
-#include "control/conf_load.h"
 #include "base/mem.h"
 #include "control/conf_env.h"
+#include "control/conf_load.h"
 #include "control/conf_path.h"
 #include "servers/planned.h"
 #include "servers/server.h"
@@ -147,7 +147,8 @@ static void later_layers_win(void **state) {
     variable("GATESPAN_LIMITS_PAGE", "22");
     variable("GATESPAN_LIMITS_SESSIONS", "222");
     struct conf_overrides o = SET("limits.sessions=2222");
-    struct loaded l = load("limits:\n  in_flight: 1\n  page: 11\n  sessions: 111\n  headers: 50\n", &o);
+    struct loaded l = load("limits:\n  in_flight: 1\n  page: 11\n  sessions: 111\n  headers: 50\n",
+                           &o);
     assert_null(l.error);
     assert_int_equal(l.conf->limits.headers, 50);
     assert_int_equal(l.conf->limits.in_flight, 2);
@@ -178,7 +179,8 @@ static void objects_are_merged_and_lists_replaced(void **state) {
 
 static void null_and_a_whole_value_replace(void **state) {
     struct conf_overrides o = SET("limits={\"page\":null}", "upstreams.a=null", "tls=null");
-    struct loaded l = load("limits: {page: 5, headers: 60}\nupstreams: {a: {url: 'http://a/'}}\n", &o);
+    struct loaded l = load("limits: {page: 5, headers: 60}\nupstreams: {a: {url: 'http://a/'}}\n",
+                           &o);
     assert_non_null(l.error); /* what is left of a is nothing */
     assert_non_null(strstr(l.report, "--set upstreams.a: upstreams.a: needs one of"));
     o = SET("limits.page=null");
@@ -187,9 +189,9 @@ static void null_and_a_whole_value_replace(void **state) {
 }
 
 static void settings_reach_into_maps(void **state) {
-    struct conf_overrides o = SET("upstreams.a.url=http://a/", "upstreams.a.headers.X-Y=1=2",
-                                  "upstreams.a.headers.\"A.B\"=c", "upstreams.b={\"command\":\"x\"}",
-                                  "upstreams.a.tls.insecure=true");
+    struct conf_overrides o = SET(
+        "upstreams.a.url=http://a/", "upstreams.a.headers.X-Y=1=2", "upstreams.a.headers.\"A.B\"=c",
+        "upstreams.b={\"command\":\"x\"}", "upstreams.a.tls.insecure=true");
     struct loaded l = load(NULL, &o);
     assert_null(l.error);
     const struct upstream_conf *u = l.conf->upstreams.items;
@@ -248,16 +250,18 @@ static void known_variables_of_commands_are_no_surprise(void **state) {
 
 static void foreign_keys_of_a_desktop_file_are_left_out_and_places_stay(void **state) {
     struct loaded l = load("{\"theme\": {\"a\": [1]},\n\"mcpServers\": {\"My server\": "
-                           "{\"command\": \"x\",\n\"odd\": 1}}}", NULL);
+                           "{\"command\": \"x\",\n\"odd\": 1}}}",
+                           NULL);
     assert_null(l.error);
     assert_non_null(strstr(l.report, ":3:8: warning: mcpServers.My server.odd: "));
     assert_source(&l, "upstreams.My-server.command", "2:41");
 }
 
 static void entries_of_the_other_schema_become_upstreams(void **state) {
-    struct loaded l = load("mcp:\n  servers:\n    time: {enabled: false, port: 9}\n"
-                           "    database: {connections: {a: {host: h}}}\n    memory: {enabled: false}\n",
-                           NULL);
+    struct loaded l = load(
+        "mcp:\n  servers:\n    time: {enabled: false, port: 9}\n"
+        "    database: {connections: {a: {host: h}}}\n    memory: {enabled: false}\n",
+        NULL);
     assert_null(l.error);
     const struct upstream_conf *u = l.conf->upstreams.items;
     assert_int_equal(l.conf->upstreams.n, 1);
@@ -268,7 +272,8 @@ static void entries_of_the_other_schema_become_upstreams(void **state) {
 
 static void their_options_are_those_of_the_built_in_server(void **state) {
     struct loaded l = load("mcp:\n  servers:\n    filesystem:\n      root_path: /tmp\n"
-                           "      allowed_operations: [read]\n      backends: {}\n", NULL);
+                           "      allowed_operations: [read]\n      backends: {}\n",
+                           NULL);
     assert_null(l.error);
     const struct upstream_conf *u = l.conf->upstreams.items;
     assert_true(str_eq(json_get_text(u[1].options, S("root_path")), S("/tmp")));
@@ -279,15 +284,17 @@ static void their_options_are_those_of_the_built_in_server(void **state) {
 
 static void wrong_options_of_a_built_in_server_are_refused_where_they_stand(void **state) {
     struct loaded l = load("upstreams:\n  files:\n    builtin: filesystem\n    options:\n"
-                           "      rot_path: /tmp\n", NULL);
+                           "      rot_path: /tmp\n",
+                           NULL);
     assert_non_null(l.error);
-    assert_non_null(strstr(l.report,
-                           ":5:17: upstreams.files.options.rot_path: is unknown; did you mean"));
+    assert_non_null(
+        strstr(l.report, ":5:17: upstreams.files.options.rot_path: is unknown; did you mean"));
 }
 
 static void a_role_keeps_the_options_of_its_server(void **state) {
-    const char *file = "listen: ['127.0.0.1:1']\nmcp: {servers: {filesystem: {root_path: /tmp, port: "
-                       "8599}}}\n";
+    const char *file =
+        "listen: ['127.0.0.1:1']\nmcp: {servers: {filesystem: {root_path: /tmp, port: "
+        "8599}}}\n";
     struct conf_overrides o = { .role_builtin = S("filesystem") };
     struct loaded l = load(file, &o);
     assert_null(l.error);
@@ -329,7 +336,9 @@ static void placeholders_are_no_secrets(void **state) {
 }
 
 static void what_does_not_expand_in_a_part_that_is_not_built_is_a_warning(void **state) {
-    struct loaded l = load("mcp: {security: {authentication: {secret_key: '${NOT_SET}'}, encryption: {enabled: false}}}\n", NULL);
+    struct loaded l = load("mcp: {security: {authentication: {secret_key: '${NOT_SET}'}, "
+                           "encryption: {enabled: false}}}\n",
+                           NULL);
     assert_null(l.error);
     assert_non_null(strstr(l.report, "warning: mcp.security.authentication.secret_key: variable "
                                      "NOT_SET is not set"));
