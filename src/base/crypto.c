@@ -104,6 +104,28 @@ void crypto_sha256(struct str data, uint8_t out[SHA256_SIZE]) {
          "SHA-256");
 }
 
+struct sha256 *sha256_new(void) {
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    must(ctx && EVP_DigestInit_ex2(ctx, state()->sha256, NULL), "SHA-256");
+    return (struct sha256 *)ctx;
+}
+
+void sha256_add(struct sha256 *s, const void *p, size_t n) {
+    must(EVP_DigestUpdate((EVP_MD_CTX *)s, p, n), "SHA-256");
+}
+
+void sha256_end(struct sha256 *s, uint8_t out[SHA256_SIZE]) {
+    must(EVP_DigestFinal_ex((EVP_MD_CTX *)s, out, NULL), "SHA-256");
+    EVP_MD_CTX_free((EVP_MD_CTX *)s);
+}
+
+void crypto_scrypt(struct str passphrase, const uint8_t salt[SCRYPT_SALT],
+                   uint8_t out[SHA256_SIZE]) {
+    must(EVP_PBE_scrypt(passphrase.p, passphrase.n, salt, SCRYPT_SALT, 1 << 15, 8, 1, 64 << 20, out,
+                        SHA256_SIZE),
+         "scrypt");
+}
+
 static EVP_MAC_CTX *mac_keyed(struct state *s, const uint8_t key[SHA256_SIZE]) {
     const OSSL_PARAM params[] = { OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 6),
                                   OSSL_PARAM_END };

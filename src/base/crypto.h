@@ -47,3 +47,14 @@ void base64_put(struct buf *out, const void *p, size_t n);
 bool base64_get(struct str text, struct buf *out);
 void hex_put(struct buf *out, const void *p, size_t n); /* lower case */
 bool hex_get(struct str text, void *out, size_t n);     /* exactly n bytes, either case */
+
+/* A key out of a passphrase: scrypt (RFC 7914), N 2^15, r 8, p 1, 32 MiB, about 0.1 s. */
+#define SCRYPT_SALT 16
+void crypto_scrypt(struct str passphrase, const uint8_t salt[SCRYPT_SALT],
+                   uint8_t out[SHA256_SIZE]);
+
+/* SHA-256 over pieces. */
+struct sha256;
+struct sha256 *sha256_new(void);
+void sha256_add(struct sha256 *s, const void *p, size_t n);
+void sha256_end(struct sha256 *s, uint8_t out[SHA256_SIZE]); /* frees it */

@@ -10,6 +10,8 @@
     X(connect)                                                                                     \
     X(import)                                                                                      \
     X(export)                                                                                      \
+    X(backup)                                                                                      \
+    X(restore)                                                                                     \
     X(completion)                                                                                  \
     X(describe)                                                                                    \
     X(version)

@@ -175,6 +175,24 @@ err_t control_open(const struct control_options *options, struct warden *warden,
     return err_again(&saved);
 }
 
+err_t control_open_offline(struct str data, struct str config, bool make, struct control **out) {
+    struct control *c = NEW(struct control);
+    arena_init(&c->arena, NULL, 0);
+    arena_init(&c->kept_arena, NULL, 0);
+    c->lock_fd = -1;
+    copy_options(c, &(struct control_options){ .data = data, .config = config });
+    err_t e = make ? OK : data_exists(c);
+    if (!e)
+        e = data_open(c);
+    if (!e) {
+        *out = c;
+        return OK;
+    }
+    struct err saved = *e;
+    control_free(c);
+    return err_again(&saved);
+}
+
 void control_free(struct control *c) {
     if (!c)
         return;

@@ -30,6 +30,10 @@ err_t control_open(const struct control_options *options, struct warden *warden,
 /* Starts workers and listeners, serves until SIGTERM or SIGINT, drains, stops. */
 err_t control_run(struct control *c);
 void control_free(struct control *c);
+/* The data directory alone, for commands while no gateway runs on it: store, registry and keys
+ * are open, nothing else is. CONFLICT when a gateway holds its lock; NOT_FOUND when there is
+ * none and it is not to be made. `config` is only remembered. */
+err_t control_open_offline(struct str data, struct str config, bool make, struct control **out);
 
 const struct gateway_conf *control_conf(const struct control *c);
 

@@ -1,6 +1,7 @@
 /* data.c - the data directory: made 0700, locked against a second gateway, with the master
  * key from which every other key is derived (DESIGN decisions 13 and 15). */
 #include "base/file.h"
+#include "control/backup.h"
 #include "control/private.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -51,10 +52,19 @@ static err_t open_store(struct control *c) {
     return idempotency_expire(NULL, c->registry, true);
 }
 
+err_t data_exists(struct control *c) {
+    const char *key = arena_text(&c->arena, arena_fmt(&c->arena, "%.*s/master.key", STR(c->data)));
+    return access(key, F_OK) == 0
+               ? OK
+               : ERR(NOT_FOUND, "%.*s is no data directory of a gateway: name it with --data",
+                     STR(c->data));
+}
+
 err_t data_open(struct control *c) {
     TRY(folder_make(c->data));
     TRY(folder_make(arena_fmt(&c->arena, "%.*s/catalogue", STR(c->data))));
     TRY(lock_data(c));
+    TRY(restore_finish(c->data));
     TRY(load_master(c));
     return open_store(c);
 }

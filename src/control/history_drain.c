@@ -84,7 +84,7 @@ static void add_row(struct batch *b, const struct history *h, const struct call_
     *at++ = text_of(a, r->upstream);
     *at++ = text_of(a, r->outcome);
     *at++ = text_of(a, r->key_name);
-    *at++ = text_of(a, r->method);
+    *at++ = store_text(method_name(r->method));
     *at++ = store_int(r->error_code);
     *at++ = store_int(r->duration);
     *at++ = store_int((int64_t)r->request_bytes);

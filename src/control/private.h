@@ -55,6 +55,7 @@ struct control {
 
 /* data.c: the data directory, its lock and master key. */
 err_t data_open(struct control *c);
+err_t data_exists(struct control *c); /* NOT_FOUND when there is none */
 void data_none(struct control *c); /* keys of this process alone */
 /* keys.c: keys of the data directory (made at the first start) and of the file. */
 err_t keys_load(struct control *c);
@@ -71,6 +72,7 @@ void history_close(struct control *c); /* the workers have ended */
 /* registry_apply.c: the registry's part in what runs. */
 err_t registry_merge(struct task *t, struct control *c, struct held_conf *file,
                      struct held_conf **out);
+err_t registry_reload(struct task *t, struct control *c); /* all of it may be new */
 void registry_serve(struct control *c); /* changes from now on are checked and applied */
 /* compile.c: configuration and upstreams to snapshots. */
 void upstreams_apply(struct control *c, const struct gateway_conf *conf); /* starts, keeps, stops */

@@ -264,7 +264,7 @@ static err_t check_change(struct task *t, void *arg, enum registry_kind kind, st
 /* ---- making it so ------------------------------------------------------------------ */
 
 /* A reload may come while the store is read: then once more, over the new file. */
-static err_t merged_again(struct task *t, struct control *c) {
+err_t registry_reload(struct task *t, struct control *c) {
     struct held_conf *next = NULL, *file;
     do {
         held_conf_unref(next);
@@ -281,7 +281,7 @@ static err_t merged_again(struct task *t, struct control *c) {
 static err_t changed(struct task *t, void *arg, enum registry_kind kind, struct str name) {
     struct control *c = arg;
     if (kind == REGISTRY_SERVER || kind == REGISTRY_PROFILE)
-        return merged_again(t, c);
+        return registry_reload(t, c);
     return kind == REGISTRY_KEY ? keys_publish(t, c) : OK;
 }
 

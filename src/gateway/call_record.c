@@ -17,7 +17,8 @@ struct head {
     int32_t error_code;
     int64_t at, duration;
     uint64_t request_bytes, response_bytes;
-    uint32_t lengths[TEXTS];
+    uint32_t method, arguments, result; /* the latter two: lengths */
+    uint16_t lengths[TEXT_arguments];
 };
 
 /* ---- reading ----------------------------------------------------------------------- */
@@ -27,18 +28,19 @@ bool call_record_read(struct str data, struct call_record *out) {
     if (data.n < sizeof h)
         return false;
     memcpy(&h, data.p, sizeof h);
-    if (h.version != VERSION)
+    if (h.version != VERSION || h.method >= METHOD_COUNT)
         return false;
     struct str texts[TEXTS], rest = str_skip(data, sizeof h);
     for (size_t i = 0; i < TEXTS; i++) {
-        if (h.lengths[i] > rest.n)
+        size_t n = i < TEXT_arguments ? h.lengths[i] : i == TEXT_result ? h.result : h.arguments;
+        if (n > rest.n)
             return false;
-        texts[i] = str_head(rest, h.lengths[i]);
-        rest = str_skip(rest, h.lengths[i]);
+        texts[i] = str_head(rest, n);
+        rest = str_skip(rest, n);
     }
     *out = (struct call_record){
         .at = h.at, .duration = h.duration, .request_bytes = h.request_bytes,
-        .response_bytes = h.response_bytes, .error_code = h.error_code,
+        .response_bytes = h.response_bytes, .error_code = h.error_code, .method = (enum method)h.method,
 #define X(name) .name = texts[TEXT_##name],
         CALL_TEXTS(X)
 #undef X
@@ -65,7 +67,15 @@ static struct str tool_of(const struct exchange *x) {
     return x->in.name; /* nobody has it: what was asked for */
 }
 
-static size_t append(uint8_t *to, size_t at, struct str s, size_t most, uint32_t *length) {
+static size_t append(uint8_t *to, size_t at, struct str s, uint16_t *length) {
+    size_t n = s.n < TEXT_MOST ? s.n : TEXT_MOST;
+    *length = (uint16_t)n;
+    if (n)
+        memcpy(to + at, s.p, n);
+    return at + n;
+}
+
+static size_t append_payload(uint8_t *to, size_t at, struct str s, size_t most, uint32_t *length) {
     size_t n = s.n < most ? s.n : most;
     *length = (uint32_t)n;
     if (n)
@@ -84,24 +94,24 @@ void call_record_write(struct exchange *x, nanos took) {
     size_t kept = payload ? (size_t)conf->payload_bytes : 0;
     uint8_t *p = journal_begin(j, sizeof(struct head) + (size_t)(TEXTS - 2) * TEXT_MOST + 2 * kept);
     struct head h = {
-        .version = VERSION, .error_code = x->rpc_code,
+        .version = VERSION, .error_code = x->rpc_code, .method = x->method,
         .at = x->began + took + __atomic_load_n(&x->gw->gateway->wall_offset, __ATOMIC_RELAXED),
          .duration = took,
         .request_bytes = x->in.text.n, .response_bytes = x->answer_bytes,
     };
     size_t n = sizeof h;
-    n = append(p, n, x->who->tenant, TEXT_MOST, &h.lengths[TEXT_tenant]);
-    n = append(p, n, x->who->id, TEXT_MOST, &h.lengths[TEXT_key_id]);
-    n = append(p, n, x->who->name, TEXT_MOST, &h.lengths[TEXT_key_name]);
-    n = append(p, n, x->in.method, TEXT_MOST, &h.lengths[TEXT_method]);
-    n = append(p, n, tool_of(x), TEXT_MOST, &h.lengths[TEXT_tool]);
-    n = append(p, n, x->upstream ? x->upstream->conf->name : S(""), TEXT_MOST,
-               &h.lengths[TEXT_upstream]);
-    n = append(p, n, str_of(outcome), TEXT_MOST, &h.lengths[TEXT_outcome]);
-    n = append(p, n, x->request_id, TEXT_MOST, &h.lengths[TEXT_request_id]);
-    n = append(p, n, trace_of(x), TEXT_MOST, &h.lengths[TEXT_trace_id]);
-    n = append(p, n, x->in.arguments, kept, &h.lengths[TEXT_arguments]);
-    n = append(p, n, x->answer_kept, kept, &h.lengths[TEXT_result]);
+    n = append(p, n, x->who->tenant, &h.lengths[TEXT_tenant]);
+    n = append(p, n, x->who->id, &h.lengths[TEXT_key_id]);
+    n = append(p, n, x->who->name, &h.lengths[TEXT_key_name]);
+    n = append(p, n, tool_of(x), &h.lengths[TEXT_tool]);
+    n = append(p, n, x->upstream ? x->upstream->conf->name : S(""), &h.lengths[TEXT_upstream]);
+    n = append(p, n, str_of(outcome), &h.lengths[TEXT_outcome]);
+    n = append(p, n, x->request_id, &h.lengths[TEXT_request_id]);
+    n = append(p, n, trace_of(x), &h.lengths[TEXT_trace_id]);
+    if (kept) {
+        n = append_payload(p, n, x->in.arguments, kept, &h.arguments);
+        n = append_payload(p, n, x->answer_kept, kept, &h.result);
+    }
     memcpy(p, &h, sizeof h);
     journal_commit(j, n);
 }

@@ -7,14 +7,15 @@
 
 /* The texts of a record, in their order in it. */
 #define CALL_TEXTS(X)                                                                              \
-    X(tenant) X(key_id) X(key_name) X(method) X(tool) X(upstream) X(outcome) X(request_id)         \
-    X(trace_id) X(arguments) X(result)
+    X(tenant) X(key_id) X(key_name) X(tool) X(upstream) X(outcome) X(request_id) X(trace_id)       \
+    X(arguments) X(result)
 
 struct call_record {
     nanos at;       /* wall clock, when the answer left */
     nanos duration;
     uint64_t request_bytes, response_bytes;
     int32_t error_code;
+    enum method method;
 #define X(name) struct str name;
     CALL_TEXTS(X)
 #undef X

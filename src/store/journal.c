@@ -21,7 +21,7 @@ static const char magic[8] = "GSJRNL1\n";
 
 struct record { /* before its data; a pad is the first two members alone */
     uint32_t length; /* of the data; PAD: skip `crc` bytes */
-    uint32_t crc;    /* of sequence and data */
+    uint32_t crc;    /* of sequence and data, with zeros up to a multiple of 8 */
     uint64_t sequence;
 };
 
@@ -103,7 +103,25 @@ uint32_t crc32c(uint32_t crc, const void *p, size_t n) {
     return ~crc_plain(~crc, p, n);
 }
 
-static uint32_t crc_of(uint64_t sequence, const void *data, size_t n) {
+#ifdef __x86_64__
+/* Whole words only: three instructions for eight bytes. */
+static __attribute__((target("sse4.2"))) uint32_t crc_words(uint64_t sequence, const uint8_t *p,
+                                                            size_t n) {
+    uint64_t crc = __builtin_ia32_crc32di(UINT32_MAX, sequence), word;
+    for (const uint8_t *end = p + n; p < end; p += 8) {
+        memcpy(&word, p, 8);
+        crc = __builtin_ia32_crc32di(crc, word);
+    }
+    return ~(uint32_t)crc;
+}
+#endif
+
+/* n is a multiple of 8. */
+static uint32_t crc_of(uint64_t sequence, const uint8_t *data, size_t n) {
+#ifdef __x86_64__
+    if (has_sse)
+        return crc_words(sequence, data, n);
+#endif
     return crc32c(crc32c(0, &sequence, sizeof sequence), data, n);
 }
 
@@ -205,7 +223,9 @@ void journal_commit(struct journal *j, size_t n) {
     struct record *r = (struct record *)j->begun;
     r->sequence = ++j->sequence;
     r->length = (uint32_t)n;
-    r->crc = crc_of(r->sequence, data, n);
+    if (n % 8)
+        memset(data + n, 0, 8 - n % 8);
+    r->crc = crc_of(r->sequence, data, padded(n));
     j->head += j->pad + RECORD + padded(n);
     j->shared->writer.sequence = j->sequence;
     __atomic_store_n(&j->shared->writer.head, j->head, __ATOMIC_RELEASE);
@@ -286,13 +306,11 @@ bool journal_next(struct str *rest, struct journal_entry *out) {
     if (s.n < RECORD)
         return false;
     memcpy(&r, s.p, RECORD);
-    if (r.length > s.n - RECORD)
+    size_t n = padded(r.length);
+    if (n > s.n - RECORD || crc_of(r.sequence, (const uint8_t *)s.p + RECORD, n) != r.crc)
         return false;
-    struct str data = str_from(s.p + RECORD, r.length);
-    if (crc_of(r.sequence, data.p, data.n) != r.crc)
-        return false;
-    *out = (struct journal_entry){ r.sequence, data };
-    *rest = str_skip(s, RECORD + padded(r.length)); /* a file cut in the padding: still whole */
+    *out = (struct journal_entry){ r.sequence, str_from(s.p + RECORD, r.length) };
+    *rest = str_skip(s, RECORD + n);
     return true;
 }
 
@@ -312,12 +330,7 @@ static void take_consecutive(struct str ring, uint64_t read, struct buf *out) {
         if (e.sequence <= read || (last && e.sequence != last + 1))
             return; /* what a former round left there */
         last = e.sequence;
-        struct record r = { (uint32_t)e.data.n, crc_of(e.sequence, e.data.p, e.data.n),
-                            e.sequence };
-        static const char zeros[8] = { 0 };
-        buf_put(out, &r, sizeof r);
-        buf_str(out, e.data);
-        buf_put(out, zeros, padded(e.data.n) - e.data.n);
+        buf_put(out, e.data.p - RECORD, RECORD + padded(e.data.n));
     }
 }
 

@@ -129,9 +129,11 @@ err_t db_exec(struct db *db, const char *sql, const char *what) {
 
 /* Kept prepared by its text, as long as there is room; else *once and to be finalized. */
 static err_t prepare(struct db *db, const char *sql, sqlite3_stmt **out, bool *once) {
-    struct prepared *p = map_get(&db->statements, str_of(sql));
+    bool again = db->last && strcmp(db->last->sql, sql) == 0;
+    struct prepared *p = again ? db->last : map_get(&db->statements, str_of(sql));
     *once = !p && db->statements.count >= STATEMENTS_KEPT;
     if (p) {
+        db->last = p;
         *out = p->statement;
         return OK;
     }

@@ -15,6 +15,7 @@ struct db {
     sqlite3 *handle;
     char *path;
     struct map statements; /* struct prepared by its SQL */
+    struct prepared *last; /* the one used before: batches repeat theirs */
     size_t max_rows;
 };
 

@@ -169,10 +169,9 @@ static void a_damaged_record_is_none(void **state) {
     add(p->journal, 7);
     assert_true(journal_peek(p->journal, 1000, &text, &mark));
     for (size_t i = 0; i < text.n * 8; i++) {
-        size_t used = 16 + size_of(7);
         text.p[i / 8] ^= (char)(1 << i % 8);
         struct str rest = buf_view(&text);
-        if (i / 8 < used) /* not in the padding */
+        if (i >= 3) /* in the length these change only how much of the padding counts */
             assert_false(journal_next(&rest, &e));
         text.p[i / 8] ^= (char)(1 << i % 8);
     }
@@ -226,11 +225,10 @@ static void a_cut_in_the_last_record_loses_that_one_alone(void **state) {
         add(p->journal, i);
         end += 16 + ((size_of(i) + 7) & ~(size_t)7);
     }
-    const size_t data_end = end - (((size_of(11) + 7) & ~(size_t)7) - size_of(11));
     const size_t start = end - 16 - ((size_of(11) + 7) & ~(size_t)7);
     read_whole(p->path, &text);
     for (size_t cut = start; cut <= end; cut++) {
-        uint64_t whole = cut >= data_end ? 11 : 10;
+        uint64_t whole = cut == end ? 11 : 10;
         assert_int_equal(recover(str_head(buf_view(&text), cut), 1), whole); /* the file ends there */
         SCOPED(buf_done) struct buf torn = { 0 };                           /* or zeros follow */
         buf_str(&torn, buf_view(&text));
@@ -239,7 +237,7 @@ static void a_cut_in_the_last_record_loses_that_one_alone(void **state) {
             changed |= torn.p[i] != 0;
             torn.p[i] = 0;
         }
-        assert_int_equal(recover(buf_view(&torn), 1), changed && cut < data_end ? 10 : 11);
+        assert_int_equal(recover(buf_view(&torn), 1), changed ? 10 : 11);
     }
 }
 

@@ -1,0 +1,293 @@
+"""Everything in one file and back: while calls run, into another directory, and never half."""
+import io
+import json
+import os
+import pathlib
+import sqlite3
+import subprocess
+import tarfile
+import threading
+
+import pytest
+
+from conftest import ADMIN_KEY, binary, start_gateway, wait_for
+
+PASSPHRASE = "correct horse battery staple"
+
+
+def run(*arguments, env=None):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
+    return subprocess.run([str(binary()), *[str(a) for a in arguments]], capture_output=True, text=True, timeout=60,
+                          env={**environment, **(env or {})})
+
+
+def online(gw, *arguments):
+    return run(*arguments, "--data", gw.data, "--url", gw.mcp, "--key", gw.key)
+
+
+def rows(data, sql):
+    db = sqlite3.connect(f"file:{data}/gatespan.db?mode=ro", uri=True)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def key_ids(data):
+    return sorted(r[0] for r in rows(data, "SELECT name FROM registry WHERE kind = 'key'"))
+
+
+def content(path):
+    with tarfile.open(path) as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar.getmembers()}
+
+
+def rewrite(path, to, change):
+    """The same archive with `change(files)` done to its files: a dict, in order."""
+    files = content(path)
+    change(files)
+    with tarfile.open(to, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return to
+
+
+@pytest.fixture
+def passphrase(tmp_path):
+    path = tmp_path / "passphrase"
+    path.write_text(PASSPHRASE + "\n")
+    return path
+
+
+@pytest.fixture
+def offline(tmp_path):
+    """A data directory that a gateway has left, and a backup of it without a passphrase."""
+    gw = start_gateway(tmp_path)
+    gw.call_tool("time__get_current_time", timezone="UTC")
+    assert gw.stop() == 0
+    archive = tmp_path / "plain.tar"
+    done = run("backup", archive, "--data", gw.data)
+    assert done.returncode == 0, done.stderr
+    assert "master.key" in done.stderr
+    return gw.data, archive
+
+
+def test_the_archive_says_what_is_in_it(offline):
+    data, archive = offline
+    files = content(archive)
+    manifest = json.loads(files["manifest.json"])
+    assert list(files) == ["manifest.json", "manifest.hmac", "gatespan.db"]
+    assert manifest["format"] == 1 and manifest["master_key_included"] is False
+    assert (archive.stat().st_mode & 0o777) == 0o600
+    master = (data / "master.key").read_bytes()
+    assert all(master not in f for f in files.values())
+    assert len(rows(data, "SELECT 1 FROM history")) == 1, "the last calls are in the store after a stop"
+
+
+def test_a_backup_overwrites_nothing(offline):
+    data, archive = offline
+    done = run("backup", archive, "--data", data)
+    assert done.returncode == 1 and "does not overwrite" in done.stderr
+
+
+def test_restored_over_the_same_directory(offline, tmp_path):
+    data, archive = offline
+    before = key_ids(data)
+    gw = start_gateway(tmp_path, data=data, key="another_admin_key_0123456789abcdef")
+    assert gw.stop() == 0
+    assert len(key_ids(data)) == len(before) + 1
+    done = run("restore", archive, "--data", data)
+    assert done.returncode == 0, done.stderr
+    assert key_ids(data) == before
+    aside = list(data.glob("before-restore-*.db"))
+    assert len(aside) == 1
+    assert not list(data.glob("restore.*")) and not list(data.glob("backup.*"))
+    gw = start_gateway(tmp_path, data=data, key=None, wait=False)
+    gw.key = ADMIN_KEY
+    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    wait_for(lambda: gw.request("GET", "/api/v1/health/detailed").status == 200, 20, "the old key is known")
+    assert gw.stop() == 0
+
+
+def test_into_another_directory_it_needs_the_passphrase(offline, tmp_path, passphrase):
+    data, archive = offline
+    sealed, other = tmp_path / "sealed.tar", tmp_path / "other"
+    assert run("backup", sealed, "--data", data, "--passphrase-file", passphrase).returncode == 0
+    master = (data / "master.key").read_bytes()
+    assert all(master not in f for f in content(sealed).values())
+
+    done = run("restore", archive, "--data", other)
+    assert done.returncode == 1 and "put the master.key" in done.stderr
+    done = run("restore", sealed, "--data", other)
+    assert done.returncode == 1 and "--passphrase-file" in done.stderr
+    wrong = tmp_path / "wrong"
+    wrong.write_text("not the passphrase\n")
+    done = run("restore", sealed, "--data", other, "--passphrase-file", wrong)
+    assert done.returncode == 3 and "passphrase is not the one" in done.stderr
+    assert not list(other.glob("restore.*")), "nothing is left of what failed"
+
+    done = run("restore", sealed, "--data", other, "--passphrase-file", passphrase)
+    assert done.returncode == 0, done.stderr
+    assert (other / "master.key").read_bytes() == master
+    assert key_ids(other) == key_ids(data)
+    gw = start_gateway(tmp_path, data=other, key=None, wait=False)
+    gw.key = ADMIN_KEY
+    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    assert gw.request("GET", "/api/v1/health/detailed").status == 200
+    assert gw.stop() == 0
+
+
+def test_with_the_master_key_put_there_by_hand(offline, tmp_path):
+    data, archive = offline
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "master.key").write_bytes((data / "master.key").read_bytes())
+    assert run("restore", archive, "--data", other).returncode == 0
+    assert key_ids(other) == key_ids(data)
+
+
+TAMPERED = {
+    "a byte of the database": lambda f: f.update({"gatespan.db": f["gatespan.db"][:5000] + b"X" + f["gatespan.db"][5001:]}),
+    "a shorter database": lambda f: f.update({"gatespan.db": f["gatespan.db"][:-4096]}),
+    "no database": lambda f: f.pop("gatespan.db"),
+    "one more file": lambda f: f.update({"../evil": b"x"}),
+    "no manifest": lambda f: f.pop("manifest.json"),
+    "no hmac": lambda f: f.pop("manifest.hmac"),
+    "another hmac": lambda f: f.update({"manifest.hmac": b"0" * 64}),
+    "another date": lambda f: f.update({"manifest.json": f["manifest.json"].replace(b'"created":"2', b'"created":"3')}),
+    "a newer schema": lambda f: f.update({"manifest.json": f["manifest.json"].replace(b'"schema":', b'"schema":9')}),
+    "no JSON": lambda f: f.update({"manifest.json": b"{"}),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_a_tampered_archive_changes_nothing(offline, tmp_path, what):
+    data, archive = offline
+    before = (data / "gatespan.db").read_bytes()
+    bad = rewrite(archive, tmp_path / "bad.tar", TAMPERED[what])
+    done = run("restore", bad, "--data", data)
+    assert done.returncode == 3, done.stderr
+    assert "nothing was changed" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert rows(data, "SELECT name, version FROM registry") and key_ids(data)
+    assert (data / "gatespan.db").read_bytes() == before
+    assert not list(data.glob("before-restore-*")) and not list(data.glob("restore.*"))
+    assert not (data.parent / "evil").exists()
+
+
+def test_digests_that_fit_a_changed_database_do_not_fit_the_master_key(offline, tmp_path):
+    """Whoever changes the database and its digest in the manifest still lacks the key of the HMAC."""
+    import hashlib
+    data, archive = offline
+
+    def change(files):
+        manifest = json.loads(files["manifest.json"])
+        files["gatespan.db"] = files["gatespan.db"][:5000] + b"X" + files["gatespan.db"][5001:]
+        manifest["files"][0]["sha256"] = hashlib.sha256(files["gatespan.db"]).hexdigest()
+        files["manifest.json"] = json.dumps(manifest).encode()
+
+    done = run("restore", rewrite(archive, tmp_path / "bad.tar", change), "--data", data)
+    assert done.returncode == 3 and "without the master key" in done.stderr
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 1500, 10000])
+def test_a_cut_archive_changes_nothing(offline, tmp_path, size):
+    data, archive = offline
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(archive.read_bytes()[:size])
+    done = run("restore", cut, "--data", data)
+    assert done.returncode == 3 and "nothing was changed" in done.stderr, done.stderr
+    assert key_ids(data)
+
+
+def test_a_crash_behind_the_point_of_no_return_is_finished_by_the_next_start(offline, tmp_path):
+    """restore.ready holds what was checked: both files are moved, however far the crash let it come."""
+    data, archive = offline
+    other = start_gateway(tmp_path, key=None)
+    wait_for(lambda: "listening" in other.logs(), 20, "it starts")
+    assert other.stop() == 0
+    ready = other.data / "restore.ready"
+    ready.mkdir()
+    (ready / "gatespan.db").write_bytes(content(archive)["gatespan.db"])
+    (ready / "master.key").write_bytes((data / "master.key").read_bytes())
+    gw = start_gateway(tmp_path, data=other.data, key=None, wait=False)
+    gw.key = ADMIN_KEY
+    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    assert gw.request("GET", "/api/v1/health/detailed").status == 200
+    assert not ready.exists()
+    assert gw.stop() == 0
+
+
+def test_backup_and_restore_while_calls_run(gateway, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("log: {level: info}\n")
+    gw = gateway(config)
+    stop, failures, calls = threading.Event(), [], []
+
+    def load():
+        while not stop.is_set():
+            try:
+                calls.append(gw.call_tool("time__get_current_time", timezone="UTC"))
+            except Exception as e:  # noqa: BLE001 - whatever it is, it is a failure
+                failures.append(e)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        archive = tmp_path / "online.tar"
+        done = online(gw, "backup", archive)
+        assert done.returncode == 0, done.stderr
+        assert "config.sealed" in content(archive)
+        before = key_ids(gw.data)
+        done = online(gw, "restore", archive)
+        assert done.returncode == 0, done.stderr
+        assert "restored-mine.yaml" in done.stderr
+        assert (gw.data / "restored-mine.yaml").read_text() == config.read_text()
+        assert key_ids(gw.data) == before
+        wait_for(lambda: len(calls) > 200, 20, "calls go on")
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not failures, failures[:3]
+    assert not list(pathlib.Path(gw.data).glob("restore.in-*"))
+
+
+def test_another_gateways_archive_is_refused_while_running(offline, gateway):
+    _, archive = offline
+    gw = gateway()
+    before = key_ids(gw.data)
+    done = online(gw, "restore", archive)
+    assert done.returncode == 1 and "another master key" in done.stderr and "stop it" in done.stderr
+    assert key_ids(gw.data) == before
+    assert not list(pathlib.Path(gw.data).glob("restore.*"))
+
+
+def test_archives_over_the_api(gateway, tmp_path):
+    gw = gateway()
+    answer = gw.request("POST", "/api/v1/backup")
+    assert answer.status == 200 and answer.headers["content-type"] == "application/x-tar"
+    archive = tmp_path / "api.tar"
+    archive.write_bytes(answer.body)
+    assert list(content(archive)) == ["manifest.json", "manifest.hmac", "gatespan.db"]
+    answer = gw.request("POST", "/api/v1/restore", answer.body, {"Content-Type": "application/x-tar"})
+    assert answer.status == 200 and answer.json["kept_aside"].endswith(".db")
+    for path, body, status in [("/api/v1/restore", b"hello", 400), ("/api/v1/restore", None, 400),
+                               ("/api/v1/restore?file=../../etc/passwd", None, 400),
+                               ("/api/v1/restore?file=restore.in-none", None, 404),
+                               ("/api/v1/backup", {"password": "x"}, 400),
+                               ("/api/v1/backup", {"passphrase": "short"}, 400)]:
+        answer = gw.request("POST", path, body)
+        assert answer.status == status, (path, answer.body)
+        assert answer.json["message"]
+    assert gw.request("POST", "/api/v1/backup", key="nobody").status == 401
+
+
+def test_bad_words(tmp_path):
+    done = run("backup", tmp_path / "x.tar", "--data", tmp_path / "nothing")
+    assert done.returncode == 1 and "no data directory" in done.stderr
+    assert not (tmp_path / "nothing").exists()
+    assert run("restore", tmp_path / "missing.tar", "--data", tmp_path / "nothing").returncode == 2
+    assert run("backup").returncode == 2
