@@ -39,7 +39,7 @@ const struct field fs_option_rows[] = {
     FIELD(T, max_depth, INT, "64", "1..200", 0, "Deepest nesting that these go down to."),
     FIELD(T, max_search_file, BYTES, "16MiB", "1KiB..1GiB", 0, "Larger files are not searched for content."),
     FIELD(T, max_search_bytes, BYTES, "1GiB", "1KiB..1TiB", 0, "Most content that one search reads."),
-    FIELD(T, search_time, DURATION, "10s", "10ms..10m", 0, "Longest search; what was found until then is the answer."),
+    FIELD(T, search_time, DURATION, "10s", "10ms..10m", 0, "Longest search, and longest listing of resources; what was found until then is the answer."),
     FIELD(T, follow_symlinks, BOOL, "false", NULL, 0, "Follow symbolic links that stay below their root. Never followed when a directory is walked."),
     FIELD(T, hidden_files, BOOL, "true", NULL, 0, "false: names that begin with a dot are neither shown nor reachable."),
     FIELD_CHOICE(T, hard_links, hard_link_words, "refuse", 0,

@@ -21,7 +21,6 @@ static const struct field read_text_args[] = {
     FIELD(T, tail, INT, "0", "0..", 0, "Only so many lines from the end."),
     FIELD(T, offset, INT, "0", "0..", 0, "First byte to return, instead of lines: next_offset of the answer before."),
     FIELD(T, length, INT, "0", "0..", 0, "So many bytes at most."),
-    FIELD_AS("limit", T, last_line, INT, NULL, NULL, FIELD_HIDDEN, ""),
 };
 #undef T
 

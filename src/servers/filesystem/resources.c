@@ -11,7 +11,7 @@
 #include "servers/filesystem/walk.h"
 #include "servers/filesystem/watch.h"
 
-enum { PAGE = 1000, MOST_VALUES = 100 };
+enum { PAGE = 5000, MOST_VALUES = 100 };
 
 /* ---- listing ----------------------------------------------------------------------- */
 
@@ -20,6 +20,7 @@ struct indexing {
     struct fs *fs;
     size_t root, from, most; /* resources passed over; the end of the page */
     size_t n;
+    nanos end;  /* monotonic: a slow disk makes the list short, not late */
     bool more;
     struct jw *w;
 };
@@ -63,6 +64,10 @@ static err_t index_root(struct indexing *x, const bool *cancelled) {
     while (walk_next(w, &e)) {
         if (work_cancelled(cancelled))
             return ERR(CANCELLED, "listing files was cancelled");
+        if (clock_mono() > x->end) {
+            fs_watch_cut(x->fs->watch);
+            break;
+        }
         if (S_ISREG(e.type) && json_is_utf8(e.rest) && x->n < (size_t)o->resources)
             add_file(x, &e);
     }
@@ -72,6 +77,7 @@ static err_t index_root(struct indexing *x, const bool *cancelled) {
 static err_t index_all(void *arg, const bool *cancelled) {
     struct indexing *x = arg;
     nanos began = clock_mono();
+    x->end = began + x->fs->options->search_time;
     if (x->from == 0)
         fs_watch_begin(x->fs->watch);
     for (x->root = 0; x->root < x->fs->root_count; x->root++) {

@@ -89,7 +89,7 @@ static void note_full(struct fs_watch *w) {
     w->told = true;
     log_warn("not all directories are watched: lists are refreshed each minute",
              F("watched", (int64_t)w->by_wd.count),
-             F("remedy", "raise the option watches, and fs.inotify.max_user_watches"));
+             F("remedy", "raise the options watches and search_time, and fs.inotify.max_user_watches"));
 }
 
 static void add(struct fs_watch *w, size_t root, struct str rest, int dir) {
@@ -115,6 +115,14 @@ void fs_watch_add(struct fs_watch *w, size_t root, struct str rest, int dir) {
         add(w, root, rest, dir);
     else
         note_full(w);
+    pthread_mutex_unlock(&w->lock);
+}
+
+void fs_watch_cut(struct fs_watch *w) {
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    note_full(w);
     pthread_mutex_unlock(&w->lock);
 }
 

@@ -18,6 +18,8 @@ void fs_watch_free(struct fs_watch *w);
  * again are watched no longer. */
 void fs_watch_begin(struct fs_watch *w);
 void fs_watch_add(struct fs_watch *w, size_t root, struct str rest, int dir);
+/* The listing did not get everywhere. */
+void fs_watch_cut(struct fs_watch *w);
 void fs_watch_end(struct fs_watch *w, nanos took);
 
 err_t fs_watch_wait(struct task *t, void *self, struct server_watcher *watcher);

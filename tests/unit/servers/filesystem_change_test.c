@@ -274,8 +274,8 @@ static void files_are_listed_as_resources(void **state) {
 }
 
 static void resources_come_in_pages(void **state) {
-    open_with(ALL ",'resources':2500");
-    for (int i = 0; i < 2600; i++)
+    open_with(ALL ",'resources':5500");
+    for (int i = 0; i < 5600; i++)
         put_file(at("root/%04d", i), "");
     size_t n = 0;
     const char *cursor = "";
@@ -286,7 +286,7 @@ static void resources_come_in_pages(void **state) {
             break;
         cursor = member(page, "nextCursor");
     }
-    assert_int_equal(n, 2500);
+    assert_int_equal(n, 5500);
 }
 
 static const char *read_resource(const char *uri, bool *failed) {
