@@ -80,9 +80,14 @@ static void check_options(struct check *c, const struct upstream_conf *u, struct
     if (!ops || !u->options)
         return;
     void *conf = arena_zero(c->arena, ops->options_size ? ops->options_size : 1);
+    struct str at = arena_fmt(c->arena, "%.*s.options", STR(path));
+    size_t before = c->problems->errors;
     field_defaults(ops->options, ops->option_count, conf, c->arena);
-    field_read(ops->options, ops->option_count, u->options,
-               arena_fmt(c->arena, "%.*s.options", STR(path)), conf, c->arena, c->problems);
+    field_read(ops->options, ops->option_count, u->options, at, conf, c->arena, c->problems);
+    bool readable = c->problems->errors == before;
+    err_t e = readable && ops->check ? ops->check(conf) : OK;
+    if (e)
+        complain(c, at, u->options, arena_fmt(c->arena, "%s", e->text));
 }
 
 static void check_upstream(struct check *c, struct upstream_conf *u) {

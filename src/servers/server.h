@@ -107,6 +107,8 @@ struct server_ops {
     const struct tool *tools;
     size_t tool_count;
     const struct tool_table *const *tables; /* NULL-terminated, instead of tools; or NULL */
+    /* What rows cannot say about options: INVALID with the name of the option. May be NULL. */
+    err_t (*check)(const void *conf);
     /* `conf` stays valid until close. NULL: stateless. */
     err_t (*open)(const void *conf, const struct server_env *env, void **out_self);
     void (*close)(void *self);

@@ -149,6 +149,19 @@ def test_a_root_that_is_missing_is_named_and_taken_when_it_comes(gateway, tmp_pa
     gw.wait_ready("filesystem")
 
 
+@pytest.mark.parametrize("options,wanted", [
+    ({"allowed_operations": ["fly"]}, "allowed_operations[0] is none of read, list, write, delete, move, copy"),
+    ({"root_path": "files"}, "root_path is not absolute"),
+    ({"max_depth": 0}, "max_depth"),
+    ({"roots": {"a b": {"path": "/srv"}}}, "a name is 1 to 64"),
+])
+def test_wrong_options_are_found_before_the_start(tmp_path, options, wanted):
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps({"upstreams": {"fs": {"builtin": "filesystem", "options": options}}}))
+    done = subprocess.run([binary(), "check", str(path)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 3 and "upstreams.fs.options" in done.stderr and wanted in done.stderr, done.stderr
+
+
 # ---- changes ------------------------------------------------------------------------------------------
 
 

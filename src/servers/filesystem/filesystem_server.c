@@ -69,6 +69,7 @@ const struct server_ops filesystem_server = {
     .option_count = FS_OPTIONS,
     .options_size = sizeof(struct fs_options),
     .tables = tables,
+    .check = fs_check,
     .open = open_server,
     .close = close_server,
     .offers = offers,

@@ -73,8 +73,6 @@ static err_t read_operations(const struct str_list *words, unsigned *out) {
     return OK;
 }
 
-/* ---- roots ------------------------------------------------------------------------- */
-
 static bool is_name(struct str s) {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
@@ -86,6 +84,32 @@ static bool is_name(struct str s) {
     return s.n >= 1 && s.n <= 64;
 }
 
+static err_t check_roots(const struct fs_options *o) {
+    const struct fs_root_conf *roots = o->roots.items;
+    if (o->root_path.n && o->root_path.p[0] != '/')
+        return ERR(INVALID, "root_path is not absolute");
+    for (size_t i = 0; i < o->roots.n; i++) {
+        if (!is_name(roots[i].name))
+            return ERR(INVALID, "roots: a name is 1 to 64 of A-Z a-z 0-9 _ . -");
+        if (roots[i].path.p[0] != '/')
+            return ERR(INVALID, "roots.%.*s.path is not absolute", STR(roots[i].name));
+    }
+    return OK;
+}
+
+err_t fs_check(const void *conf) {
+    const struct fs_options *o = conf;
+    unsigned allowed;
+    TRY(read_operations(&o->allowed_operations, &allowed));
+    TRY(check_roots(o));
+    if (o->follow_symlinks && !o->hidden_files)
+        return ERR(INVALID,
+                   "follow_symlinks needs hidden_files: a link could lead to a hidden file");
+    return OK;
+}
+
+/* ---- roots ------------------------------------------------------------------------- */
+
 /* `path` ends with a NUL. */
 static struct str real_path(struct arena *a, struct str path) {
     SCOPED(mem_scope) char *real = realpath(path.p, NULL);
@@ -96,10 +120,6 @@ static err_t open_root(struct fs *fs, struct str name, struct str path, bool rea
     struct fs_root *r = &fs->roots[fs->root_count];
     *r = (struct fs_root){ .name = arena_dup(&fs->arena, name), .read_only = read_only, .fd = -1 };
     r->path = str_of(arena_text(&fs->arena, path));
-    if (!is_name(name))
-        return ERR(INVALID, "root \"%.*s\": a name is 1 to 64 of A-Z a-z 0-9 _ . -", STR(name));
-    if (r->path.p[0] != '/')
-        return ERR(INVALID, "root %.*s: %s is not absolute", STR(name), r->path.p);
     r->fd = open(r->path.p, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (r->fd < 0)
         return err_errno(errno, "root %.*s: %s", STR(name), r->path.p);
@@ -145,11 +165,8 @@ static err_t open_roots(struct fs *fs, const struct server_env *env) {
 }
 
 static err_t open_all(struct fs *fs, const struct server_env *env) {
-    const struct fs_options *o = fs->options;
-    TRY(read_operations(&o->allowed_operations, &fs->allowed));
-    if (o->follow_symlinks && !o->hidden_files)
-        return ERR(INVALID,
-                   "follow_symlinks needs hidden_files: a link could lead to a hidden file");
+    TRY(fs_check(fs->options));
+    TRY(read_operations(&fs->options->allowed_operations, &fs->allowed));
     TRY(open_roots(fs, env));
     fs->watch = fs_watch_new(fs);
     return OK;

@@ -59,6 +59,8 @@ struct fs {
     pthread_mutex_t locks[FS_LOCKS]; /* of names being changed, by their hash */
 };
 
+/* What rows cannot say about the options. */
+err_t fs_check(const void *conf);
 /* Roots opened, confinement tried. UNAVAILABLE where the kernel cannot confine. */
 err_t fs_new(const struct fs_options *options, const struct server_env *env, struct fs **out);
 void fs_free(struct fs *fs);

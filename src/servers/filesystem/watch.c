@@ -87,9 +87,10 @@ static void note_full(struct fs_watch *w) {
     if (w->told)
         return;
     w->told = true;
-    log_warn("not all directories are watched: lists are refreshed each minute",
-             F("watched", (int64_t)w->by_wd.count),
-             F("remedy", "raise the options watches and search_time, and fs.inotify.max_user_watches"));
+    log_warn(
+        "not all directories are watched: lists are refreshed each minute",
+        F("watched", (int64_t)w->by_wd.count),
+        F("remedy", "raise the options watches and search_time, and fs.inotify.max_user_watches"));
 }
 
 static void add(struct fs_watch *w, size_t root, struct str rest, int dir) {
