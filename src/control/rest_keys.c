@@ -112,7 +112,9 @@ static err_t read_time(struct str text, nanos *out) {
     tm.tm_mon--;
     struct tm given = tm;
     time_t at = timegm(&tm);
-    if (tm.tm_mday != given.tm_mday || tm.tm_mon != given.tm_mon || given.tm_year > 300)
+    if (given.tm_year > 300)
+        return ERR(INVALID, "expires: must be before the year 2201");
+    if (tm.tm_mday != given.tm_mday || tm.tm_mon != given.tm_mon)
         return ERR(INVALID, "expires: there is no such day");
     int offset = (hours * 60 + minutes) * 60;
     *out = (nanos)(at - (sign == '-' ? -offset : offset)) * NANOS_SEC;

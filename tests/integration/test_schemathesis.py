@@ -1,0 +1,31 @@
+"""schemathesis against the running binary's own description, and the description itself."""
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from openapi_spec_validator import validate
+
+
+def run(gw, examples, seconds):
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/integration/schemathesis.toml"),
+               "run", f"{gw.url}/openapi.json", "-H", f"Authorization: Bearer {gw.key}", "--max-examples", str(examples),
+               "--no-color"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=gw.data)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "generated" in done.stdout
+
+
+def test_the_description_is_valid_openapi(gateway):
+    validate(gateway().request("GET", "/openapi.json", key=None).json)
+
+
+@pytest.mark.timeout(300)
+def test_every_route_does_what_it_says(gateway):
+    run(gateway(), 3, 280)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1900)
+def test_every_route_does_what_it_says_for_long(gateway):
+    run(gateway(), 100, 1800)
