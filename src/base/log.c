@@ -1,9 +1,9 @@
 /* log.c - see log.h. A line is admitted (flood limit), formatted into its thread's buffer,
  * and written; the lock is taken for the first and the last step only. */
 #include "base/log.h"
-#include "base/buf.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/mem.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -26,14 +26,31 @@ static uint64_t dropped_noted; /* of these, reported in a line */
 static uint64_t left_out;      /* lines, ever */
 static bool torn;              /* the last line was written in part */
 
+struct log_tap {
+    enum log_level level;
+    size_t bytes;
+    struct buf lines;
+    uint64_t dropped;
+};
+static struct log_tap *taps[LOG_TAPS]; /* under the lock, as what is in them */
+
 static _Thread_local struct buf line;
 static _Thread_local struct str request;
+
+/* The lowest level that anybody wants. */
+static void set_threshold(void) {
+    enum log_level lowest = conf.level;
+    for (size_t i = 0; i < LOG_TAPS; i++)
+        if (taps[i] && taps[i]->level < lowest)
+            lowest = taps[i]->level;
+    __atomic_store_n(&threshold, (int)lowest, __ATOMIC_RELAXED);
+}
 
 void log_setup(struct log_conf c) {
     pthread_mutex_lock(&lock);
     conf = c;
+    set_threshold();
     pthread_mutex_unlock(&lock);
-    __atomic_store_n(&threshold, (int)c.level, __ATOMIC_RELAXED);
 }
 
 struct str log_request(void) {
@@ -315,6 +332,81 @@ static struct buf *line_buffer(void) {
     return &line;
 }
 
+static void format_line(struct buf *b, const struct log_conf *c, nanos now, enum log_level level,
+                        const char *event, const struct log_field *fields, size_t n) {
+    const struct log_field id = F("request", request);
+    put_head(b, c, now, level, event);
+    if (request.n)
+        put_field(b, &id, c);
+    put_tail(b, c, fields, n);
+}
+
+/* ---- taps ------------------------------------------------------------------------ */
+
+struct log_tap *log_tap_new(enum log_level level, size_t bytes) {
+    struct log_tap *tap = NULL;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < LOG_TAPS && !tap; i++)
+        if (!taps[i]) {
+            taps[i] = tap = NEW(struct log_tap);
+            tap->level = level;
+            tap->bytes = bytes;
+        }
+    set_threshold();
+    pthread_mutex_unlock(&lock);
+    return tap;
+}
+
+void log_tap_free(struct log_tap *tap) {
+    if (!tap)
+        return;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < LOG_TAPS; i++)
+        if (taps[i] == tap)
+            taps[i] = NULL;
+    set_threshold();
+    pthread_mutex_unlock(&lock);
+    buf_done(&tap->lines);
+    free(tap);
+}
+
+uint64_t log_tap_take(struct log_tap *tap, struct buf *out) {
+    struct buf taken;
+    pthread_mutex_lock(&lock);
+    taken = tap->lines;
+    tap->lines = (struct buf){ 0 };
+    uint64_t lost = tap->dropped;
+    tap->dropped = 0;
+    pthread_mutex_unlock(&lock);
+    buf_str(out, buf_view(&taken));
+    buf_done(&taken);
+    return lost;
+}
+
+static bool is_tapped(enum log_level level) {
+    for (size_t i = 0; i < LOG_TAPS; i++)
+        if (taps[i] && taps[i]->level <= level)
+            return true;
+    return false;
+}
+
+static void give_taps(enum log_level level, struct str text) {
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < LOG_TAPS; i++) {
+        struct log_tap *tap = taps[i];
+        if (!tap || tap->level > level)
+            continue;
+        if (tap->lines.n + text.n > tap->bytes)
+            tap->dropped++;
+        else
+            buf_str(&tap->lines, text);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- one event ------------------------------------------------------------------- */
+
+/* `cut`: floods of it are cut. */
 static void put_event(enum log_level level, const char *event, const struct log_field *fields,
                       size_t n, bool cut) {
     int saved_errno = errno;
@@ -322,18 +414,20 @@ static void put_event(enum log_level level, const char *event, const struct log_
     pthread_mutex_lock(&lock);
     struct log_conf c = conf;
     nanos now = c.wall ? c.wall() : clock_wall();
+    bool wanted = level >= c.level, tapped = is_tapped(level), admitted = false;
     note_losses(b, now);
-    bool admitted = !cut || admits(event, level, now);
+    if (wanted)
+        admitted = !cut || admits(event, level, now);
     pthread_mutex_unlock(&lock);
-    if (admitted) {
-        put_head(b, &c, now, level, event);
-        const struct log_field id = F("request", request);
-        if (request.n)
-            put_field(b, &id, &c);
-        put_tail(b, &c, fields, n);
-    }
+    if (admitted)
+        format_line(b, &c, now, level, event, fields, n);
     if (b->n)
         write_line(c.fd, buf_view(b));
+    if (tapped) {
+        buf_clear(b);
+        format_line(b, &(struct log_conf){ .json = true }, now, level, event, fields, n);
+        give_taps(level, buf_view(b));
+    }
     if (b->cap > LINE_KEEP)
         buf_done(b);
     errno = saved_errno;

@@ -13,8 +13,8 @@
  *          non-blocking descriptor drops the line and counts it
  */
 #pragma once
+#include "base/buf.h"
 #include "base/clock.h"
-#include "base/str.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
@@ -89,3 +89,17 @@ void log_record(enum log_level level, const char *event, const struct log_field 
  * it with the task as it does the error slot. Borrowed. */
 void log_use_request(struct str id);
 struct str log_request(void);
+
+/* ---- taps ------------------------------------------------------------------------------
+ *
+ * A reader inside the process: gets every line of its level and above as JSON, whatever the
+ * log's own level, form and flood limit are. Lines that it does not take in time are dropped and
+ * counted; nobody ever waits for a tap. */
+struct log_tap;
+/* NULL when there are LOG_TAPS already. `bytes`: most that waits to be taken. */
+enum { LOG_TAPS = 8 };
+struct log_tap *log_tap_new(enum log_level level, size_t bytes);
+void log_tap_free(struct log_tap *tap);
+/* Appends whole lines, each with its line end, and empties the tap. Returns the lines that were
+ * dropped since the last time. */
+uint64_t log_tap_take(struct log_tap *tap, struct buf *out);

@@ -30,6 +30,10 @@ static void reply_done(struct reply *r) {
     sse_done(&r->sse);
 }
 
+bool client_interrupted(void) {
+    return interrupted != 0;
+}
+
 /* ---- opening -------------------- */
 
 static bool has_line_end(struct str s) {

@@ -10,12 +10,14 @@
 #include "cli/cli.h"
 
 /* The first rows of a command that asks a gateway. */
-#define CLIENT_OPTIONS                                                                             \
+#define GATEWAY_OPTIONS                                                                            \
     { "url", "URL", "GATESPAN_URL", false, "the gateway; default http://127.0.0.1:8000/mcp", 'u' }, \
     { "key", "KEY", "GATESPAN_KEY", false, "key of the gateway; better given in the environment", 'k' }, \
     { "key-file", "FILE", "GATESPAN_KEY_FILE", false, "file whose first line is the key" },        \
-    { "profile", "NAME", NULL, false, "ask /mcp/NAME instead of the whole catalogue", 'p' },       \
     { "verbose", NULL, NULL, false, "tell on standard error what is asked and how it went", 'v' }
+#define CLIENT_OPTIONS                                                                             \
+    GATEWAY_OPTIONS,                                                                               \
+    { "profile", "NAME", NULL, false, "ask /mcp/NAME instead of the whole catalogue", 'p' }
 
 struct mcp_client {
     struct arena *arena;
@@ -23,6 +25,7 @@ struct mcp_client {
     struct str key, profile;
     uint64_t last_id;
     bool verbose, quiet;
+    bool patient;  /* client_follow: somebody was there before */
     nanos timeout; /* of one request; 0: none */
 };
 
@@ -50,3 +53,21 @@ struct tool_list {
 int client_tools(struct mcp_client *m, struct tool_list *out);
 /* Says that there is none of that name, and which is closest; EXIT_USAGE. */
 int client_no_tool(const struct tool_list *tools, struct str name);
+
+/* ---- the REST API --------------------------------------------------------------------- */
+
+/* 0 or an exit code. `path` begins with a slash ("/api/v1/keys?limit=10") and goes to the
+ * gateway of --url; `body` is JSON text, or empty. *out is NULL where the answer has no JSON. */
+int client_rest(struct mcp_client *m, const char *method, struct str path, struct str body,
+                json *out);
+/* All items of a list with pages, as one array. */
+int client_rest_all(struct mcp_client *m, struct str path, json *out_array);
+/* Follows an event stream until it ends, `take` says false, or SIGINT: EXIT_INTERRUPTED without
+ * a word. CLIENT_ENDED when it ended or broke, with m->patient also when nobody is there, so
+ * that it can be tried again. */
+enum { CLIENT_ENDED = -1 };
+int client_follow(struct mcp_client *m, struct str path,
+                  bool (*take)(void *arg, struct str type, struct str data), void *arg);
+bool client_interrupted(void);
+/* Appends %XX for whatever cannot stand in a query. */
+void client_escape(struct buf *b, struct str text);

@@ -8,6 +8,10 @@
     X(tools)                                                                                       \
     X(call)                                                                                        \
     X(connect)                                                                                     \
+    X(keys)                                                                                        \
+    X(explain)                                                                                     \
+    X(top)                                                                                         \
+    X(tail)                                                                                        \
     X(import)                                                                                      \
     X(export)                                                                                      \
     X(backup)                                                                                      \

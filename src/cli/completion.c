@@ -45,7 +45,7 @@ static void bash_case(struct buf *b, const char *path, const struct command *c) 
 }
 
 static void bash_value(struct buf *b, const char *path, const struct cli_option *o) {
-    char letter[16] = "";
+    char letter[CLI_PATH + 16] = "";
     if (!o->value)
         return;
     if (o->letter)

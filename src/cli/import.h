@@ -14,7 +14,8 @@ struct merge {
         const char *what;
         struct str notes;
     } * changes;
-    size_t change_count, written; /* written: those that differ from what is there */
+    size_t change_count;
+    size_t written;          /* those that differ from what is there */
 };
 /* Adds the upstreams, inputs and the rest under the dialect's name. CONFLICT: an upstream of that
  * name is there and differs, or comments would be lost; `force` says that both may be. Call once

@@ -35,6 +35,10 @@ void control_free(struct control *c);
  * none and it is not to be made. `config` is only remembered. */
 err_t control_open_offline(struct str data, struct str config, bool make, struct control **out);
 
+/* Without a running gateway: makes an admin key in the data directory; `alone` revokes the other
+ * ones. CONFLICT while a gateway uses it, NOT_FOUND when it is none. */
+err_t control_recover(struct str data, bool alone, char text[KEY_TEXT], size_t *out_revoked);
+
 const struct gateway_conf *control_conf(const struct control *c);
 
 /* ---- for the routes (http.c) ------------------------------------------------------- */

@@ -17,6 +17,7 @@ static const struct route_table mcp_routes = { "mcp", mcp_rows, ARRAY_SIZE(mcp_r
 const struct route_table *const route_tables[] = {
     &mcp_routes, &history_routes, &tool_routes, &server_routes, &profile_routes, &key_routes,
     &health_routes, &reference_routes, &backup_routes,
+    &explain_routes, &log_routes,
 };
 const size_t route_table_count = ARRAY_SIZE(route_tables);
 

@@ -2,18 +2,22 @@
 #include "base/mem.h"
 #include "gateway/catalogue.h"
 
-static bool in_globs(const struct str_list *globs, struct str name) {
+static const struct str *matching(const struct str_list *globs, struct str name) {
     for (size_t i = 0; i < globs->n; i++)
         if (str_glob(globs->items[i], name))
-            return true;
-    return false;
+            return &globs->items[i];
+    return NULL;
+}
+
+static bool in_globs(const struct str_list *globs, struct str name) {
+    return matching(globs, name) != NULL;
 }
 
 static bool passes(const struct str_list *allow, const struct str_list *deny, struct str name) {
     return (!allow->n || in_globs(allow, name)) && !in_globs(deny, name);
 }
 
-static bool in_profile(const struct profile_conf *profile, struct str upstream) {
+bool access_in_profile(const struct profile_conf *profile, struct str upstream) {
     if (!profile || !profile->upstreams.n)
         return true;
     for (size_t i = 0; i < profile->upstreams.n; i++)
@@ -22,16 +26,34 @@ static bool in_profile(const struct profile_conf *profile, struct str upstream) 
     return false;
 }
 
+static struct access_reason refused(const struct str_list *allow, const struct str_list *deny,
+                                    enum access_step not_allowed, enum access_step denied,
+                                    struct str name) {
+    const struct str *glob = matching(deny, name);
+    if (allow->n && !in_globs(allow, name))
+        return (struct access_reason){ .step = not_allowed };
+    return glob ? (struct access_reason){ denied, *glob } : (struct access_reason){ 0 };
+}
+
+struct access_reason access_decide(bool in_profile, const struct access_rules *r,
+                                   struct str shown) {
+    if (!in_profile)
+        return (struct access_reason){ .step = ACCESS_OUTSIDE_PROFILE };
+    struct access_reason why = refused(r->profile_allow, r->profile_deny, ACCESS_PROFILE_ALLOW,
+                                       ACCESS_PROFILE_DENY, shown);
+    return why.step ? why : refused(r->allow, r->deny, ACCESS_KEY_ALLOW, ACCESS_KEY_DENY, shown);
+}
+
 static void set(struct access *a, size_t bit) {
     a->words[bit / 64] |= (uint64_t)1 << (bit % 64);
 }
 
 static void set_entries(struct access *a, const struct catalogue *c, enum item_kind kind) {
+    const struct access_rules rules = { &a->profile_allow, &a->profile_deny, &a->allow, &a->deny };
     for (size_t i = 0; i < c->counts[kind]; i++) {
         const struct entry *e = &c->entries[kind][i];
-        if (access_has(a, (unsigned)(c->total + e->upstream)) &&
-            passes(&a->profile_allow, &a->profile_deny, e->shown) &&
-            passes(&a->allow, &a->deny, e->shown))
+        bool in_profile = access_has(a, (unsigned)(c->total + e->upstream));
+        if (access_decide(in_profile, &rules, e->shown).step == ACCESS_SEEN)
             set(a, e->index);
     }
 }
@@ -80,7 +102,7 @@ struct access *access_compile(const struct catalogue *c, const struct catalogue_
     a->generation = c->generation;
     a->bits = c->total;
     for (size_t i = 0; i < c->part_count; i++)
-        if (in_profile(profile, sources[i].conf->name))
+        if (access_in_profile(profile, sources[i].conf->name))
             set(a, c->total + i);
     for (enum item_kind kind = ITEM_TOOL; kind < ITEM_KINDS; kind++)
         set_entries(a, c, kind);

@@ -124,6 +124,26 @@ static inline bool access_has_upstream(const struct access *a, size_t upstream) 
 bool access_allows_uri(const struct access *a, unsigned upstream, struct str shown);
 /* A deny glob of the profile or the key names this very URI. */
 bool access_denies_uri(const struct access *a, struct str shown);
+/* Why somebody sees an entry of an upstream, or does not: the first step that says no. The bits
+ * of access_compile come from this very function. */
+enum access_step {
+    ACCESS_SEEN,
+    ACCESS_OUTSIDE_PROFILE, /* the profile does not have the upstream */
+    ACCESS_PROFILE_ALLOW,   /* no allow glob of the profile matches */
+    ACCESS_PROFILE_DENY,    /* a deny glob of the profile does */
+    ACCESS_KEY_ALLOW,
+    ACCESS_KEY_DENY
+};
+struct access_reason {
+    enum access_step step;
+    struct str glob; /* of the DENY steps: the one that matches */
+};
+struct access_rules { /* none may be NULL */
+    const struct str_list *profile_allow, *profile_deny, *allow, *deny;
+};
+struct access_reason access_decide(bool in_profile, const struct access_rules *rules,
+                                   struct str shown);
+bool access_in_profile(const struct profile_conf *profile, struct str upstream); /* NULL: all are */
 /* `profile`, `allow` and `deny` may be NULL. */
 struct access *access_compile(const struct catalogue *c, const struct catalogue_source *sources,
                               const struct profile_conf *profile, const struct str_list *allow,

@@ -93,7 +93,7 @@ def test_every_command_refuses_an_unknown_option(run):
     (["version", "--color", "blue"], "one of auto, always, never"),
     (["version", "word"], "usage: gatespan version"),
     (["completion", "csh"], "one of bash, zsh, fish"),
-    (["check"], "usage: gatespan check FILE"),
+    (["check", "a", "b"], "usage: gatespan check"),
     (["call", "x", "--timeout", "soon"], "a duration is needed"),
     (["describe", "--out", "a", "--check", "b"], "exclude each other"),
 ])
@@ -249,3 +249,242 @@ def test_manual_pages_have_no_errors(run, tmp_path, page):
         env = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": ""}
         done = subprocess.run(["man", "--warnings", "-l", tmp_path / page], capture_output=True, text=True, timeout=20, env=env)
         assert done.stderr == "" and "gatespan" in done.stdout
+
+
+# ---- keys
+
+@pytest.fixture
+def own(gateway, run):
+    """Commands that go to a gateway of their own."""
+    gw = gateway({"profiles": {"short": {"upstreams": ["time"], "deny": ["time__c*"]}},
+                  "keys": {"few": {"secret": "key-of-a-client-0123456789", "allow": ["time__get_*"]}}}).wait_ready("time")
+
+    def ask(*arguments, **options):
+        return run(*arguments, url=gw.mcp, **options)
+    ask.gateway = gw
+    return ask
+
+
+def tools_of(own, key):
+    done = own("tools", "-o", "json", key=key)
+    return [t["name"] for t in json.loads(done.stdout)] if done.returncode == OK else done.returncode
+
+
+def test_a_key_lives(own):
+    made = own("keys", "make", "ci", "--allow", "time__get_*", "--rate", "20/s", "--expires", "90d")
+    assert made.returncode == OK and "shown this once" in made.stderr
+    key = made.stdout.strip()
+    assert re.fullmatch(r"gs_[a-z0-9]{12}_[a-z0-9]+", key)
+    assert tools_of(own, key) == ["time__get_current_time"]
+    item = next(k for k in json.loads(own("keys", "list", "-o", "json").stdout) if k["name"] == "ci")
+    assert item["allow"] == ["time__get_*"] and item["state"] == "active" and item["expires"]
+    rotated = own("keys", "rotate", "ci", "--overlap", "10m", "-o", "json")
+    fresh = json.loads(rotated.stdout)["key"]
+    assert tools_of(own, key) == tools_of(own, fresh) == ["time__get_current_time"]
+    assert own("keys", "revoke", key.split("_")[1]).returncode == OK
+    assert tools_of(own, key) == CREDENTIALS and tools_of(own, fresh) == ["time__get_current_time"]
+    revoked = own("keys", "list", "--state", "revoked").stdout
+    assert "ci" in revoked and key.split("_")[1] in revoked and "few" not in revoked
+    assert key not in own("keys", "list", "-o", "json").stdout
+
+
+@pytest.mark.parametrize("arguments, code, said", [
+    (["keys"], USAGE, "needs a command"), (["keys", "make"], USAGE, "usage: gatespan keys make NAME"),
+    (["keys", "make", "x", "--rate", "much"], USAGE, "rate"), (["keys", "make", "x", "--burst", "much"], USAGE, "--burst much"),
+    (["keys", "make", "x", "--expires", "soon"], USAGE, "expires"), (["keys", "make", "x", "--profile", "none"], USAGE, "profile"),
+    (["keys", "revoke", "nobody"], FAILED, "no active key nobody"), (["keys", "rotate", "few"], FAILED, "change it there"),
+    (["keys", "rotate", "x", "--overlap", "soon"], USAGE, "a duration is needed"),
+    (["keys", "list", "--state", "tired"], USAGE, "state"), (["keys", "recover", "--data", "/no/such"], USAGE, "no data directory"),
+    (["explain"], USAGE, "usage: gatespan explain TOOL"), (["explain", "x", "--for", "nobody"], FAILED, "no key"),
+    (["top", "--every", "soon"], USAGE, "a duration is needed"), (["top", "--once", "--window", "soon"], USAGE, "window"),
+    (["tail", "--level", "loud"], USAGE, "one of debug"), (["tail", "--lines", "0"], USAGE, "--lines 0"),
+])
+def test_wrong_use_of_commands_that_administrate(own, arguments, code, said):
+    done = own(*arguments)
+    assert done.returncode == code and done.stdout == "", done
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["keys", "list"], ["keys", "make", "x"], ["top", "--once"], ["tail", "-n", "1"]])
+def test_administration_needs_an_admin_key(own, arguments):
+    for key, said in (("key-of-a-client-0123456789", "refused"), ("gs_wrong_key_0123456789", "does not accept"), (None, "wants a key")):
+        done = own(*arguments, key=key)
+        assert done.returncode == CREDENTIALS and said in one_line(done)
+
+
+@pytest.mark.parametrize("arguments", [["keys", "list"], ["top", "--once"], ["tail"], ["explain", "x"]])
+def test_no_gateway_there(run, arguments):
+    done = run(*arguments, url="http://127.0.0.1:1/mcp")
+    assert done.returncode == UPSTREAM and "gatespan serve" in one_line(done)
+
+
+def test_a_lost_admin_key_is_replaced(own, run, gateway):
+    data = own.gateway.data
+    busy = run("keys", "recover", "--data", data)
+    assert busy.returncode == FAILED and "another gateway uses" in one_line(busy)
+    own.gateway.stop()
+    done = run("keys", "recover", "--data", data)
+    assert done.returncode == OK and "1 other admin key revoked" in done.stderr
+    key = done.stdout.strip()
+    again = gateway(data=data, key=None)
+    again.key = key
+    again.wait_ready("time")
+    assert run("keys", "list", url=again.mcp, key=key).returncode == OK
+    assert run("keys", "list", url=again.mcp).returncode == CREDENTIALS, "the lost one is revoked"
+
+
+# ---- explain
+
+def steps(done):
+    answer = json.loads(done.stdout)
+    return answer["sees"], answer["may_call"], answer["decided_by"], answer["steps"][-1]["says"]
+
+
+@pytest.mark.parametrize("arguments, sees, decided_by, said", [
+    (["time__get_current_time"], True, "", "ready"),
+    (["time__convert_time", "--for", "few"], False, "key rules", "nothing in allow of key few"),
+    (["time__get_current_time", "--for", "few"], True, "", "ready"),
+    (["time__convert_time", "-p", "short"], False, "profile rules", 'profiles.short.deny has "time__c*"'),
+    (["time__get_curent_time"], False, "tool", "did you mean time__get_current_time"),
+    (["time__get_current_time", "-p", "none"], False, "profile", "there is no profile none"),
+])
+def test_explain_names_what_decides(own, arguments, sees, decided_by, said):
+    done = own("explain", *arguments, "-o", "json")
+    seen, may, by, says = steps(done)
+    assert (seen, may, by) == (sees, sees, decided_by) and said in says
+    assert done.returncode == (OK if sees else FAILED)
+    table = own("explain", *arguments)
+    assert ("NO" in table.stdout) != sees and said in table.stdout
+
+
+def test_explain_agrees_with_the_list(own):
+    every = tools_of(own, ADMIN_KEY)
+    seen = tools_of(own, "key-of-a-client-0123456789")
+    for tool in every:
+        assert steps(own("explain", tool, "--for", "few", "-o", "json"))[0] == (tool in seen)
+
+
+def test_explain_tells_a_plain_key_nothing_about_what_it_may_not_see(own):
+    key = "key-of-a-client-0123456789"
+    hidden, missing = own("explain", "time__convert_time", key=key), own("explain", "time__nothing", key=key)
+    assert hidden.stdout.replace("convert_time", "nothing") == missing.stdout
+    other = own("explain", "time__get_current_time", "--for", "admin", key=key)
+    assert other.returncode == CREDENTIALS and "admin key" in one_line(other)
+
+
+def test_explain_names_an_upstream_that_is_away(gateway, run):
+    gw = gateway({"upstreams": {"gone": {"command": "/no/such/program"}}}).wait_ready("time")
+    done = run("explain", "gone__tool", url=gw.mcp)
+    assert done.returncode == FAILED and "not answering now" in done.stdout and "gone" in done.stdout
+
+
+# ---- top and tail
+
+def test_top_once(own):
+    own("call", "time__get_current_time", "zone=UTC")
+    own("call", "time__get_current_time", "zone=Nowhere/Land")
+
+    def figures():
+        now = json.loads(own("top", "--once", "-o", "json").stdout)
+        return now if now["total"]["calls"] == 2 else None
+    from conftest import wait_for
+    now = wait_for(figures, what="both calls counted")
+    assert now["tools"][0]["name"] == "time__get_current_time" and now["tools"][0]["errors"] == 1
+    assert now["upstreams"][0]["name"] == "time" and now["upstreams"][0]["p99_ms"] > 0
+    table = own("top", "--once").stdout
+    assert table.splitlines()[0].startswith("0 in flight; in the last 1m 2 calls, 1 failed, p50 ")
+    assert re.search(r"^time__get_current_time +2 +1 ", table, re.M)
+
+
+def test_top_shows_calls_in_flight_and_refreshes(gateway, run, tmp_path):
+    server = tmp_path / "waits.py"
+    server.write_text(WAITING_SERVER)
+    gw = gateway({"upstreams": {"slow": {"command": "python3", "args": [str(server)]}}}).wait_ready("slow")
+    env = clean_environment(GATESPAN_URL=gw.mcp, GATESPAN_KEY=ADMIN_KEY)
+    call = subprocess.Popen([str(binary()), "call", "slow__wait"], env=env, stderr=subprocess.PIPE)
+    top = subprocess.Popen([str(binary()), "top", "--every", "100ms", "-o", "json"], env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        for line in top.stdout:
+            calls = json.loads(line)["calls"]
+            if calls:
+                break
+        assert (calls[0]["tool"], calls[0]["upstream"], calls[0]["key"]) == ("slow__wait", "slow", "admin")
+        call.send_signal(2)
+        assert call.wait(10) == INTERRUPTED and b"given up" in call.stderr.read()
+        for line in top.stdout:
+            if not json.loads(line)["calls"]:
+                break  # the call is cancelled
+        top.send_signal(2)
+        assert top.wait(10) == INTERRUPTED
+    finally:
+        for p in (call, top):
+            if p.poll() is None:
+                p.kill()
+            p.wait(10)
+
+
+WAITING_SERVER = '''
+import json, sys
+def say(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+for line in sys.stdin:
+    m = json.loads(line)
+    if m.get("method") == "initialize":
+        say(id=m["id"], result={"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                                "serverInfo": {"name": "slow", "version": "1"}})
+    elif m.get("method") == "tools/list":
+        say(id=m["id"], result={"tools": [{"name": "wait", "inputSchema": {"type": "object"}}]})
+    elif "id" in m and m.get("method") != "tools/call":
+        say(id=m["id"], error={"code": -32601, "message": "no"})
+'''
+
+
+def test_call_gives_up_in_time(gateway, run, tmp_path):
+    server = tmp_path / "waits.py"
+    server.write_text(WAITING_SERVER)
+    gw = gateway({"upstreams": {"slow": {"command": "python3", "args": [str(server)]}}}).wait_ready("slow")
+    done = run("call", "slow__wait", "--timeout", "300ms", url=gw.mcp)
+    assert done.returncode == UPSTREAM and "--timeout" in one_line(done)
+
+
+def tailing(own, *arguments):
+    env = clean_environment(GATESPAN_URL=own.gateway.mcp, GATESPAN_KEY=ADMIN_KEY)
+    p = subprocess.Popen([str(binary()), "tail", *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    from conftest import wait_for
+    wait_for(lambda: json.loads(own("top", "--once", "-o", "json").stdout) is not None, what="an answer")
+    return p
+
+
+def test_tail_follows_what_the_log_itself_leaves_out(own):
+    import threading
+    p = tailing(own, "--level", "debug", "--grep", "time__get_current_time", "-n", "2", "-o", "json")
+    stop = threading.Event()
+
+    def keep_calling():
+        while not stop.is_set():
+            own("call", "time__get_current_time", "zone=UTC")
+    caller = threading.Thread(target=keep_calling)
+    caller.start()
+    try:
+        lines = [json.loads(line) for line in p.stdout]
+        assert p.wait(10) == OK
+    finally:
+        stop.set()
+        caller.join()
+        p.kill() if p.poll() is None else None
+    assert len(lines) == 2 and all(line["level"] == "debug" and "time__get_current_time" in json.dumps(line) for line in lines)
+    assert "time__get_current_time" not in own.gateway.logs(), "the log itself is as before"
+
+
+def test_tail_ends_on_ctrl_c_and_its_filters_hold(own):
+    p = tailing(own, "--upstream", "other")
+    own("call", "time__get_current_time", "zone=UTC")
+    p.send_signal(2)
+    assert p.wait(10) == INTERRUPTED and p.stdout.read() == ""
+
+
+def test_a_gateway_does_not_wait_for_who_follows_its_log(own):
+    p = tailing(own)
+    assert own.gateway.stop(seconds=10) == 0
+    p.kill()
+    p.wait(10)

@@ -248,10 +248,43 @@ static void lines_of_many_threads_never_mix(void **state) {
     assert_int_equal(lines, 400);
 }
 
+static void a_tap_hears_more_than_the_log_and_never_waits(void **state) {
+    SCOPED(buf_done) struct buf got = { 0 };
+    use(false, 1);
+    struct log_tap *tap = log_tap_new(LOG_DEBUG, 300);
+    assert_non_null(tap);
+    log_debug("detail", F("n", 1));
+    log_info("plain");
+    log_info("plain"); /* cut in the log, not here */
+    assert_int_equal(log_tap_take(tap, &got), 0);
+    const char *lines = buf_text(&got);
+    assert_non_null(strstr(lines, "\"level\":\"debug\",\"event\":\"detail\",\"n\":1}\n"));
+    assert_non_null(strstr(strstr(lines, "\"event\":\"plain\"") + 1, "\"event\":\"plain\""));
+    assert_null(strstr(written(), "detail"));
+    for (int i = 0; i < 10; i++)
+        log_debug("detail", F("n", i));
+    buf_clear(&got);
+    assert_true(log_tap_take(tap, &got) > 0);
+    assert_true(got.n <= 300);
+    log_tap_free(tap);
+    assert_int_equal(log_threshold(), LOG_INFO);
+}
+
+static void there_are_only_so_many_taps(void **state) {
+    struct log_tap *all[LOG_TAPS];
+    for (int i = 0; i < LOG_TAPS; i++)
+        assert_non_null(all[i] = log_tap_new(LOG_ERROR, 100));
+    assert_null(log_tap_new(LOG_ERROR, 100));
+    for (int i = 0; i < LOG_TAPS; i++)
+        log_tap_free(all[i]);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(a_tap_hears_more_than_the_log_and_never_waits),
+        TEST(there_are_only_so_many_taps),
         TEST(json_lines_have_time_level_event_and_fields),
         TEST(readable_lines_quote_only_where_needed),
         TEST(color_is_only_there_when_asked_for),

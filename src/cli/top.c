@@ -1,0 +1,129 @@
+/* top.c - `gatespan top`: what a gateway is doing now. Calls in flight and the figures of the last
+ * minute by tool and by upstream, shown again every two seconds. */
+#include "base/mem.h"
+#include "cli/client.h"
+#include "cli/output.h"
+#include <time.h>
+#include <unistd.h>
+
+static const struct cli_option options[] = {
+    GATEWAY_OPTIONS,
+    { "every", "DURATION", NULL, false, "time between two looks; default 2s" },
+    { "window", "DURATION", NULL, false, "how far back the figures go; default 1m", 'w' },
+    { "once", NULL, NULL, false, "look once and end" },
+    OUTPUT_OPTION,
+};
+
+static int ask(struct cli *c, struct mcp_client *m, const char *group, json *out) {
+    SCOPED(buf_done) struct buf path = { 0 };
+    struct str window = cli_get(c, "window");
+    buf_fmt(&path, "/api/v1/stats?group=%s&limit=15&window=", group);
+    client_escape(&path, window.n ? window : S("1m"));
+    return client_rest(m, "GET", buf_view(&path), S(""), out);
+}
+
+/* {"calls": […], "total": …, "tools": […], "upstreams": […]} */
+static int look(struct cli *c, struct mcp_client *m, json *out) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct jw w = jw_init(&b);
+    json calls = NULL, tools = NULL, upstreams = NULL;
+    int code = client_rest(m, "GET", S("/api/v1/calls"), S(""), &calls);
+    if (!code)
+        code = ask(c, m, "tool", &tools);
+    if (!code)
+        code = ask(c, m, "upstream", &upstreams);
+    if (code)
+        return code;
+    jw_object(&w);
+    jw_put_value(&w, "window", json_get(tools, S("window")));
+    jw_put_value(&w, "total", json_get(tools, S("total")));
+    jw_put_value(&w, "calls", json_get(calls, S("items")));
+    jw_put_value(&w, "tools", json_get(tools, S("items")));
+    jw_put_value(&w, "upstreams", json_get(upstreams, S("items")));
+    jw_object_end(&w);
+    *out = output_document(&c->arena, &b);
+    return 0;
+}
+
+static void show_figures(const struct cli *c, const char *head, json items) {
+    const struct column columns[] = {
+        { head, "name" }, { "CALLS", "calls" }, { "ERRORS", "errors" }, { "P50 ms", "p50_ms" }, { "P95 ms", "p95_ms" },
+        { "P99 ms", "p99_ms" }, { "LONGEST ms", "longest_ms" },
+    };
+    if (json_count(items))
+        putchar('\n');
+    output_list(c, items, columns, ARRAY_SIZE(columns));
+}
+
+static void show(const struct cli *c, json now) {
+    static const struct column calls[] = {
+        { "IN FLIGHT", "tool" }, { "METHOD", "method" }, { "UPSTREAM", "upstream" }, { "KEY", "key" }, { "ms", "ms" },
+        { "REQUEST", "request_id" },
+    };
+    json total = json_get(now, S("total"));
+    printf("%zu in flight; in the last %.*s %.*s calls, %.*s failed, p50 %.*s ms, p99 %.*s ms\n",
+           json_count(json_get(now, S("calls"))), STR(json_get_text(now, S("window"))),
+           STR(json_get_text(total, S("calls"))), STR(json_get_text(total, S("errors"))),
+           STR(json_get_text(total, S("p50_ms"))), STR(json_get_text(total, S("p99_ms"))));
+    if (json_count(json_get(now, S("calls"))))
+        putchar('\n');
+    output_list(c, json_get(now, S("calls")), calls, ARRAY_SIZE(calls));
+    show_figures(c, "TOOL", json_get(now, S("tools")));
+    show_figures(c, "UPSTREAM", json_get(now, S("upstreams")));
+}
+
+/* One line of JSON a look, so that a program can read them one by one. */
+static void print(const struct cli *c, json now, bool once) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    if (output_format(c) == FORMAT_TABLE) {
+        if (!once && isatty(STDOUT_FILENO))
+            fputs("\033[H\033[2J", stdout);
+        show(c, now);
+    } else if (once || output_format(c) == FORMAT_YAML)
+        output_value(c, now, output_format(c));
+    else {
+        json_write(&b, now);
+        printf("%s\n", buf_text(&b));
+    }
+    fflush(stdout);
+}
+
+static void pause_for(int64_t wait) {
+    nanos end = clock_mono() + wait;
+    while (clock_mono() < end && !client_interrupted())
+        nanosleep(&(struct timespec){ .tv_nsec = 50 * NANOS_MS }, NULL);
+}
+
+static int run(struct cli *c) {
+    struct mcp_client m;
+    struct arena kept = c->arena; /* options' texts; what a look needs is freed after it */
+    int64_t every = 0;
+    bool once = cli_has(c, "once");
+    int code = client_open(c, &m);
+    if (!code)
+        code = cli_duration(c, "every", 2 * NANOS_SEC, &every);
+    kept = c->arena;
+    while (!code && !client_interrupted()) {
+        json now = NULL;
+        arena_init(&c->arena, NULL, 0);
+        code = look(c, &m, &now);
+        if (!code)
+            print(c, now, once);
+        arena_done(&c->arena);
+        c->arena = kept;
+        if (code || once)
+            return code;
+        pause_for(every);
+    }
+    return code ? code : EXIT_INTERRUPTED;
+}
+
+static const struct cli_example examples[] = {
+    { "gatespan top --once -o json", "for scripts" },
+};
+
+const struct command command_top = {
+    .name = "top", .words = "[OPTIONS]", .summary = "show calls in flight and figures by tool and upstream",
+    .about = "Needs an admin key.", .options = options, .option_count = ARRAY_SIZE(options), .run = run,
+    .examples = examples, .example_count = ARRAY_SIZE(examples),
+};
