@@ -22,7 +22,7 @@ struct merge {
  * for each file. */
 err_t merge_add(struct merge *m, enum dialect d, const struct entries *e);
 
-/* import_secrets.c: values that look like secrets become ${NAME}, and lines of an environment file. */
+/* import_secrets.c: what looks like a secret becomes ${NAME}, and a line of an environment file. */
 struct secrets {
     struct arena *arena;
     struct buf lines;        /* NAME='value' */
