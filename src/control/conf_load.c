@@ -181,6 +181,17 @@ static void set_source(struct gateway_conf *c, const struct conf_tree *t, struct
     }
 }
 
+/* OpenTelemetry's own variables, whose values have forms of their own. */
+static void read_otel(struct gateway_conf *c, struct arena *a, struct field_problems *p) {
+    err_t e = otlp_environment(&c->otlp, a);
+    if (!e)
+        return;
+    p->errors++;
+    if (p->n < ARRAY_SIZE(p->items))
+        p->items[p->n++] = (struct field_problem){ .path = S("environment"),
+                                                   .message = arena_dup(a, str_of(e->text)) };
+}
+
 static void read_tree(struct arena *a, struct conf_tree *t, struct gateway_conf *c,
                       const struct conf_overrides *o) {
     struct field_problems *problems = conf_tree_problems(t);
@@ -191,6 +202,7 @@ static void read_tree(struct arena *a, struct conf_tree *t, struct gateway_conf 
     conf_mcp(c, root, a, problems);
     set_source(c, t, a);
     keep_role(c, o, t, a);
+    read_otel(c, a, problems);
     if (o->one_worker)
         c->workers = 1;
     conf_check(c, root, a, problems);

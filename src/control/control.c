@@ -241,6 +241,7 @@ static void stop_worker(struct worker *w, void *arg) {
         return;
     }
     pulse_stop(c, w);
+    exporter_stop(c->exporter, w);
     for (size_t i = 0; i < c->upstream_count; i++)
         if (c->upstreams[i]->ops->side_close)
             c->upstreams[i]->ops->side_close(w, c->upstreams[i]);
@@ -259,12 +260,18 @@ struct listen_order {
     struct http_server_conf conf; /* holds a reference on its TLS context */
 };
 
+void worker_open(struct control *c, struct worker *w) {
+    gateway_worker_start(c->gateway, w);
+    gateway_here(w)->journal = history_journal(c, w->index);
+    exporter_start(c->exporter, w);
+    gateway_here(w)->tracer = exporter_tracer(c->exporter, w);
+    pulse_start(c, w);
+}
+
 static void on_listen_order(struct worker *w, struct mail *m) {
     struct listen_order *o = (struct listen_order *)m;
     struct control *c = o->control;
-    gateway_worker_start(c->gateway, w);
-    gateway_here(w)->journal = history_journal(c, w->index);
-    pulse_start(c, w);
+    worker_open(c, w);
     c->servers[w->index] = http_server_new(w, &o->conf, &c->service);
     tls_context_unref(o->conf.tls);
     free(o);
@@ -349,12 +356,14 @@ static void check_drained(struct worker *w, struct timer *t) {
         timer_set(w, t, worker_now(w) + 20 * NANOS_MS);
         return;
     }
+    exporter_flush(c->exporter, w); /* before the last mail: worker 0 still takes it */
     d->mail.deliver = on_drained;
     worker_post(c->worker, &d->mail);
 }
 
 static void on_drain_order(struct worker *w, struct mail *m) {
     struct drain_state *d = (struct drain_state *)m;
+    exporter_closing(d->control->exporter, w);
     streams_end(gateway_here(w));
     parked_end_all(gateway_here(w), true);
     if (d->control->servers[w->index])
@@ -438,6 +447,7 @@ static err_t serve(struct control *c) {
         TRY(warden_attach(c->warden, c->all));
     begin_timers(c);
     stats_open(c);
+    TRY(exporter_open(&c->held->conf->otlp, c->all, &c->exporter));
     reload_watch(c);
     TRY(publish_first(c));
     if (!c->options.stdio)
@@ -453,6 +463,7 @@ static void close_all(struct control *c) {
     for (size_t i = 0; i < c->upstream_count; i++)
         upstream_unref(c->upstreams[i]);
     c->upstream_count = 0;
+    exporter_free(TAKE(c->exporter));
     gateway_free(c->gateway);
     for (unsigned i = 0; i < workers_count(c->all); i++)
         /* the last handles gave their buffers back as the loops ended */

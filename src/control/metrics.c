@@ -1,6 +1,7 @@
 /* metrics.c - see metrics.h. */
 #include "control/metrics.h"
 #include "gateway/metrics.h"
+#include "obs/metrics.h"
 
 #define X(variable, kind_, name_, help_, ...)                                                      \
     struct metric_def metric_##variable = {                                                        \
@@ -21,6 +22,7 @@ struct metric_def computed_metrics[STAT_COUNT] = {
 
 void control_metrics_register(void) {
     gateway_metrics_register();
+    obs_metrics_register();
 #define X(variable, ...) metric_register(&metric_##variable, 1);
     CONTROL_METRICS(X)
 #undef X

@@ -4,6 +4,7 @@
 #include "control/control.h"
 #include "control/history.h"
 #include "control/key_store.h"
+#include "obs/exporter.h"
 #include <stdatomic.h>
 
 enum { MAX_LISTEN = 8 };
@@ -49,6 +50,7 @@ struct control {
     struct stdio_face *face;      /* options.stdio; worker 0's */
     struct timer face_wait;
     bool face_ordered;
+    struct exporter *exporter;   /* NULL: nothing is exported */
     struct pulse *pulses;        /* by worker index */
     atomic_bool log_requests;
 };
@@ -94,6 +96,7 @@ void account_request(struct http_request *r);
 /* control.c */
 struct log_conf log_conf_of(const struct gateway_conf *conf);
 struct session_limits session_limits_of(const struct gateway_conf *conf);
+void worker_open(struct control *c, struct worker *w); /* a data worker's parts, on its thread */
 void drain_begin(struct control *c);
 void server_conf_of(const struct control *c, const struct gateway_conf *conf,
                     struct http_server_conf *out);

@@ -24,7 +24,7 @@ static void on_end(void *arg) {
 static void on_face_order(struct worker *w, struct mail *m) {
     struct control *c = ((struct face_order *)m)->control;
     free(m);
-    gateway_worker_start(c->gateway, w);
+    worker_open(c, w);
     c->face = face_stdio_open(gateway_here(w), &(struct stdio_options){
         .in = STDIN_FILENO, .out = STDOUT_FILENO, .who = &local, .on_end = on_end, .arg = c });
     worker_run_ready(w);

@@ -10,6 +10,7 @@ static const char *const share_words[] = { "auto", "tenant", "principal", "sessi
 static const char *const question_words[] = { "carry", "refuse", NULL };
 static const char *const anonymous_words[] = { "no", "loopback", NULL };
 static const char *const level_words[] = { "debug", "info", "warn", "error", "off", NULL };
+static const char *const compression_words[] = { "none", "gzip", NULL };
 static const char *const format_words[] = { "auto", "text", "json", NULL };
 
 #define T struct tls_client_options
@@ -257,6 +258,26 @@ static const struct field history_fields[] = {
 };
 #undef T
 
+#define T struct otlp_conf
+static const struct field otlp_fields[] = {
+    FIELD(T, endpoint, STR, NULL, "..4096", FIELD_RESTART, "Base URL of a collector that takes OTLP over HTTP, such as http://localhost:4318; empty: nothing is exported."),
+    FIELD(T, traces_endpoint, STR, NULL, "..4096", FIELD_RESTART, "Whole URL for traces; empty: /v1/traces below the endpoint."),
+    FIELD(T, metrics_endpoint, STR, NULL, "..4096", FIELD_RESTART, "Whole URL for metrics; empty: /v1/metrics below the endpoint."),
+    FIELD(T, headers, PAIRS, NULL, NULL, FIELD_RESTART | FIELD_PRIVATE, "Headers sent with every export, such as Authorization."),
+    FIELD(T, traces, BOOL, "true", NULL, FIELD_RESTART, "Export spans of calls."),
+    FIELD(T, metrics, BOOL, "true", NULL, FIELD_RESTART, "Export what /metrics shows."),
+    FIELD_CHOICE(T, compression, compression_words, "none", FIELD_RESTART, "Of what is sent."),
+    FIELD(T, interval, DURATION, "60s", "100ms..1h", FIELD_RESTART, "Time between two exports of metrics."),
+    FIELD(T, timeout, DURATION, "10s", "1ms..1h", FIELD_RESTART, "Longest time for one export."),
+    FIELD(T, sample, DOUBLE, "1", "0..1", FIELD_RESTART, "Share of the traces that begin here and are recorded."),
+    FIELD(T, follow_parent, BOOL, "true", NULL, FIELD_RESTART, "A caller that brings a trace decides whether it is recorded."),
+    FIELD(T, queue, INT, "8192", "64..1000000", FIELD_RESTART, "Spans that may wait for their export; more are dropped and counted."),
+    FIELD(T, service_name, STR, "gatespan", "1..255", FIELD_RESTART, "service.name of the resource."),
+    FIELD(T, resource, PAIRS, NULL, NULL, FIELD_RESTART, "More attributes of the resource, such as deployment.environment.name."),
+    FIELD(T, ca_file, STR, NULL, NULL, FIELD_RESTART, "PEM file of certificates to trust for https; empty: the system's."),
+};
+#undef T
+
 #define T struct gateway_conf
 const struct field gateway_fields[] = {
     FIELD(T, listen, STRS, "127.0.0.1:8000", NULL, FIELD_RESTART, "Addresses to listen on: HOST:PORT, [v6]:PORT or a port on loopback."),
@@ -268,6 +289,7 @@ const struct field gateway_fields[] = {
     FIELD_NEST(T, cors, OBJECT, cors_fields, struct cors_conf, 0, "Browser clients."),
     FIELD_NEST(T, log, OBJECT, log_fields, struct log_options, 0, "What is logged, and how."),
     FIELD_NEST(T, history, OBJECT, history_fields, struct history_conf, 0, "What is remembered of calls, and for how long."),
+    FIELD_NEST(T, otlp, OBJECT, otlp_fields, struct otlp_conf, FIELD_RESTART, "Export of traces and metrics to an OpenTelemetry collector."),
     FIELD(T, instructions, STR, NULL, "..16384", 0, "Text for models in front of the upstreams' own instructions."),
     FIELD(T, builtins, STRS, "time", NULL, 0, "Built-in servers that are on under their own names."),
     FIELD_NEST(T, upstreams, MAP, upstream_fields, struct upstream_conf, 0, "MCP servers behind the gateway, by name."),

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "base/field.h"
+#include "obs/otlp.h"
 
 enum upstream_kind { UPSTREAM_AUTO, UPSTREAM_STDIO, UPSTREAM_HTTP, UPSTREAM_BUILTIN };
 enum questions { QUESTIONS_CARRY, QUESTIONS_REFUSE };
@@ -209,6 +210,7 @@ struct gateway_conf {
     struct cors_conf cors;
     struct log_options log;
     struct history_conf history;
+    struct otlp_conf otlp;
     struct str instructions;
     struct str_list builtins;   /* built-in servers that are upstreams of their own name */
     struct item_list upstreams; /* struct upstream_conf */

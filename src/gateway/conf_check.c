@@ -1,9 +1,9 @@
 /* conf_check.c - what rows cannot say about a configuration (conf.h). Like those of rows,
  * messages never quote a value: it may be an expanded secret. */
 #include "gateway/conf.h"
-#include "gateway/http_url.h"
 #include "mcp/names.h"
 #include "net/http1.h"
+#include "net/http_url.h"
 #include "net/listener.h"
 #include "servers/server.h"
 
@@ -274,6 +274,14 @@ static void check_secret(struct check *c) {
                    "-hex 32"));
 }
 
+static void check_otlp(struct check *c) {
+    const char *option = NULL;
+    err_t e = otlp_check(&c->conf->otlp, c->arena, &option);
+    if (e)
+        complain(c, arena_fmt(c->arena, "otlp.%s", option), find(c, "otlp", str_of(option)),
+                 arena_dup(c->arena, str_of(e->text)));
+}
+
 void conf_check(struct gateway_conf *g, json document, struct arena *a,
                 struct field_problems *problems) {
     struct check c = { g, document, a, problems };
@@ -285,6 +293,7 @@ void conf_check(struct gateway_conf *g, json document, struct arena *a,
         check_profile(&c, &((struct profile_conf *)g->profiles.items)[i]);
     for (size_t i = 0; i < g->keys.n; i++)
         check_key(&c, &((struct key_conf *)g->keys.items)[i]);
+    check_otlp(&c);
     check_listen(&c);
     check_secret(&c);
 }

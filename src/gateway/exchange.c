@@ -282,9 +282,13 @@ void exchange_read_method(struct exchange *x) {
 void exchange_run(struct exchange *x) {
     x->log_level = LOG_LEVELS;
     enter(x);
+    if (x->gw->tracer)
+        exchange_trace_begin(x);
     run_steps(x);
     leave(x);
     account(x);
+    if (x->trace.context.sampled)
+        exchange_trace_end(x);
 }
 
 /* ---- cancelling -------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #pragma once
 #include "gateway/gateway.h"
 #include "mcp/envelope.h"
+#include "obs/trace.h"
 
 enum { ANSWER_OK = 200 };
 
@@ -68,6 +69,12 @@ struct exchange {
     uint64_t answer_bytes;    /* for the history */
     struct str answer_kept;   /* the same: its beginning, where payloads are kept */
     struct exchange *next, **back; /* in flight on this worker */
+    struct exchange_trace {
+        struct trace context;   /* off where calls are not traced */
+        uint64_t client_span;   /* of the call upstream; 0: there was none */
+        nanos sent, received;
+        const char *failure;    /* of the call upstream; NULL: none */
+    } trace;
 };
 
 enum { LOG_LEVELS = 8 };
@@ -95,6 +102,12 @@ void method_list(struct exchange *x);
 void method_set_level(struct exchange *x);
 /* Routed methods (forward.c). */
 void forward(struct exchange *x);
+
+/* Spans (trace.c). begin: where tracing is on; call: of the call upstream, whose traceparent it
+ * gives; end: after the answer. */
+void exchange_trace_begin(struct exchange *x);
+struct str exchange_trace_call(struct exchange *x);
+void exchange_trace_end(struct exchange *x);
 
 /* Cancels what (session or principal, request id) names, on every worker (P-243). */
 void exchange_cancel_request(struct gateway *g, const struct session_view *session,

@@ -166,36 +166,20 @@ static bool is_modern_key(struct str key) {
     return str_starts(key, S("io.modelcontextprotocol/"));
 }
 
-/* VERSION-TRACE-SPAN-FLAGS of W3C Trace Context: lower-case hexadecimal digits, ids not all zero.
- * Nothing else is written into a header or between quotes. */
-static bool is_trace(struct str s) {
-    static const char form[] = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
-    static const char zeros[] = "00000000000000000000000000000000";
-
-    if (s.n != sizeof form - 1)
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        bool digit = (s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f');
-        if (form[i] == 'x' ? !digit : s.p[i] != '-')
-            return false;
-    }
-    return memcmp(s.p, "ff", 2) != 0 && memcmp(s.p + 3, zeros, 32) != 0 &&
-           memcmp(s.p + 36, zeros, 16) != 0;
-}
-
-/* Another span of the same trace for the hop behind us (P-281). */
+/* Another span of the same trace for the hop behind us (P-281). What is no traceparent goes no
+ * further: nothing else is written into a header or between quotes. */
 static struct str next_span(struct exchange *x, struct str traceparent) {
-    if (!is_trace(traceparent))
+    struct trace t;
+    if (!trace_parse(traceparent, &t))
         return (struct str){ 0 };
-    char *own = (char *)arena_dup(x->arena, traceparent).p;
-    static const char digits[] = "0123456789abcdef";
-    uint64_t span = worker_random(x->gw->worker) | 1;
-    for (int i = 0; i < 16; i++, span >>= 4)
-        own[36 + i] = digits[span & 15];
-    return str_from(own, 55);
+    char *own = arena_alloc(x->arena, TRACEPARENT);
+    trace_write(&t, worker_random(x->gw->worker) | 1, own);
+    return str_from(own, TRACEPARENT);
 }
 
 static struct str trace_of(struct exchange *x) {
+    if (x->trace.context.on)
+        return exchange_trace_call(x);
     struct str own = x->in.traceparent;
     if (!own.p && x->head)
         own = x->head->known[HTTP_TRACEPARENT];
@@ -814,6 +798,10 @@ static bool set_log_level(struct exchange *x) {
 }
 
 static void account_upstream(struct exchange *x, err_t e, nanos took) {
+    if (x->trace.client_span) {
+        x->trace.received = worker_tick(x->gw->worker);
+        x->trace.failure = e ? err_word(e->kind) : NULL;
+    }
     metric_series *ok = &upstream_side(x->upstream, x->gw->worker)->ok_series;
     if (!e && !*ok)
         *ok = METRIC_SERIES(&metric_client_duration, x->upstream->conf->name, S("ok"));

@@ -86,10 +86,12 @@ struct view {
 struct push_stream;
 struct page;
 struct journal;
+struct tracer;
 
 struct gateway_worker {
     struct gateway *gateway;
     struct worker *worker;
+    struct tracer *tracer;     /* NULL: calls are not traced */
     struct key_cache *keys;
     struct journal *journal;   /* of finished calls; NULL: no history. The control plane's */
     struct idmap views;        /* struct view by key */

@@ -6,9 +6,9 @@
  * was not processed: it is opened anew and the call sent once more (P-441). */
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/http_url.h"
 #include "gateway/upstream.h"
 #include "mcp/header_value.h"
+#include "net/http_url.h"
 
 enum { SESSIONS_KEPT = 16384, HEAD_ROOM = 2048, SCAN_WHOLE = 64 * 1024, ERROR_BODY = 64 * 1024 };
 #define RELIST (60 * NANOS_SEC) /* where the upstream offers no stream of changes */

@@ -38,9 +38,9 @@ def test_errors_carry_the_id_of_their_request(gateway):
 
 
 def test_lines_about_a_request_carry_its_id(gateway):
-    gw = gateway({"builtins": [], "upstreams": {"bad": fixture_server("plain")}, "log": {"level": "debug"}})
+    gw = gateway({"builtins": [], "upstreams": {"bad": fixture_server("legacy")}, "log": {"level": "debug"}})
     gw.wait_ready("bad")
-    answer = gw.modern("tools/call", {"name": "bad__die", "arguments": {}})
+    answer = gw.modern("tools/call", {"name": "bad__crash", "arguments": {}})
     number = answer.headers["x-request-id"]
     wait_for(lambda: [x for x in lines(gw, "exchange") if x.get("request") == number], what="its line")
 

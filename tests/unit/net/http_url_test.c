@@ -1,4 +1,4 @@
-#include "gateway/http_url.h"
+#include "net/http_url.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* http_url.c - see http_url.h. User information and fragments are refused: credentials do
  * not belong in URLs (P-172). Messages never quote the URL: it may hold an expanded secret. */
-#include "gateway/http_url.h"
+#include "net/http_url.h"
 
 static bool plain(struct str s) {
     for (size_t i = 0; i < s.n; i++)

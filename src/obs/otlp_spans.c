@@ -1,0 +1,145 @@
+/* otlp_spans.c - see otlp_encode.h: spans, resources, the request around them, its answer. */
+#include "obs/otlp_encode.h"
+#include "obs/proto.h"
+
+/* Field numbers of opentelemetry/proto: trace, common, resource and collector, version 1. */
+enum { SPAN_TRACE_ID = 1, SPAN_ID, SPAN_PARENT = 4, SPAN_NAME, SPAN_KIND, SPAN_START, SPAN_END, SPAN_ATTRIBUTES,
+       SPAN_STATUS = 15, SPAN_FLAGS = 16 };
+enum { STATUS_CODE = 3, STATUS_ERROR = 2 };
+enum { SCOPE_OF = 1, SCOPE_ITEMS = 2, SCOPE_NAME = 1, SCOPE_VERSION = 2 };
+enum { RESOURCE_OF = 1, RESOURCE_SCOPES = 2, RESOURCE_ATTRIBUTES = 1, REQUEST_RESOURCES = 1 };
+enum { KEY = 1, VALUE = 2, TEXT = 1, NUMBER = 3 };
+enum { FLAG_SAMPLED = 1, FLAG_KNOWS_REMOTE = 0x100, FLAG_REMOTE = 0x200 };
+
+/* ---- attributes -------------------------------------------------------------------- */
+
+/* Never cut inside a character: collectors refuse what is not UTF-8. */
+static struct str shortened(struct str s) {
+    if (s.n <= ATTRIBUTE_MAX)
+        return s;
+    size_t n = ATTRIBUTE_MAX;
+    while (n && ((uint8_t)s.p[n] & 0xc0) == 0x80)
+        n--;
+    return str_head(s, n);
+}
+
+static void put_text(struct buf *b, unsigned field, struct str key, struct str text) {
+    text = shortened(text);
+    size_t value = 1 + proto_varint_size(text.n) + text.n;
+    size_t pair = 1 + proto_varint_size(key.n) + key.n + 1 + proto_varint_size(value) + value;
+    proto_head(b, field, pair);
+    proto_bytes(b, KEY, key);
+    proto_head(b, VALUE, value);
+    proto_bytes(b, TEXT, text);
+}
+
+static void put_number(struct buf *b, unsigned field, struct str key, int64_t number) {
+    size_t pair = proto_begin(b, field);
+    proto_bytes(b, KEY, key);
+    proto_head(b, VALUE, 1 + proto_varint_size((uint64_t)number));
+    proto_uint(b, NUMBER, (uint64_t)number);
+    proto_end(b, pair);
+}
+
+/* Texts from outside that are not UTF-8 would spoil the whole request. */
+static bool sendable(struct str s) {
+    return s.n && json_is_utf8(s);
+}
+
+static void put_attribute(struct buf *b, const struct attribute *a) {
+    if (!a->text.p)
+        put_number(b, SPAN_ATTRIBUTES, str_of(a->key), a->number);
+    else if (sendable(a->text))
+        put_text(b, SPAN_ATTRIBUTES, str_of(a->key), a->text);
+}
+
+/* ---- spans ------------------------------------------------------------------------- */
+
+static void put_id(struct buf *b, unsigned field, const uint64_t *halves, size_t n) {
+    char bytes[16];
+    for (size_t i = 0; i < 8 * n; i++)
+        bytes[i] = (char)(halves[i / 8] >> (56 - 8 * (i % 8)));
+    proto_bytes(b, field, str_from(bytes, 8 * n));
+}
+
+static void put_name(struct buf *b, const struct span *s) {
+    struct str target = sendable(s->target) ? shortened(s->target) : S("");
+    proto_head(b, SPAN_NAME, s->name.n + target.n + (target.n > 0));
+    buf_str(b, s->name);
+    if (target.n)
+        buf_char(b, ' ');
+    buf_str(b, target);
+}
+
+void otlp_put_span(struct buf *b, const struct span *s) {
+    buf_reserve(b, 1024);
+    size_t begun = proto_begin(b, SCOPE_ITEMS);
+    bool remote = s->kind == SPAN_SERVER && s->parent;
+    put_id(b, SPAN_TRACE_ID, s->trace->id, 2);
+    put_id(b, SPAN_ID, &s->id, 1);
+    if (s->parent)
+        put_id(b, SPAN_PARENT, &s->parent, 1);
+    put_name(b, s);
+    proto_uint(b, SPAN_KIND, s->kind);
+    proto_fixed64(b, SPAN_START, (uint64_t)s->began);
+    proto_fixed64(b, SPAN_END, (uint64_t)(s->ended > s->began ? s->ended : s->began));
+    for (size_t i = 0; i < s->count; i++)
+        put_attribute(b, &s->attributes[i]);
+    if (s->failed) {
+        proto_head(b, SPAN_STATUS, 2);
+        proto_uint(b, STATUS_CODE, STATUS_ERROR);
+    }
+    proto_fixed32(b, SPAN_FLAGS, FLAG_SAMPLED | FLAG_KNOWS_REMOTE | (remote ? FLAG_REMOTE : 0));
+    proto_end(b, begun);
+}
+
+/* ---- around them ------------------------------------------------------------------- */
+
+void otlp_put_resource(struct buf *b, struct str service_name, const struct pair_list *more) {
+    size_t begun = proto_begin(b, RESOURCE_OF);
+    put_text(b, RESOURCE_ATTRIBUTES, S("service.name"), service_name);
+    put_text(b, RESOURCE_ATTRIBUTES, S("service.version"), S(GATESPAN_VERSION));
+    put_text(b, RESOURCE_ATTRIBUTES, S("telemetry.sdk.name"), S("gatespan"));
+    put_text(b, RESOURCE_ATTRIBUTES, S("telemetry.sdk.language"), S("c"));
+    put_text(b, RESOURCE_ATTRIBUTES, S("telemetry.sdk.version"), S(GATESPAN_VERSION));
+    for (size_t i = 0; i < more->n; i++)
+        if (!str_eq(more->items[i].name, S("service.name")) && sendable(more->items[i].name) &&
+            json_is_utf8(more->items[i].value))
+            put_text(b, RESOURCE_ATTRIBUTES, more->items[i].name, more->items[i].value);
+    proto_end(b, begun);
+}
+
+void otlp_wrap(struct buf *b, struct str resource, struct str body) {
+    buf_reserve(b, resource.n + body.n + 64);
+    size_t resources = proto_begin(b, REQUEST_RESOURCES);
+    buf_str(b, resource);
+    size_t scopes = proto_begin(b, RESOURCE_SCOPES);
+    size_t scope = proto_begin(b, SCOPE_OF);
+    proto_bytes(b, SCOPE_NAME, S("gatespan"));
+    proto_bytes(b, SCOPE_VERSION, S(GATESPAN_VERSION));
+    proto_end(b, scope);
+    buf_str(b, body);
+    proto_end(b, scopes);
+    proto_end(b, resources);
+}
+
+/* { 1: partial_success { 1: rejected count, 2: message } } for both signals. */
+bool otlp_read_rejected(struct str answer, int64_t *out_rejected, struct str *out_why) {
+    struct proto_field outer, inner;
+    *out_rejected = 0;
+    *out_why = S("");
+    while (proto_next(&answer, &outer)) {
+        if (outer.number != 1)
+            continue;
+        struct str partial = outer.bytes;
+        while (proto_next(&partial, &inner)) {
+            if (inner.number == 1)
+                *out_rejected = (int64_t)inner.value;
+            if (inner.number == 2)
+                *out_why = inner.bytes;
+        }
+        if (partial.n)
+            return false;
+    }
+    return answer.n == 0 && *out_rejected >= 0;
+}

@@ -1,0 +1,76 @@
+/* trace.c - see trace.h. */
+#include "obs/trace.h"
+#include <string.h>
+
+static int digit_of(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* `n` lower-case hexadecimal digits. */
+static bool read_hex(const char *p, unsigned n, uint64_t *out) {
+    *out = 0;
+    for (unsigned i = 0; i < n; i++) {
+        int digit = digit_of(p[i]);
+        if (digit < 0)
+            return false;
+        *out = *out << 4 | (uint64_t)digit;
+    }
+    return true;
+}
+
+bool trace_parse(struct str s, struct trace *out) {
+    uint64_t version, flags;
+    struct trace t = { .on = true };
+    if (s.n < TRACEPARENT || s.p[2] != '-' || s.p[35] != '-' || s.p[52] != '-')
+        return false;
+    if (!read_hex(s.p, 2, &version) || !read_hex(s.p + 3, 16, &t.id[0]) ||
+        !read_hex(s.p + 19, 16, &t.id[1]) || !read_hex(s.p + 36, 16, &t.span) ||
+        !read_hex(s.p + 53, 2, &flags))
+        return false;
+    if (version == 0xff || (version == 0 && s.n != TRACEPARENT) ||
+        (s.n > TRACEPARENT && s.p[TRACEPARENT] != '-'))
+        return false;
+    if ((t.id[0] | t.id[1]) == 0 || t.span == 0)
+        return false;
+    t.sampled = flags & 1;
+    *out = t;
+    return true;
+}
+
+static char *put_hex(char *to, uint64_t n) {
+    for (int i = 15; i >= 0; i--, n >>= 4)
+        to[i] = "0123456789abcdef"[n & 15];
+    return to + 16;
+}
+
+void trace_write(const struct trace *t, uint64_t span, char out[TRACEPARENT]) {
+    char *to = mempcpy(out, "00-", 3);
+    to = put_hex(put_hex(to, t->id[0]), t->id[1]);
+    *to++ = '-';
+    to = put_hex(to, span);
+    memcpy(to, t->sampled ? "-01" : "-00", 3);
+}
+
+/* As OpenTelemetry's TraceIdRatioBased does it: the low 63 bits of the id against the ratio. */
+static bool within(double ratio, uint64_t id) {
+    if (ratio >= 1)
+        return true;
+    return (double)(id >> 1) < ratio * 0x1p63;
+}
+
+struct trace trace_begin(const struct sampling *how, struct str traceparent,
+                         const uint64_t random[3]) {
+    struct trace t;
+    if (traceparent.n && trace_parse(traceparent, &t)) {
+        t.parent = t.span;
+        if (!how->follow_parent)
+            t.sampled = within(how->ratio, t.id[1]);
+    } else {
+        t = (struct trace){ .id = { random[0], random[1] | 1 }, .on = true };
+        t.sampled = within(how->ratio, t.id[1]);
+    }
+    t.span = random[2] | 1;
+    return t;
+}
