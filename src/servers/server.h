@@ -82,7 +82,8 @@ struct server_completion {
 };
 /* Hears of changes while `watch` waits, on its task. */
 struct server_watcher {
-    void (*updated)(struct server_watcher *w, struct str uri); /* content of one resource */
+    /* Content of one resource; an empty uri: of any of them, notices were lost. Must not wait. */
+    void (*updated)(struct server_watcher *w, struct str uri);
 };
 
 /* Things with a URI. Functions may wait; `w` is inside the array of the answer. NOT_FOUND

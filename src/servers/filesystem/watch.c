@@ -10,6 +10,7 @@
 
 #define REFRESH (60 * NANOS_SEC)
 #define PAUSE (250 * NANOS_MS)
+#define BUNCH (50 * NANOS_MS)
 #define LONGEST_PAUSE (30 * NANOS_SEC)
 #define EVENTS                                                                                     \
     (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR |           \
@@ -158,6 +159,11 @@ struct notices {
     bool stale;
 };
 
+static void tell_lost(struct notices *n) {
+    if (n->watcher && n->watcher->updated)
+        n->watcher->updated(n->watcher, S(""));
+}
+
 static void tell_updated(struct notices *n, const struct watched *dir, struct str name) {
     SCOPED(buf_done) struct buf rest = { 0 };
     SCOPED(buf_done) struct buf uri = { 0 };
@@ -174,6 +180,7 @@ static void take_event(struct notices *n, const struct inotify_event *e) {
     struct watched *dir = idmap_get(&n->watch->by_wd, (uint64_t)e->wd);
     if (e->mask & (IN_Q_OVERFLOW | IN_UNMOUNT)) {
         n->stale = true;
+        tell_lost(n);
         return;
     }
     if (e->mask & IN_IGNORED) {
@@ -263,16 +270,30 @@ static nanos pause_of(struct fs_watch *w) {
     return pause < PAUSE ? PAUSE : pause > LONGEST_PAUSE ? LONGEST_PAUSE : pause;
 }
 
+/* One turn: waits for notices, takes them. Whoever writes all the time is told of in bunches. */
+static err_t take_notices(struct task *t, struct notices *n, struct event *event, struct poll *p) {
+    uv_poll_start(&p->handle, UV_READABLE, on_event);
+    TRY(event_wait(t, event));
+    drain(n);
+    return task_sleep(t, BUNCH);
+}
+
+/* Before the list is made again; notices are taken meanwhile. */
+static err_t rest_a_while(struct task *t, struct notices *n, struct event *event, struct poll *p) {
+    nanos pause = pause_of(n->watch), end = task_now(t) + pause;
+    SCOPED(deadline_scope) struct deadline until = deadline_push(t, pause);
+    for (;;) {
+        err_t e = take_notices(t, n, event, p);
+        if (e)
+            return e->kind == ERR_TIMEOUT && task_now(t) >= end ? OK : e;
+    }
+}
+
 static err_t wait_for_notice(struct task *t, struct notices *n, struct event *event,
                              struct poll *p) {
-    while (!n->stale) {
-        uv_poll_start(&p->handle, UV_READABLE, on_event);
-        TRY(event_wait(t, event));
-        drain(n);
-    }
-    TRY(task_sleep(t, pause_of(n->watch)));
-    drain(n);
-    return OK;
+    while (!n->stale)
+        TRY(take_notices(t, n, event, p));
+    return rest_a_while(t, n, event, p);
 }
 
 err_t fs_watch_wait(struct task *t, void *self, struct server_watcher *watcher) {
