@@ -366,11 +366,25 @@ static err_t take_inputs(struct exchange *x, struct str result, struct inputs *i
     return OK;
 }
 
+/* `"isError": true` stands in it, at whatever depth: walking each result would cost more than
+ * all else that is done with it. */
+static bool says_error(struct str result) {
+    struct str key = S("\"isError\"");
+    for (ptrdiff_t at; (at = str_find(result, key)) >= 0;) {
+        result = str_skip(result, (size_t)at + key.n);
+        struct str value = result;
+        while (value.n && memchr(": \t\r\n", value.p[0], 5))
+            value = str_skip(value, 1);
+        if (str_starts(value, S("true")))
+            return true;
+    }
+    return false;
+}
+
 /* The tool failed (P-025): a result for the client, a failure for who counts. Large results are
  * not looked through for a number. */
 static bool is_tool_error(const struct exchange *x, struct str result) {
-    return x->method == METHOD_TOOLS_CALL && result.n <= 64 * 1024 &&
-           str_find(result, S("\"isError\"")) >= 0 &&
+    return x->method == METHOD_TOOLS_CALL && result.n <= 64 * 1024 && says_error(result) &&
            str_eq(json_raw_get(result, S("isError")), S("true"));
 }
 

@@ -1,6 +1,7 @@
 #include "base/str.h"
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -36,6 +37,26 @@ static void finds_the_first_occurrence(void **state) {
     assert_int_equal(str_find_char(S("a,b,c"), ','), 1);
     assert_int_equal(str_find_char(S("abc"), 'z'), -1);
     assert_int_equal(str_find_char((struct str){ NULL, 0 }, 'z'), -1);
+}
+
+/* Of texts on the heap, so that a read beyond their end is seen. */
+static void finds_at_every_place_what_memmem_finds(void **state) {
+    const struct str needles[] = { S("a"), S("ab"), S("aab"), S("\"isError\""), S("abaabaaab") };
+    for (size_t n = 1; n < 60; n++) {
+        char *text = malloc(n);
+        assert_non_null(text);
+        for (unsigned seed = 0; seed < 200; seed++) {
+            const struct str needle = needles[seed % ARRAY_SIZE(needles)];
+            unsigned bits = seed * 2654435761u;
+            for (size_t i = 0; i < n; i++, bits = bits * 1103515245u + 12345)
+                text[i] = "aab"[(bits >> 16) % 3];
+            if (seed % 2 && n >= needle.n)
+                memcpy(text + bits % (n - needle.n + 1), needle.p, needle.n);
+            const char *hit = memmem(text, n, needle.p, needle.n);
+            assert_int_equal(str_find(str_from(text, n), needle), hit ? hit - text : -1);
+        }
+        free(text);
+    }
 }
 
 static void slices_are_clamped(void **state) {
@@ -147,6 +168,7 @@ int main(void) {
         cmocka_unit_test(nocase_folds_ascii_letters_only),
         cmocka_unit_test(order_is_by_bytes_then_length),
         cmocka_unit_test(finds_the_first_occurrence),
+        cmocka_unit_test(finds_at_every_place_what_memmem_finds),
         cmocka_unit_test(slices_are_clamped),
         cmocka_unit_test(trims_spaces_and_tabs_but_no_line_ends),
         cmocka_unit_test(cutting_visits_every_piece_empty_ones_too),
