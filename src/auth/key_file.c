@@ -135,6 +135,11 @@ err_t key_file_read(struct arena *a, struct str path, struct key_record **out, s
     return OK;
 }
 
+/* Rather too early than too late; 0 alone means never. */
+static int64_t milliseconds(nanos wall) {
+    return wall > 0 && wall < NANOS_MS ? 1 : wall / NANOS_MS;
+}
+
 void key_record_write(struct jw *w, const struct key_record *r) {
     SCOPED(buf_done) struct buf hex = { 0 };
     hex_put(&hex, r->hmac, SHA256_SIZE);
@@ -143,7 +148,7 @@ void key_record_write(struct jw *w, const struct key_record *r) {
         .id = r->principal.id, .name = r->principal.name,
         .tenant = r->principal.tenant.n ? r->principal.tenant : S("default"), .hmac = buf_view(&hex),
         .created = r->created / NANOS_SEC,
-        .expires_ms = (r->expires + NANOS_MS - 1) / NANOS_MS, .revoked_ms = (r->revoked + NANOS_MS - 1) / NANOS_MS,
+        .expires_ms = milliseconds(r->expires), .revoked_ms = milliseconds(r->revoked),
         .admin = g->admin, .profiles = g->profiles, .allow = g->allow,
         .deny = g->deny, .rate = g->rate, .burst = g->burst,
     };

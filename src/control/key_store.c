@@ -78,7 +78,8 @@ err_t key_store_make(struct task *t, const struct key_store *ks, struct arena *a
     SCOPED(buf_done) struct buf doc = { 0 };
     make_like(ks, a, wanted, text, out);
     struct registry_change c = change_of(out, REGISTRY_CREATE, &doc);
-    return registry_apply(t, ks->registry, &c, 1);
+    TRY(registry_apply(t, ks->registry, &c, 1));
+    return key_doc_read(a, c.doc, out); /* nothing of it is the caller's */
 }
 
 err_t key_store_change(struct task *t, const struct key_store *ks, const struct key_record *r,
@@ -103,7 +104,8 @@ err_t key_store_rotate(struct task *t, const struct key_store *ks, struct arena 
         old.expires = end;
     const struct registry_change changes[] = { change_of(out, REGISTRY_CREATE, &doc),
                                                change_of(&old, version, &old_doc) };
-    return registry_apply(t, ks->registry, changes, 2);
+    TRY(registry_apply(t, ks->registry, changes, 2));
+    return key_doc_read(a, changes[0].doc, out);
 }
 
 err_t key_store_revoke(struct task *t, const struct key_store *ks, struct str id) {

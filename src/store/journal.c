@@ -108,8 +108,9 @@ uint32_t crc32c(uint32_t crc, const void *p, size_t n) {
 static __attribute__((target("sse4.2"))) uint32_t crc_words(uint64_t sequence, const uint8_t *p,
                                                             size_t n) {
     uint64_t crc = __builtin_ia32_crc32di(UINT32_MAX, sequence), word;
-    for (const uint8_t *end = p + n; p < end; p += 8) {
-        memcpy(&word, p, 8);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < n; i += 8) {
+        memcpy(&word, p + i, 8);
         crc = __builtin_ia32_crc32di(crc, word);
     }
     return ~(uint32_t)crc;
