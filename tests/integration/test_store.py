@@ -2,7 +2,7 @@
 import sqlite3
 import threading
 
-from conftest import wait_for
+from conftest import start_gateway, wait_for
 
 
 def rows(data, sql, *binds):
@@ -35,3 +35,176 @@ def test_each_call_is_a_row(gateway):
     assert all(r[6] > 0 and r[7] > 0 and r[8] > 0 and len(r[9]) == 16 for r in got)
     assert got[1][10] == "0af7651916cd43dd8448eb211c80319c"
     assert all(r[11] is None for r in got), "payloads are off by default"
+
+
+def test_payloads_are_kept_sealed_when_asked_for(gateway):
+    gw = gateway({"history": {"payloads": "on", "payload_bytes": "1KiB"}})
+    gw.call_tool("time__get_current_time", timezone="Europe/Paris")
+    wait_for(lambda: len(history(gw.data)) == 1, 10, "a row")
+    sealed = history(gw.data)[0][11]
+    assert sealed and b"Paris" not in sealed
+    answer = gw.request("GET", "/api/v1/history")
+    assert answer.status == 200
+    assert "Europe/Paris" in answer.body.decode(), "unsealed for an admin"
+
+
+def test_history_can_be_switched_off(gateway):
+    gw = gateway({"history": {"enabled": False}})
+    gw.call_tool("time__get_current_time", timezone="UTC")
+    assert gw.stop() == 0
+    assert history(gw.data) == []
+    assert not list((gw.data / "journal").glob("*.ring"))
+
+
+# ---- kill -9 -------------------------------------------------------------------------------------
+
+
+class Client(threading.Thread):
+    """Adds profiles and calls a tool until the gateway is gone; remembers what was acknowledged."""
+
+    def __init__(self, gw, number):
+        super().__init__(daemon=True)
+        self.gw, self.number = gw, number
+        self.profiles, self.removed, self.calls = [], [], 0
+
+    def run(self):
+        for i in range(10_000):
+            name = f"p{self.number}-{i}"
+            try:
+                answer = self.gw.request("POST", "/api/v1/profiles", {"name": name, "config": {"allow": ["time__*"]}})
+                assert answer.status == 201, answer.body
+                self.profiles.append(name)
+                self.gw.call_tool("time__get_current_time", timezone="UTC")
+                self.calls += 1
+            except OSError:
+                return
+            except Exception:
+                if self.gw.process.poll() is None and not self.gw.killed:
+                    raise
+                return
+
+
+def test_kill_9_loses_nothing_acknowledged(gateway, tmp_path):
+    profiles, calls, data = set(), 0, None
+    for n in range(8):
+        gw = gateway(None, "--workers", "2", data=data) if data else gateway(None, "--workers", "2")
+        gw.killed, data = False, gw.data
+        kept = {r[0] for r in rows(data, "SELECT name FROM registry WHERE kind = 'profile'")}
+        assert profiles <= kept, f"round {n}: {sorted(profiles - kept)[:5]} were acknowledged and are gone"
+        assert len(history(data)) >= calls, f"round {n}"
+        clients = [Client(gw, f"{n}{k}") for k in range(3)]
+        for c in clients:
+            c.start()
+        wait_for(lambda: sum(c.calls for c in clients) >= 5 + 7 * n, 60, "some calls")
+        gw.killed = True
+        gw.process.kill()
+        assert gw.process.wait(20) == -9
+        for c in clients:
+            c.join(30)
+            profiles.update(c.profiles)
+            calls += c.calls
+    gw = gateway(None, data=data)
+    kept = {r[0] for r in rows(data, "SELECT name FROM registry WHERE kind = 'profile'")}
+    assert profiles <= kept
+    got = history(data)
+    assert len(got) >= calls
+    ids = [r[9] for r in got if r[4] == "tools/call"]
+    assert len(ids) == len(set(ids)), "a replayed journal doubled calls"
+    assert rows(data, "PRAGMA integrity_check") == [("ok",)]
+    served = gw.request("GET", "/api/v1/profiles?limit=1000").json["items"]
+    assert profiles <= {p["name"] for p in served}
+
+
+# ---- starts --------------------------------------------------------------------------------------
+
+
+def test_keys_of_an_older_version_move_into_the_store_once(gateway):
+    """keys.json as version 0.1 wrote it: its keys work, and the file is kept under another name."""
+    import hashlib
+    import hmac
+    import json
+    gw = gateway()
+    assert gw.stop() == 0
+    master = (gw.data / "master.key").read_bytes()
+
+    def derive(purpose):  # HKDF-SHA-256 without salt (RFC 5869)
+        prk = hmac.new(b"\0" * 32, master, hashlib.sha256).digest()
+        return hmac.new(prk, purpose + b"\1", hashlib.sha256).digest()
+
+    text = "gs_oldkeyoldkey_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    mac = hmac.new(derive(b"key-hmac"), text.encode(), hashlib.sha256).hexdigest()
+    (gw.data / "gatespan.db").unlink()
+    (gw.data / "keys.json").write_text(json.dumps({"keys": [
+        {"id": "oldkeyoldkey", "name": "old", "tenant": "default", "hmac": mac, "created": 1700000000, "admin": True}]}))
+    again = gateway(None, data=gw.data, key=None, wait=False)
+    again.wait_log("listening")
+    again.key = text
+    assert again.request("GET", "/api/v1/health/detailed").status == 200
+    assert "starts for the first time" not in again.logs()
+    assert not (gw.data / "keys.json").exists() and (gw.data / "keys.json.migrated").exists()
+    assert again.stop() == 0
+    third = gateway(None, data=gw.data, key=None, wait=False)
+    third.wait_log("listening")
+    third.key = text
+    assert third.request("GET", "/api/v1/health/detailed").status == 200
+
+
+def test_a_newer_database_is_refused(gateway, tmp_path):
+    gw = gateway()
+    assert gw.stop() == 0
+    db = sqlite3.connect(gw.data / "gatespan.db")
+    db.execute("PRAGMA user_version = 99")
+    db.commit()
+    db.close()
+    before = (gw.data / "gatespan.db").read_bytes()
+    again = start_gateway(tmp_path, data=gw.data, wait=False)
+    assert again.process.wait(20) == 3
+    wait_for(lambda: "newer Gatespan" in again.logs(), 5, "the reason")
+    assert (gw.data / "gatespan.db").read_bytes() == before
+
+
+def test_a_second_start_on_the_same_data_is_refused(gateway, tmp_path):
+    gw = gateway()
+    again = start_gateway(tmp_path, data=gw.data, wait=False)
+    assert again.process.wait(20) == 1
+    wait_for(lambda: "another gateway uses the data directory" in again.logs(), 5, "the reason")
+    gw.call_tool("time__get_current_time", timezone="UTC")
+
+
+def test_a_store_item_that_no_longer_works_is_left_out_and_named(gateway):
+    """A server that the file has got too: the file's stands; the rest of the registry goes on."""
+    gw = gateway()
+    for name in ("mine", "other"):
+        answer = gw.request("POST", "/api/v1/proxy/servers", {"name": name, "config": {"url": "http://127.0.0.1:9/mcp"}})
+        assert answer.status == 201, answer.body
+    assert gw.stop() == 0
+    again = gateway({"upstreams": {"mine": {"builtin": "time"}}}, data=gw.data)
+    assert again.upstream("mine")["kind"] == "builtin" and again.upstream("other")["kind"] == "http"
+    assert "stands before the registry's" in again.logs()
+    answer = again.request("POST", "/api/v1/proxy/servers", {"name": "mine", "config": {"url": "http://127.0.0.1:9/mcp"}})
+    assert answer.status == 409 and "gatespan.json" in answer.body.decode()
+
+
+# ---- a full disk ---------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_and_corrupts_nothing(gateway, tmp_path):
+    import resource
+    gw = gateway({"history": {"enabled": False}})
+    assert gw.request("POST", "/api/v1/profiles", {"name": "before", "config": {"allow": ["time__*"]}}).status == 201
+    size = (gw.data / "gatespan.db-wal").stat().st_size
+    resource.prlimit(gw.process.pid, resource.RLIMIT_FSIZE, (size + 50_000, resource.RLIM_INFINITY))
+    statuses = []
+    for i in range(60):
+        answer = gw.request("POST", "/api/v1/profiles", {"name": f"p{i}", "config": {"deny": ["x" * 900]}})
+        statuses.append((answer.status, f"p{i}", answer.body.decode()))
+        if answer.status != 201:
+            break
+    status, name, body = statuses[-1]
+    assert status == 503 and "disk is full" in body, body
+    gw.call_tool("time__get_current_time", timezone="UTC")  # calls go on
+    listed = {p["name"] for p in gw.request("GET", "/api/v1/profiles?limit=1000").json["items"]}
+    assert name not in listed and {n for s, n, _ in statuses if s == 201} <= listed
+    resource.prlimit(gw.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert gw.request("POST", "/api/v1/profiles", {"name": name, "config": {"allow": ["y"]}}).status == 201, "freed: it goes on"
+    assert rows(gw.data, "PRAGMA integrity_check") == [("ok",)]

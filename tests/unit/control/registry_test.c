@@ -47,8 +47,10 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static err_t put(struct place *p, const char *name, const char *doc, int64_t expected, int64_t *version) {
-    return registry_put(NULL, p->registry, REGISTRY_SERVER, str_of(name), str_of(doc), expected, version);
+static err_t put(struct place *p, const char *name, const char *doc, int64_t expected,
+                 int64_t *version) {
+    return registry_put(NULL, p->registry, REGISTRY_SERVER, str_of(name), str_of(doc), expected,
+                        version);
 }
 
 /* ---- items -------------------------------------------------------------------------- */
@@ -65,8 +67,9 @@ static void an_item_keeps_document_and_version(void **state) {
     assert_true(str_eq(item.doc, S("{\"x\":2}")));
     assert_int_equal(item.version, 2);
     assert_true(item.updated >= item.created && item.created > 0);
-    assert_int_equal(kind_of(registry_get(NULL, p->registry, REGISTRY_TOOL, &p->arena, S("a"), &item)),
-                     ERR_NOT_FOUND); /* kinds are apart */
+    assert_int_equal(
+        kind_of(registry_get(NULL, p->registry, REGISTRY_TOOL, &p->arena, S("a"), &item)),
+        ERR_NOT_FOUND); /* kinds are apart */
 }
 
 static void versions_guard_against_lost_changes(void **state) {
@@ -78,10 +81,12 @@ static void versions_guard_against_lost_changes(void **state) {
     assert_int_equal(kind_of(put(p, "a", "{}", 2, NULL)), ERR_CONFLICT);
     assert_null(put(p, "a", "{}", REGISTRY_ANY, &version));
     assert_int_equal(version, 2);
-    assert_int_equal(kind_of(registry_remove(NULL, p->registry, REGISTRY_SERVER, S("a"), 1)), ERR_CONFLICT);
+    assert_int_equal(kind_of(registry_remove(NULL, p->registry, REGISTRY_SERVER, S("a"), 1)),
+                     ERR_CONFLICT);
     assert_null(registry_remove(NULL, p->registry, REGISTRY_SERVER, S("a"), 2));
-    assert_int_equal(kind_of(registry_remove(NULL, p->registry, REGISTRY_SERVER, S("a"), REGISTRY_ANY)),
-                     ERR_NOT_FOUND);
+    assert_int_equal(
+        kind_of(registry_remove(NULL, p->registry, REGISTRY_SERVER, S("a"), REGISTRY_ANY)),
+        ERR_NOT_FOUND);
 }
 
 static void lists_page_by_name(void **state) {
@@ -93,10 +98,12 @@ static void lists_page_by_name(void **state) {
         snprintf(name, sizeof name, "s%02d", 24 - i);
         assert_null(put(p, name, "{}", REGISTRY_CREATE, NULL));
     }
-    assert_null(registry_list(NULL, p->registry, REGISTRY_SERVER, &p->arena, S(""), 10, &items, &n));
+    assert_null(
+        registry_list(NULL, p->registry, REGISTRY_SERVER, &p->arena, S(""), 10, &items, &n));
     assert_int_equal(n, 10);
     assert_true(str_eq(items[0].name, S("s00")));
-    assert_null(registry_list(NULL, p->registry, REGISTRY_SERVER, &p->arena, items[9].name, 100, &items, &n));
+    assert_null(registry_list(NULL, p->registry, REGISTRY_SERVER, &p->arena, items[9].name, 100,
+                              &items, &n));
     assert_int_equal(n, 15);
     assert_true(str_eq(items[0].name, S("s10")));
 }
@@ -114,8 +121,9 @@ static void documents_are_sealed_in_their_row(void **state) {
     const struct store_statement swap = {
         .sql = "UPDATE registry SET doc_sealed = (SELECT doc_sealed FROM registry WHERE name = 'a')" };
     assert_null(store_write(NULL, p->store, &swap, 1, NULL));
-    assert_int_equal(kind_of(registry_get(NULL, p->registry, REGISTRY_SERVER, &p->arena, S("b"), &item)),
-                     ERR_INVALID);
+    assert_int_equal(
+        kind_of(registry_get(NULL, p->registry, REGISTRY_SERVER, &p->arena, S("b"), &item)),
+        ERR_INVALID);
 }
 
 static void names_and_sizes_have_bounds(void **state) {
@@ -138,8 +146,9 @@ static void several_changes_are_made_together_or_not_at_all(void **state) {
     };
     assert_null(put(p, "taken", "{}", REGISTRY_CREATE, NULL));
     assert_int_equal(kind_of(registry_apply(NULL, p->registry, changes, 2)), ERR_CONFLICT);
-    assert_int_equal(kind_of(registry_get(NULL, p->registry, REGISTRY_SERVER, &p->arena, S("new"), &item)),
-                     ERR_NOT_FOUND);
+    assert_int_equal(
+        kind_of(registry_get(NULL, p->registry, REGISTRY_SERVER, &p->arena, S("new"), &item)),
+        ERR_NOT_FOUND);
 }
 
 /* ---- hooks -------------------------------------------------------------------------- */
@@ -151,7 +160,8 @@ struct hooked {
     bool refuse;
 };
 
-static err_t on_check(struct task *t, void *arg, enum registry_kind kind, struct str name, struct str doc) {
+static err_t on_check(struct task *t, void *arg, enum registry_kind kind, struct str name,
+                      struct str doc) {
     struct hooked *h = arg;
     assert_ptr_equal(task_worker(t), h->home);
     h->checked++;
@@ -172,7 +182,8 @@ static err_t put_one(struct task *t, void *arg) {
     static int number;
     char name[16];
     snprintf(name, sizeof name, "s%d", __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
-    if (registry_put(t, h->place->registry, REGISTRY_SERVER, str_of(name), S("{}"), REGISTRY_CREATE, NULL))
+    if (registry_put(t, h->place->registry, REGISTRY_SERVER, str_of(name), S("{}"), REGISTRY_CREATE,
+                     NULL))
         h->failed++;
     return OK;
 }
@@ -188,7 +199,8 @@ static err_t put_many(struct task *t, void *arg) {
 static void use_hooks(struct task *t, void *arg) {
     struct hooked *h = arg;
     h->home = task_worker(t);
-    registry_attach(h->place->registry, h->home, (struct registry_hooks){ on_check, on_changed, h });
+    registry_attach(h->place->registry, h->home,
+                    (struct registry_hooks){ on_check, on_changed, h });
     assert_null(task_on(t, workers_at(h->home->all, 0), put_many, h));
 }
 
@@ -209,7 +221,8 @@ static void what_is_refused_is_not_kept(void **state) {
     assert_int_equal(h.failed, 10);
     assert_int_equal(h.changed, 0);
     registry_attach(h.place->registry, NULL, (struct registry_hooks){ 0 });
-    assert_null(registry_list(NULL, h.place->registry, REGISTRY_SERVER, &h.place->arena, S(""), 0, &items, &n));
+    assert_null(registry_list(NULL, h.place->registry, REGISTRY_SERVER, &h.place->arena, S(""), 0,
+                              &items, &n));
     assert_int_equal(n, 0);
 }
 
@@ -245,7 +258,8 @@ static void a_key_is_kept_with_its_rights_but_not_itself(void **state) {
     struct key_record made = make_key(p, text), read;
     struct registry_item item;
     assert_null(key_store_get(NULL, &p->keys, &p->arena, made.principal.id, &read, NULL));
-    assert_true(str_eq(read.principal.name, S("ci")) && str_eq(read.principal.tenant, S("default")));
+    assert_true(str_eq(read.principal.name, S("ci")) &&
+                str_eq(read.principal.tenant, S("default")));
     assert_true(read.principal.grants.admin && read.principal.grants.allow.n == 1 &&
                 read.principal.grants.burst == 3);
     assert_true(accepted(p, text));
@@ -257,7 +271,8 @@ static void a_revoked_key_is_not_accepted_and_stays_on_record(void **state) {
     struct place *p = *state;
     char text[KEY_TEXT];
     struct key_record made = make_key(p, text), read;
-    assert_int_equal(kind_of(key_store_forget(NULL, &p->keys, made.principal.id, REGISTRY_ANY)), ERR_CONFLICT);
+    assert_int_equal(kind_of(key_store_forget(NULL, &p->keys, made.principal.id, REGISTRY_ANY)),
+                     ERR_CONFLICT);
     assert_null(key_store_revoke(NULL, &p->keys, made.principal.id));
     assert_false(accepted(p, text));
     assert_null(key_store_revoke(NULL, &p->keys, made.principal.id)); /* twice is fine */
@@ -272,17 +287,20 @@ static void rotation_leaves_the_old_key_valid_for_a_while(void **state) {
     char old[KEY_TEXT], fresh[KEY_TEXT], last[KEY_TEXT];
     struct key_record made = make_key(p, old), next, read;
     nanos before = clock_wall();
-    assert_null(key_store_rotate(NULL, &p->keys, &p->arena, made.principal.id, 3600 * NANOS_SEC, fresh, &next));
+    assert_null(key_store_rotate(NULL, &p->keys, &p->arena, made.principal.id, 3600 * NANOS_SEC,
+                                 fresh, &next));
     assert_true(accepted(p, old) && accepted(p, fresh));
-    assert_true(str_eq(next.principal.name, S("ci")) && next.principal.grants.admin && !next.expires);
+    assert_true(str_eq(next.principal.name, S("ci")) && next.principal.grants.admin &&
+                !next.expires);
     assert_null(key_store_get(NULL, &p->keys, &p->arena, made.principal.id, &read, NULL));
     assert_true(read.expires >= before + 3600 * NANOS_SEC - NANOS_MS);
     assert_null(key_store_rotate(NULL, &p->keys, &p->arena, next.principal.id, 0, last, &next));
     assert_true(accepted(p, last) && !accepted(p, fresh));
     made.expires = 1;
     assert_null(key_store_change(NULL, &p->keys, &made, REGISTRY_ANY, NULL));
-    assert_int_equal(kind_of(key_store_rotate(NULL, &p->keys, &p->arena, made.principal.id, 0, last, &next)),
-                     ERR_CONFLICT);
+    assert_int_equal(
+        kind_of(key_store_rotate(NULL, &p->keys, &p->arena, made.principal.id, 0, last, &next)),
+        ERR_CONFLICT);
 }
 
 /* ---- Idempotency-Key ---------------------------------------------------------------- */
@@ -297,7 +315,8 @@ static struct idempotent request_of(const char *key, const char *body) {
 static void a_repetition_gets_the_first_answer(void **state) {
     struct place *p = *state;
     struct idempotent q = request_of("1", "body");
-    struct idempotent_answer answer = { 201, S("application/json"), S("{\"key\":\"gs_secret\"}") }, again;
+    struct idempotent_answer answer = { 201, S("application/json"), S("{\"key\":\"gs_secret\"}") },
+                             again;
     bool replay;
     struct store_rows rows;
     assert_null(idempotency_begin(NULL, p->registry, &p->arena, &q, &replay, &again));
@@ -314,17 +333,20 @@ static void a_repetition_gets_the_first_answer(void **state) {
 
 static void another_request_under_the_same_key_is_refused(void **state) {
     struct place *p = *state;
-    struct idempotent q = request_of("1", "body"), other = request_of("1", "another body"), elsewhere = q,
-                      stranger = q;
+    struct idempotent q = request_of("1", "body"), other = request_of("1", "another body"),
+                      elsewhere = q, stranger = q;
     struct idempotent_answer answer = { 201, S(""), S("") }, again;
     bool replay;
     elsewhere.route = S("POST /api/v1/profiles");
     stranger.key_id = S("someone");
     assert_null(idempotency_begin(NULL, p->registry, &p->arena, &q, &replay, &again));
     assert_null(idempotency_finish(NULL, p->registry, &q, &answer, 3600 * NANOS_SEC));
-    assert_int_equal(kind_of(idempotency_begin(NULL, p->registry, &p->arena, &other, &replay, &again)), ERR_CONFLICT);
-    assert_int_equal(kind_of(idempotency_begin(NULL, p->registry, &p->arena, &elsewhere, &replay, &again)),
-                     ERR_CONFLICT);
+    assert_int_equal(
+        kind_of(idempotency_begin(NULL, p->registry, &p->arena, &other, &replay, &again)),
+        ERR_CONFLICT);
+    assert_int_equal(
+        kind_of(idempotency_begin(NULL, p->registry, &p->arena, &elsewhere, &replay, &again)),
+        ERR_CONFLICT);
     assert_null(idempotency_begin(NULL, p->registry, &p->arena, &stranger, &replay, &again));
     assert_false(replay);
 }
@@ -378,13 +400,14 @@ static void what_was_abandoned_or_expired_may_be_done_again(void **state) {
     assert_null(idempotency_begin(NULL, p->registry, &p->arena, &q, &replay, &again));
     assert_false(replay);
     q.key = S("");
-    assert_int_equal(kind_of(idempotency_begin(NULL, p->registry, &p->arena, &q, &replay, &again)), ERR_INVALID);
+    assert_int_equal(kind_of(idempotency_begin(NULL, p->registry, &p->arena, &q, &replay, &again)),
+                     ERR_INVALID);
 }
 
 /* ---- history ------------------------------------------------------------------------ */
 
-static void add_call(struct place *p, nanos at, const char *tool, const char *key, const char *outcome,
-                     nanos duration) {
+static void add_call(struct place *p, nanos at, const char *tool, const char *key,
+                     const char *outcome, nanos duration) {
     const struct store_value binds[] = { store_int(at), store_text(str_of(tool)), store_text(str_of(key)),
                                          store_text(str_of(outcome)), store_int(duration) };
     assert_null(store_write(NULL, p->store, &(struct store_statement){
@@ -401,26 +424,29 @@ static void history_pages_newest_first_and_filters(void **state) {
     int64_t cursor = 0;
     for (int i = 1; i <= 25; i++)
         add_call(p, i, i % 2 ? "odd" : "even", i % 5 ? "k1" : "k2", i % 10 ? "ok" : "timeout", i);
-    assert_null(history_query(NULL, p->history, &p->arena, &(struct history_filter){ 0 }, 0, 10, &rows, &n, &cursor));
+    assert_null(history_query(NULL, p->history, &p->arena, &(struct history_filter){ 0 }, 0, 10,
+                              &rows, &n, &cursor));
     assert_int_equal(n, 10);
     assert_int_equal(rows[0].at, 25);
-    assert_null(history_query(NULL, p->history, &p->arena, &(struct history_filter){ 0 }, cursor, 10, &rows, &n,
-                              &cursor));
+    assert_null(history_query(NULL, p->history, &p->arena, &(struct history_filter){ 0 }, cursor,
+                              10, &rows, &n, &cursor));
     assert_int_equal(rows[0].at, 15);
-    assert_null(history_query(NULL, p->history, &p->arena, &(struct history_filter){ 0 }, cursor, 10, &rows, &n,
-                              &cursor));
+    assert_null(history_query(NULL, p->history, &p->arena, &(struct history_filter){ 0 }, cursor,
+                              10, &rows, &n, &cursor));
     assert_int_equal(n, 5);
     assert_int_equal(cursor, 0);
     const struct {
         struct history_filter filter;
         size_t wanted;
     } cases[] = {
-        { { .tool = S("odd") }, 13 }, { { .key = S("k2") }, 5 }, { { .outcome = S("failed") }, 2 },
-        { { .outcome = S("timeout"), .tool = S("odd") }, 0 }, { { .from = 10, .to = 20 }, 10 },
-        { { .upstream = S("up") }, 25 }, { { .tenant = S("another") }, 0 },
+        { { .tool = S("odd") }, 13 },      { { .key = S("k2") }, 5 },
+        { { .outcome = S("failed") }, 2 }, { { .outcome = S("timeout"), .tool = S("odd") }, 0 },
+        { { .from = 10, .to = 20 }, 10 },  { { .upstream = S("up") }, 25 },
+        { { .tenant = S("another") }, 0 },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_null(history_query(NULL, p->history, &p->arena, &cases[i].filter, 0, 0, &rows, &n, &cursor));
+        assert_null(
+            history_query(NULL, p->history, &p->arena, &cases[i].filter, 0, 0, &rows, &n, &cursor));
         assert_int_equal(n, cases[i].wanted);
     }
 }
@@ -432,8 +458,8 @@ static void figures_are_exact(void **state) {
     for (int i = 1; i <= 100; i++)
         add_call(p, i, "a", "k", i > 95 ? "error" : "ok", 101 - i);
     add_call(p, 500, "b", "k", "ok", 7);
-    assert_null(history_stats(NULL, p->history, &p->arena, &(struct history_filter){ 0 }, HISTORY_BY_TOOL, 0,
-                              &stats, &n));
+    assert_null(history_stats(NULL, p->history, &p->arena, &(struct history_filter){ 0 },
+                              HISTORY_BY_TOOL, 0, &stats, &n));
     assert_int_equal(n, 2);
     assert_true(str_eq(stats[0].name, S("a")));
     assert_int_equal(stats[0].calls, 100);
@@ -445,12 +471,12 @@ static void figures_are_exact(void **state) {
     assert_int_equal(stats[0].longest, 100);
     assert_int_equal(stats[0].last, 100);
     assert_int_equal(stats[1].p50, 7);
-    assert_null(history_stats(NULL, p->history, &p->arena, &(struct history_filter){ .from = 200 }, HISTORY_ALL, 0,
-                              &stats, &n));
+    assert_null(history_stats(NULL, p->history, &p->arena, &(struct history_filter){ .from = 200 },
+                              HISTORY_ALL, 0, &stats, &n));
     assert_int_equal(n, 1);
     assert_int_equal(stats[0].calls, 1);
-    assert_null(history_stats(NULL, p->history, &p->arena, &(struct history_filter){ .from = 900 }, HISTORY_BY_KEY,
-                              0, &stats, &n));
+    assert_null(history_stats(NULL, p->history, &p->arena, &(struct history_filter){ .from = 900 },
+                              HISTORY_BY_KEY, 0, &stats, &n));
     assert_int_equal(n, 0);
 }
 
