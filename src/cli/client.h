@@ -25,6 +25,7 @@ struct mcp_client {
     struct str key, profile;
     uint64_t last_id;
     bool verbose, quiet;
+    bool silent;   /* client_rest: failures are the caller's to tell */
     bool patient;  /* client_follow: somebody was there before */
     nanos timeout; /* of one request; 0: none */
 };

@@ -149,11 +149,15 @@ static int fail_transport(const struct rest_reply *r, CURLcode code) {
 static int finish(struct rest_reply *r, CURLcode code, json *out) {
     long status = status_of(r);
     *out = NULL;
+    if (code != CURLE_OK && r->client->silent)
+        return EXIT_UPSTREAM;
     if (code != CURLE_OK)
         return fail_transport(r, code);
     if (r->body.n && json_parse(r->client->arena, arena_dup(r->client->arena, buf_view(&r->body)),
                                 (struct json_limits){ 0 }, out))
         *out = NULL;
+    if (status / 100 != 2 && r->client->silent)
+        return EXIT_UPSTREAM;
     return status / 100 == 2 ? 0 : fail_status(r, status, *out);
 }
 

@@ -5,6 +5,7 @@
     X(serve)                                                                                       \
     X(check)                                                                                       \
     X(config)                                                                                      \
+    X(doctor)                                                                                      \
     X(tools)                                                                                       \
     X(call)                                                                                        \
     X(connect)                                                                                     \
