@@ -62,7 +62,7 @@ static err_t restore(struct jw *w, json fresh, json stored, const struct place *
             jw_value(w, fresh);
             return OK;
         }
-        if (json_type(stored) != JSON_STRING)
+        if (!stored)
             return nothing_to_keep(at);
         jw_value(w, stored);
         return OK;

@@ -291,6 +291,18 @@ err_t control_do(struct rest *r, err_t (*fn)(struct task *t, void *arg), void *a
     return task_on(r->task, r->control->worker, fn, arg);
 }
 
+static err_t nothing(struct task *t, void *arg) {
+    return OK;
+}
+
+/* Mail keeps its order: who does this has taken over what was published before. */
+err_t rest_settle(struct rest *r) {
+    struct workers *all = control_gateway(r->control)->all;
+    for (unsigned i = 0; i < workers_count(all); i++)
+        TRY(task_on(r->task, workers_at(all, i), nothing, NULL));
+    return OK;
+}
+
 /* ---- Idempotency-Key ----------------------------------------------------------------- */
 
 #define KEEP_ANSWERS (24 * 3600 * NANOS_SEC)

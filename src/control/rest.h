@@ -82,3 +82,5 @@ void page_end(struct page *p);
 /* Runs fn(arg) as a task of the control worker and waits for it: its state is read and changed
  * there alone. Changes go through the registry, which lets one in at a time. */
 err_t control_do(struct rest *r, err_t (*fn)(struct task *t, void *arg), void *arg);
+/* Waits until every worker serves what was published: who is answered then finds it anywhere. */
+err_t rest_settle(struct rest *r);

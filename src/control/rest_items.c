@@ -179,7 +179,7 @@ static err_t put(struct rest *r, const struct resource *of, struct str name, str
         r->code = REFUSAL_UNPROCESSABLE;
     if (e && e->kind == ERR_CONFLICT && expected > 0)
         r->code = REFUSAL_PRECONDITION_FAILED; /* between our look and the write */
-    return e;
+    return e ? e : rest_settle(r);
 }
 
 static err_t store_config(struct rest *r, const struct resource *of, struct str name, json config,
@@ -257,5 +257,5 @@ err_t items_remove(struct rest *r, const struct resource *of) {
                            STR(r->params[0]),
                            arena_text(r->arena, arena_fmt(r->arena, "%s", e->text)));
     r->etag = S("");
-    return e;
+    return e ? e : rest_settle(r);
 }

@@ -48,3 +48,12 @@ err_t items_merge(struct rest *r, const struct resource *of);   /* PATCH */
 err_t items_remove(struct rest *r, const struct resource *of);
 /* Times as items show them; empty for 0. */
 struct str item_time(struct rest *r, nanos wall);
+
+/* ---- servers, and what is one behind the scenes (rest_servers.c, rest_http_tools.c) -------- */
+
+extern const struct resource server_resource;
+extern const struct schema server_schema, wait_query, new_tool_schema;
+/* Answers with the server after the wait that the query (wait_query) asks for. */
+err_t server_answer(struct rest *r, struct str name);
+err_t tools_add(struct rest *r);
+err_t tools_remove(struct rest *r);

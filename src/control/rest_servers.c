@@ -44,7 +44,7 @@ static const struct field server_fields[] = {
     FIELD(T, config, JSON, NULL, NULL, 0, "Its options; secrets read ***."),
 };
 #undef T
-static const struct schema server_schema = SCHEMA(
+const struct schema server_schema = SCHEMA(
     "Server", server_fields, struct server_item,
     .more = "\"allOf\":[{\"properties\":{\"config\":{\"$ref\":\"#/components/schemas/"
             "ServerConfig\"}}}]");
@@ -154,7 +154,7 @@ static void write_server(struct rest *r, const struct item *item) {
     field_write(server_fields, ARRAY_SIZE(server_fields), &out, &r->w);
 }
 
-static const struct resource servers = {
+const struct resource server_resource = {
     .kind = REGISTRY_SERVER, .word = "server", .path = "/api/v1/proxy/servers", .config = &config_schema,
     .collect = collect, .show_config = show_config, .write = write_server,
 };
@@ -173,7 +173,7 @@ static const struct field wait_fields[] = {
     FIELD(T, timeout, DURATION, "10s", "0s..5m", 0, "Longest wait for it."),
 };
 #undef T
-static const struct schema wait_query = SCHEMA("WaitQuery", wait_fields, struct wait_query);
+const struct schema wait_query = SCHEMA("WaitQuery", wait_fields, struct wait_query);
 
 struct looking {
     struct control *control;
@@ -196,6 +196,12 @@ static err_t wait_up(struct rest *r, struct upstream *u, nanos timeout) {
     return OK;
 }
 
+/* Its lists come into the catalogue now, not with the next burst. */
+static err_t publish_now(struct task *t, void *arg) {
+    snapshot_publish(((struct looking *)arg)->control);
+    return OK;
+}
+
 static err_t wait_as_asked(struct rest *r, struct str name) {
     const struct wait_query *q = r->query;
     struct looking l = { .control = r->control, .name = name };
@@ -203,15 +209,19 @@ static err_t wait_as_asked(struct rest *r, struct str name) {
         return OK;
     TRY(control_do(r, look, &l));
     err_t e = l.found ? wait_up(r, l.found, q->timeout) : OK;
+    bool up = l.found && atomic_load(&l.found->state) == UP_READY;
     upstream_unref(l.found);
-    return e;
+    TRY(e);
+    if (up)
+        TRY(control_do(r, publish_now, &l));
+    return rest_settle(r);
 }
 
 /* What was written before the wait is written again. */
-static err_t answer_after_wait(struct rest *r, struct str name) {
+err_t server_answer(struct rest *r, struct str name) {
     struct item item;
     TRY(wait_as_asked(r, name));
-    TRY(items_find(r, &servers, name, &item));
+    TRY(items_find(r, &server_resource, name, &item));
     buf_clear(&r->out);
     r->w = jw_init(&r->out);
     write_server(r, &item);
@@ -242,11 +252,11 @@ static bool wants(struct rest *r, const struct item *item) {
 }
 
 static err_t servers_list(struct rest *r) {
-    return items_list(r, &servers, &((const struct servers_query *)r->query)->page, wants);
+    return items_list(r, &server_resource, &((const struct servers_query *)r->query)->page, wants);
 }
 
 static err_t servers_show(struct rest *r) {
-    return items_show(r, &servers);
+    return items_show(r, &server_resource);
 }
 
 struct new_server {
@@ -266,22 +276,22 @@ static const struct schema new_server = SCHEMA(
 
 static err_t servers_add(struct rest *r) {
     const struct new_server *body = r->body;
-    TRY(items_add(r, &servers, body->name, body->config));
-    return answer_after_wait(r, body->name);
+    TRY(items_add(r, &server_resource, body->name, body->config));
+    return server_answer(r, body->name);
 }
 
 static err_t servers_replace(struct rest *r) {
-    TRY(items_replace(r, &servers));
-    return answer_after_wait(r, r->params[0]);
+    TRY(items_replace(r, &server_resource));
+    return server_answer(r, r->params[0]);
 }
 
 static err_t servers_merge(struct rest *r) {
-    TRY(items_merge(r, &servers));
-    return answer_after_wait(r, r->params[0]);
+    TRY(items_merge(r, &server_resource));
+    return server_answer(r, r->params[0]);
 }
 
 static err_t servers_remove(struct rest *r) {
-    return items_remove(r, &servers);
+    return items_remove(r, &server_resource);
 }
 
 static err_t restart_at_home(struct task *t, void *arg) {
@@ -294,9 +304,9 @@ static err_t restart_at_home(struct task *t, void *arg) {
 static err_t servers_restart(struct rest *r) {
     struct item item;
     struct looking l = { .control = r->control, .name = r->params[0] };
-    TRY(items_find(r, &servers, r->params[0], &item));
+    TRY(items_find(r, &server_resource, r->params[0], &item));
     TRY(control_do(r, restart_at_home, &l));
-    return answer_after_wait(r, r->params[0]);
+    return server_answer(r, r->params[0]);
 }
 
 #define ONE "/api/v1/proxy/servers/{name}"

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "control/private.h"
 #include "control/rest.h"
+#include "control/rest_items.h"
 #include "control/rest_routes.h"
 #include "gateway/exchange.h"
 
@@ -400,10 +401,16 @@ static err_t tools_execute(struct rest *r) {
 static const struct route rows[] = {
     ROUTE(GET, "/api/v1/tools", KEY, tools_list, "Tools that the caller may use, by name.", .query = &tools_query,
           .result = &tool_schema, .flags = ROUTE_LIST),
+    ROUTE(POST, "/api/v1/tools", ADMIN, tools_add,
+          "Registers an HTTP operation or an OpenAPI document: a server whose tools are its operations.",
+          .query = &wait_query, .body = &new_tool_schema, .result = &server_schema, .status = 201, .flags = ROUTE_ETAG,
+          .example = "{\"name\":\"health\",\"url\":\"http://127.0.0.1:8000/health\",\"description\":\"Asks whether the process answers.\"}"),
     ROUTE(GET, "/api/v1/tools/search", KEY, tools_list, "The same for words.", .query = &search_query,
           .result = &tool_schema, .flags = ROUTE_LIST),
     ROUTE(GET, "/api/v1/tools/{name}", KEY, tools_show, "One tool with its schemas.", .query = &profile_query,
           .result = &tool_schema),
+    ROUTE(DELETE, "/api/v1/tools/{name}", ADMIN, tools_remove, "Removes what was registered under that name.", .status = 204,
+          .flags = ROUTE_IF_MATCH_MAY),
     ROUTE(POST, "/api/v1/tools/{name}/execute", KEY, tools_execute, "Calls a tool and waits for its result.",
           .query = &profile_query, .body = &execute_body, .result = &executed_schema, .flags = ROUTE_WAITS,
           .example = "{\"arguments\":{\"timezone\":\"Europe/Paris\"}}"),

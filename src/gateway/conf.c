@@ -5,7 +5,7 @@
 
 /* Files of our own say what they mean; CLOSED by default (DESIGN rule 2). */
 
-static const char *const kind_words[] = { "auto", "stdio", "http", "builtin", NULL };
+static const char *const kind_words[] = { "auto", "stdio", "http", "builtin", "api", NULL };
 static const char *const share_words[] = { "auto", "tenant", "principal", "session", NULL };
 static const char *const question_words[] = { "carry", "refuse", NULL };
 static const char *const anonymous_words[] = { "no", "loopback", NULL };
@@ -24,9 +24,32 @@ static const struct field tls_client_fields[] = {
 };
 #undef T
 
+static const char *const http_methods[] = { "GET", "POST", "PUT", "PATCH", "DELETE", NULL };
+
+#define T struct http_tool_conf
+static const struct field http_tool_fields[] = {
+    FIELD(T, name, STR, NULL, "1..64", FIELD_REQUIRED, "The tool's name."),
+    FIELD(T, title, STR, NULL, "..200", 0, "For people."),
+    FIELD(T, description, STR, NULL, "..4096", 0, "What it does, for models."),
+    FIELD_CHOICE(T, method, http_methods, "GET", 0, "Method of its requests."),
+    FIELD(T, path, STR, NULL, "1..4096", FIELD_REQUIRED, "Path below the API's URL, with {argument} in path and query."),
+    FIELD(T, input_schema, JSON, NULL, NULL, 0, "JSON Schema of its arguments; absent: those of the path, as texts."),
+};
+#undef T
+
+#define T struct api_conf
+static const struct field api_fields[] = {
+    FIELD(T, url, STR, NULL, "..4096", 0, "URL of the API: the one host that is asked; redirects are not followed."),
+    FIELD(T, openapi, JSON, NULL, NULL, 0, "Document of OpenAPI 3.0 or 3.1: each operation becomes a tool."),
+    FIELD(T, include, STRS, NULL, NULL, 0, "Globs over the document's operations; empty: all."),
+    FIELD_NEST(T, tools, LIST, http_tool_fields, struct http_tool_conf, 0, "Operations beside the document's."),
+    FIELD(T, allow_link_local, BOOL, "false", NULL, 0, "Also connect to link-local addresses, where clouds keep credentials."),
+};
+#undef T
+
 #define T struct upstream_conf
 const struct field upstream_fields[] = {
-    FIELD_CHOICE(T, type, kind_words, "auto", 0, "Transport; auto: by which of command, url and builtin is given."),
+    FIELD_CHOICE(T, type, kind_words, "auto", 0, "Transport; auto: by which of command, url, builtin and api is given."),
     FIELD(T, enabled, BOOL, "true", NULL, 0, "false keeps the entry but does not start it."),
     FIELD(T, required, BOOL, "false", NULL, 0, "/ready waits for this upstream."),
     FIELD(T, command, STR, NULL, "1..4096", 0, "Program of a stdio server, looked up in PATH."),
@@ -45,6 +68,7 @@ const struct field upstream_fields[] = {
     FIELD(T, max_connections, INT, "256", "1..65535", 0, "Connections of one worker; more calls wait in line."),
     FIELD(T, builtin, STR, NULL, "1..32", 0, "Name of a server inside this program."),
     FIELD(T, options, JSON, NULL, NULL, FIELD_PRIVATE, "Options of the built-in server."),
+    FIELD_NEST(T, api, OBJECT, api_fields, struct api_conf, 0, "An HTTP API whose operations are tools."),
     FIELD_CHOICE(T, share, share_words, "auto", 0, "Who shares one session or child process; auto: tenant for stdio, principal for http."),
     FIELD_CHOICE(T, questions, question_words, "carry", 0, "What it asks in mid-call (sampling, roots, elicitation): carry it to the client that called, or refuse."),
     FIELD(T, prefix, BOOL, "true", NULL, 0, "Show its tools and prompts as NAME__tool."),

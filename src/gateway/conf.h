@@ -9,13 +9,30 @@
 #include "base/field.h"
 #include "obs/otlp.h"
 
-enum upstream_kind { UPSTREAM_AUTO, UPSTREAM_STDIO, UPSTREAM_HTTP, UPSTREAM_BUILTIN };
+enum upstream_kind { UPSTREAM_AUTO, UPSTREAM_STDIO, UPSTREAM_HTTP, UPSTREAM_BUILTIN, UPSTREAM_API };
 enum questions { QUESTIONS_CARRY, QUESTIONS_REFUSE };
 enum share { SHARE_AUTO, SHARE_TENANT, SHARE_PRINCIPAL, SHARE_SESSION };
 
 struct tls_client_options {
     struct str ca_file, cert_file, key_file, server_name;
     bool insecure, allow_tls_1_2;
+};
+
+/* One HTTP operation as a tool. */
+struct http_tool_conf {
+    struct str name, title, description;
+    int method;              /* GET, POST, PUT, PATCH, DELETE */
+    struct str path;         /* below the API's URL, with {argument} in path and query */
+    json input_schema;       /* NULL: the arguments of the path, as texts */
+};
+
+/* An HTTP API whose operations are tools: see api_ops.h. */
+struct api_conf {
+    struct str url;          /* of the API: the one host that is ever asked */
+    json openapi;            /* a document; NULL: the tools alone */
+    struct str_list include; /* globs over its operations; empty: all */
+    struct item_list tools;  /* struct http_tool_conf */
+    bool allow_link_local;
 };
 
 struct upstream_conf {
@@ -38,6 +55,7 @@ struct upstream_conf {
     /* in process */
     struct str builtin;
     json options;            /* for the built-in server's own rows */
+    struct api_conf api;     /* url empty: none */
     /* all */
     int share;               /* enum share; AUTO: tenant for stdio, principal for http */
     int questions;           /* enum questions: what it asks in mid-call */

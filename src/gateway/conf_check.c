@@ -1,5 +1,6 @@
 /* conf_check.c - what rows cannot say about a configuration (conf.h). Like those of rows,
  * messages never quote a value: it may be an expanded secret. */
+#include "gateway/api_ops.h"
 #include "gateway/conf.h"
 #include "mcp/names.h"
 #include "net/http1.h"
@@ -28,14 +29,17 @@ static json find(struct check *c, const char *section, struct str name) {
 /* ---- upstreams --------------------------------------------------------------------- */
 
 static const char *names_a_kind(const struct upstream_conf *u) {
-    int n = (u->command.n > 0) + (u->url.n > 0) + (u->builtin.n > 0);
+    int n = (u->command.n > 0) + (u->url.n > 0) + (u->builtin.n > 0) + (u->api.url.n > 0);
     if (n == 0)
-        return "needs one of command (a program), url (a server's address) or builtin";
-    return n > 1 ? "has more than one of command, url and builtin; keep one" : NULL;
+        return "needs one of command (a program), url (a server's address), builtin or api";
+    return n > 1 ? "has more than one of command, url, builtin and api; keep one" : NULL;
 }
 
 static int kind_of(const struct upstream_conf *u) {
-    return u->command.n ? UPSTREAM_STDIO : u->url.n ? UPSTREAM_HTTP : UPSTREAM_BUILTIN;
+    return u->command.n   ? UPSTREAM_STDIO
+           : u->url.n     ? UPSTREAM_HTTP
+           : u->api.url.n ? UPSTREAM_API
+                          : UPSTREAM_BUILTIN;
 }
 
 static struct str known_builtins(struct arena *a) {
@@ -90,6 +94,18 @@ static void check_options(struct check *c, const struct upstream_conf *u, struct
         complain(c, at, u->options, arena_fmt(c->arena, "%s", e->text));
 }
 
+static void check_api(struct check *c, const struct upstream_conf *u, struct str path, json at) {
+    struct api api;
+    if (u->type != UPSTREAM_API)
+        return;
+    err_t e = api_compile(c->arena, &u->api, &api);
+    if (e)
+        complain(c, arena_fmt(c->arena, "%.*s.api", STR(path)), json_get(at, S("api")),
+                 arena_fmt(c->arena, "%s", e->text));
+    else
+        api_done(&api);
+}
+
 static void check_upstream(struct check *c, struct upstream_conf *u) {
     struct str path = arena_fmt(c->arena, "upstreams.%.*s", STR(u->name));
     json at = find(c, "upstreams", u->name);
@@ -102,9 +118,9 @@ static void check_upstream(struct check *c, struct upstream_conf *u) {
         return;
     }
     if (u->type != UPSTREAM_AUTO && u->type != kind_of(u))
-        complain(
-            c, path, at,
-            S("type does not fit: stdio goes with command, http with url, builtin with builtin"));
+        complain(c, path, at,
+                 S("type does not fit: stdio goes with command, http with url, builtin with "
+                   "builtin, api with api"));
     u->type = kind_of(u);
     if (u->share == SHARE_AUTO)
         u->share = u->type == UPSTREAM_HTTP ? SHARE_PRINCIPAL : SHARE_TENANT;
@@ -119,6 +135,7 @@ static void check_upstream(struct check *c, struct upstream_conf *u) {
                            STR(known_builtins(c->arena))));
     check_options(c, u, path);
     check_headers(c, u, path, at);
+    check_api(c, u, path, at);
     if (!u->tls.cert_file.n != !u->tls.key_file.n)
         complain(c, path, at, S("tls: cert_file and key_file go together"));
 }

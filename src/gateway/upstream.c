@@ -17,6 +17,7 @@ static const struct upstream_ops *ops_of(const struct upstream_conf *c) {
     switch (c->type) {
     case UPSTREAM_STDIO: return &upstream_stdio;
     case UPSTREAM_HTTP: return &upstream_http;
+    case UPSTREAM_API: return &upstream_api;
     default: return &upstream_builtin;
     }
 }

@@ -78,7 +78,7 @@ struct upstream_ops {
     /* With the last reference. May be NULL. */
     void (*free)(struct upstream *u);
 };
-extern const struct upstream_ops upstream_stdio, upstream_http, upstream_builtin;
+extern const struct upstream_ops upstream_stdio, upstream_http, upstream_builtin, upstream_api;
 
 /* What a handshake or discovery told. Strings live in the upstream until the next probe. */
 struct upstream_info {

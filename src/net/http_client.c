@@ -173,7 +173,31 @@ struct http_pool_stats http_pool_stats(const struct http_pool *p) {
 
 /* ---- addresses --------------------------------------------------------------------- */
 
+/* RFC 3927, RFC 4291 §2.5.6, and where clouds that use neither put theirs. */
+static bool is_metadata_v4(uint32_t a) {
+    return a >> 16 == 0xa9fe || a == 0x646464c8 /* 100.100.100.200 */ ||
+           a == 0xc00000c0 /* 192.0.0.192 */;
+}
+
+static bool is_metadata(const struct sockaddr *address) {
+    static const uint8_t amazon[16] = { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 };
+    if (address->sa_family == AF_INET)
+        return is_metadata_v4(ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr));
+    const uint8_t *b = ((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr;
+    if (IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)b))
+        return is_metadata_v4((uint32_t)b[12] << 24 | (uint32_t)b[13] << 16 | (uint32_t)b[14] << 8 |
+                              b[15]);
+    return IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)b) ||
+           memcmp(b, amazon, sizeof amazon) == 0;
+}
+
 static void add_address(struct http_pool *p, const struct sockaddr *address, socklen_t n) {
+    if (p->target.no_link_local && is_metadata(address)) {
+        p->lookup_error = *ERR(UNAVAILABLE,
+                               "%s is a link-local or metadata address: allow_link_local is off",
+                               p->host);
+        return;
+    }
     if (p->address_count < MAX_ADDRESSES)
         memcpy(&p->addresses[p->address_count++], address, n);
 }

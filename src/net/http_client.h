@@ -28,6 +28,8 @@ struct http_target {
     nanos connect_timeout;  /* 0: 5 s */
     nanos idle_timeout;     /* 0: 60 s */
     struct http_limits head; /* of answers; zeros: 64 KiB, 100 fields */
+    bool no_link_local;      /* link-local and metadata addresses are UNAVAILABLE, whatever the name
+    *resolves to : who chooses the URL must not reach a cloud's credentials */
 };
 struct http_pool *http_pool_new(struct worker *w, const struct http_target *target); /* copies it */
 /* Idle connections close now, those in use when they are done; then it frees itself. */

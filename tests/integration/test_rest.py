@@ -115,7 +115,7 @@ def test_the_reference_page_is_whole_and_allows_nothing_else(gw):
     page = answer.body.decode()
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
-    assert "<script" not in page and "http://" not in page and "https://" not in page
+    assert not re.search(r"<script|src=|url\(|href=\"(?!#|openapi\.json)", page)
     for _, path, _ in described(gw):
         assert f"<code>{path}</code>" in page
 
