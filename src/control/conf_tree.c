@@ -274,7 +274,9 @@ struct conf_origin conf_tree_origin(const struct conf_tree *t, json value) {
     struct placed key = { .value = value };
     if (!value)
         return (struct conf_origin){ 0 };
-    const struct placed *found = bsearch(&key, t->values, t->count, sizeof key, by_address);
+    const struct placed *found = t->count
+                                     ? bsearch(&key, t->values, t->count, sizeof key, by_address)
+                                     : NULL;
     if (found)
         return origin(found->from, found->at);
     for (size_t i = 0; i < t->mark_count; i++)

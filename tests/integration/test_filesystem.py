@@ -3,7 +3,6 @@ Python client; changes, progress, cancellation, kill -9."""
 import base64
 import json
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -120,8 +119,9 @@ def test_behind_the_gateway(gateway, root, mode):
 def test_alone_it_listens_on_8501(tmp_path, processes):
     server = processes(binary(), "serve", "--role", "server:filesystem", "--data", tmp_path / "data",
                        env={**os.environ, "GATESPAN_ADMIN_KEY": ADMIN_KEY})
-    said = wait_for(lambda: re.search(r"127\.0\.0\.1:8501", "".join(server.lines)), what="the address in the log")
-    assert said
+    wait_for(lambda: '"listening","address":"127.0.0.1:8501"' in "".join(server.lines) or server.poll() is not None,
+             what="the address in the log")
+    assert server.poll() is None, "".join(server.lines)
 
 
 def test_without_options_it_has_a_folder_in_the_data_directory(gateway):
