@@ -20,6 +20,10 @@ uint64_t history_dropped(const struct history *h) {
     return __atomic_load_n(&h->dropped, __ATOMIC_RELAXED);
 }
 
+uint64_t history_rows(const struct history *h) {
+    return __atomic_load_n(&h->rows, __ATOMIC_RELAXED);
+}
+
 /* ---- filters ----------------------------------------------------------------------- */
 
 #define WHERE                                                                                        \

@@ -64,3 +64,4 @@ err_t history_stats(struct task *t, struct history *h, struct arena *a,
                     struct history_stat **out, size_t *out_n);
 /* Calls that are missing because the journal was full, since the start. */
 uint64_t history_dropped(const struct history *h);
+uint64_t history_rows(const struct history *h); /* that came in, since the start */

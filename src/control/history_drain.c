@@ -173,11 +173,16 @@ static err_t drain_all(struct task *t, struct history_drain *d) {
     return OK;
 }
 
-static void report_dropped(struct history_drain *d) {
+static uint64_t count_dropped(struct history_drain *d) {
     uint64_t dropped = 0;
     for (unsigned i = 0; i < d->count; i++)
         dropped += journal_dropped(d->journals[i]);
     __atomic_store_n(&d->history->dropped, dropped, __ATOMIC_RELAXED);
+    return dropped;
+}
+
+static void report_dropped(struct history_drain *d) {
+    uint64_t dropped = count_dropped(d);
     if (dropped == d->reported)
         return;
     log_warn("calls are missing in the history", F("dropped", (int64_t)(dropped - d->reported)),
@@ -203,6 +208,7 @@ static void run_drain(struct task *t, void *arg) {
     err_t e = drain_all(t, d);
     if (!e || e->kind != ERR_CANCELLED) /* the end of the process: control_free does the rest */
         report_failure(d, e);
+    count_dropped(d);
     d->running = false;
     set_timer(d, e ? BACKOFF : SOON);
 }
@@ -366,7 +372,7 @@ err_t history_open(struct control *c) {
     struct str folder = arena_fmt(&a, "%.*s/journal", STR(c->data));
     TRY(folder_make(folder));
     TRY(recover(c, folder));
-    timer_set(c->worker, &d->cleaning, worker_now(c->worker) + HOUSEKEEPING);
+    timer_set(c->worker, &d->cleaning, worker_now(c->worker) + NANOS_SEC);
     if (!c->held->conf->history.enabled)
         return OK;
     TRY_WRAP(open_journals(c, d, folder), "history (history.enabled: false does without)");

@@ -40,7 +40,16 @@
     X(warden_children, GAUGE, "gatespan_warden_children", "Child processes that run.", NULL)               \
     X(warden_spawned, COUNTER, "gatespan_warden_spawned_total", "Child processes started.", NULL)          \
     X(warden_restarts, COUNTER, "gatespan_warden_restarts_total", "Restarts of the warden itself.", NULL)  \
-    X(warden_cgroups, GAUGE, "gatespan_warden_cgroups", "1 when limits are kept by cgroups.", NULL)
+    X(warden_cgroups, GAUGE, "gatespan_warden_cgroups", "1 when limits are kept by cgroups.", NULL)        \
+    X(store_reads, COUNTER, "gatespan_store_reads_total", "Statements read from the store.", NULL)         \
+    X(store_writes, COUNTER, "gatespan_store_writes_total", "Transactions written to the store.", NULL)    \
+    X(store_commits, COUNTER, "gatespan_store_commits_total", "Groups of them that shared one fsync.", NULL) \
+    X(store_failures, COUNTER, "gatespan_store_failures_total", "Reads and transactions that failed.", NULL) \
+    X(store_queued, GAUGE, "gatespan_store_queued", "Transactions that wait for the writer.", NULL)        \
+    X(store_bytes, GAUGE, "gatespan_store_bytes", "Size of the store's file, without its log.", NULL)      \
+    X(history_rows, COUNTER, "gatespan_history_rows_total", "Calls that went into the history.", NULL)     \
+    X(history_dropped, COUNTER, "gatespan_history_dropped_total",                                          \
+      "Calls that are missing in the history: the journal was full.", NULL)
 
 #define X(variable, ...) extern struct metric_def metric_##variable;
 CONTROL_METRICS(X)

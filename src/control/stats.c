@@ -103,6 +103,18 @@ static void warden_numbers(struct control *c, struct metric_sink *out) {
     SAMPLE(warden_cgroups, s.cgroups);
 }
 
+static void store_numbers(struct control *c, struct metric_sink *out) {
+    struct store_stats s = store_stats(c->store);
+    SAMPLE(store_reads, s.reads);
+    SAMPLE(store_writes, s.writes);
+    SAMPLE(store_commits, s.commits);
+    SAMPLE(store_failures, s.failures);
+    SAMPLE(store_queued, s.queued);
+    SAMPLE(store_bytes, s.bytes);
+    SAMPLE(history_rows, history_rows(c->history));
+    SAMPLE(history_dropped, history_dropped(c->history));
+}
+
 static void upstream_numbers(const struct snapshot *s, struct metric_sink *out) {
     for (size_t i = 0; i < s->upstream_count; i++) {
         struct upstream *u = s->upstreams[i];
@@ -148,6 +160,8 @@ static void collect(struct metric_sink *out, void *arg) {
         snapshot_unpin(w, pin);
     if (c->warden)
         warden_numbers(c, out);
+    if (c->store)
+        store_numbers(c, out);
 }
 
 /* ---- once a second ----------------------------------------------------------------- */

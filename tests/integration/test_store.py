@@ -1,4 +1,5 @@
 """What must be there after any end of the process: keys, registry, history of calls."""
+import re
 import sqlite3
 import threading
 
@@ -54,6 +55,36 @@ def test_history_can_be_switched_off(gateway):
     assert gw.stop() == 0
     assert history(gw.data) == []
     assert not list((gw.data / "journal").glob("*.ring"))
+
+
+def test_old_rows_are_forgotten(gateway):
+    gw = gateway()
+    gw.call_tool("time__get_current_time", timezone="UTC")
+    assert gw.stop() == 0
+    db = sqlite3.connect(gw.data / "gatespan.db")
+    db.execute("INSERT INTO history SELECT NULL, tenant_id, at - 31 * 86400000000000, 'old', key_id, upstream, outcome,"
+               " key_name, method, error_code, duration, request_bytes, response_bytes, request_id, trace_id, NULL"
+               " FROM history")
+    db.execute("UPDATE history SET id = id + 10 WHERE tool <> 'old'")  # as time would have it
+    db.commit()
+    db.close()
+    assert {r[0] for r in history(gw.data)} == {"old", "time__get_current_time"}
+    again = gateway(None, data=gw.data)
+    wait_for(lambda: {r[0] for r in history(gw.data)} == {"time__get_current_time"}, 20, "the old row is gone")
+    assert again.request("GET", "/metrics").status == 200
+
+
+def test_what_the_journal_cannot_hold_is_dropped_and_counted(gateway):
+    """One row a second, while each call leaves 64 KiB in a journal of 1 MiB."""
+    gw = gateway({"history": {"rate": "1/s", "journal": "1MiB", "payloads": "on", "payload_bytes": "64KiB"}})
+    arguments = {"timezone": "UTC", "more": "x" * 60_000}
+    for _ in range(100):
+        gw.modern("tools/call", {"name": "time__get_current_time", "arguments": arguments})
+    assert wait_for(lambda: gw.metric("gatespan_history_dropped_total"), 10, "some are dropped")
+    assert gw.stop() == 0  # the rest goes into the store, whatever the rate
+    gw.wait_log("calls are missing in the history")
+    told = sum(int(n) for n in re.findall(r'"dropped":(\d+)', gw.logs()))
+    assert told > 0 and len(history(gw.data)) == 100 - told
 
 
 # ---- kill -9 -------------------------------------------------------------------------------------
