@@ -1,7 +1,7 @@
 // A server made with the TypeScript SDK 2.x, served over HTTP in both eras: node ts_server.mjs PORT
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { completable, createMcpHandler, McpServer, ResourceTemplate } from '@modelcontextprotocol/server';
+import { completable, createMcpHandler, inputRequired, McpServer, ResourceTemplate } from '@modelcontextprotocol/server';
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import * as z from 'zod';
 
@@ -46,6 +46,25 @@ function make() {
             inputSchema: z.object({ region: z.string().meta({ 'x-mcp-header': 'Region' }) }),
         },
         async ({ region }) => ({ content: [{ type: 'text', text: region }] }));
+    server.registerTool(
+        'greet_user',
+        { description: 'Asks for a name in mid-call', inputSchema: z.object({ greeting: z.string() }) },
+        async ({ greeting }, ctx) => {
+            const name = ctx.mcpReq.inputResponses?.name;
+            if (name?.action === 'accept')
+                return { content: [{ type: 'text', text: `${greeting}, ${name.content.name}!` }] };
+            if (name) return { content: [{ type: 'text', text: `${greeting}, whoever you are.` }] };
+            return inputRequired({
+                inputRequests: {
+                    name: inputRequired.elicit({
+                        message: 'Who is it?',
+                        requestedSchema: {
+                            type: 'object', properties: { name: { type: 'string' } }, required: ['name'],
+                        },
+                    }),
+                },
+            });
+        });
     server.registerPrompt(
         'review',
         {

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import fixture_server, http_server, wait_for
+from conftest import CLIENTS, fixture_server, free_port, http_server, run_client, wait_for
 
 FORM = {"method": "elicitation/create", "params": {
     "message": "Your name?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}}
@@ -590,3 +590,47 @@ def test_addresses_that_must_be_opened_first(gateway, processes):
     answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {}}, meta={})
     assert answer.status == 400 and answer.json["error"]["code"] == -32021
     assert answer.json["error"]["data"]["requiredCapabilities"] == {"elicitation": {"url": {}}}
+
+
+# ---- real peers ---------------------------------------------------------------------------------------
+
+REAL = {"elicitation/create": NAMED, "sampling/createMessage": SAMPLED, "roots/list": ROOTED}
+KINDS = [("legacy", None), ("modern", "2026-07-28"), ("modern", "legacy"), ("python", "legacy"), ("python", "auto")]
+EVERYTHING = str(CLIENTS / "node_modules" / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js")
+
+
+@pytest.fixture(scope="module")
+def real(node, module_gateway, module_processes):
+    """A gateway in front of official servers of both eras that ask, over pipes and HTTP."""
+    ports = [free_port(), free_port()]
+    module_processes(node, CLIENTS / "ts_server.mjs", ports[0])
+    web = module_processes(node, EVERYTHING, "streamableHttp", env={**os.environ, "PORT": str(ports[1])})
+    wait_for(lambda: any("listening" in line for line in web.lines), 30, "server-everything over HTTP")
+    gw = module_gateway({"builtins": [], "upstreams": {
+        "pipe": {"command": node, "args": [EVERYTHING]},
+        "web": {"url": f"http://127.0.0.1:{ports[1]}/mcp"}, "ts": {"url": f"http://127.0.0.1:{ports[0]}/mcp"}}})
+    return gw.wait_ready("pipe", "web", "ts")
+
+
+def real_calls(upstream):
+    if upstream == "ts":
+        yield "ts__greet_user", {"greeting": "Hello"}, "elicitation/create", "Hello, Ada!"
+        return
+    yield f"{upstream}__trigger-elicitation-request", {}, "elicitation/create", "Ada"
+    yield f"{upstream}__trigger-sampling-request", {"prompt": "2+2", "maxTokens": 10}, "sampling/createMessage", "4"
+
+
+@pytest.mark.parametrize("upstream", ["pipe", "web", "ts"])
+@pytest.mark.parametrize("kind,mode", KINDS, ids=[f"{k}-{m}" for k, m in KINDS])
+def test_official_clients_and_servers_ask_and_answer(real, node, kind, mode, upstream):
+    """P-403, P-433, P-460, P-461: each client in each era with each server; every question was answered once."""
+    calls = list(real_calls(upstream))
+    steps = [{"op": "call", "name": name, "arguments": arguments} for name, arguments, _, _ in calls]
+    out = run_client(kind, real, steps, node=node, answers=REAL, **({"mode": mode} if mode else {}))
+    assert "results" in out, out
+    for (name, _, _, expected), answer in zip(calls, out["results"]):
+        assert "ok" in answer, (name, answer)
+        assert expected in json.dumps(answer["ok"]), name
+    methods = [q["method"] for q in out["questions"]]
+    assert [m for m in methods if m != "roots/list"] == [method for _, _, method, _ in calls]
+    nothing_left(real)
