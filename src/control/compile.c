@@ -58,6 +58,10 @@ static void on_note(struct worker *w, struct mail *m) {
 }
 
 /* Any worker: tells the control worker. */
+static void on_updated(struct upstream *u, struct str shown, void *arg) {
+    gateway_resource_updated(((struct control *)arg)->gateway, shown);
+}
+
 static void on_change(struct upstream *u, void *arg) {
     struct control *c = arg;
     struct note *n = NEW(struct note);
@@ -97,6 +101,7 @@ static struct upstream *keep(struct upstream *u) {
 static struct upstream *start_new(struct control *c, const struct upstream_conf *conf) {
     struct upstream *u = upstream_new(conf, c->all, c->warden, c->data);
     u->on_change = on_change;
+    u->on_updated = on_updated;
     u->on_change_arg = c;
     load_last_known(c, u);
     upstream_start(u);

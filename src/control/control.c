@@ -7,6 +7,7 @@
 #include "gateway/metrics.h"
 #include "gateway/park.h"
 #include "gateway/stream.h"
+#include "gateway/subscribe.h"
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -416,6 +417,7 @@ static void give_memory_back(void) {
 static void on_housekeeping(struct worker *w, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, housekeeping));
     sessions_expire(c->gateway->sessions, worker_now(w));
+    subscribers_sweep(c->gateway, w);
     gateway_read_clock(c->gateway);
     give_memory_back();
     timer_set(w, t, worker_now(w) + HOUSEKEEPING);

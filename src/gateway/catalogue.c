@@ -106,8 +106,7 @@ static void add_kind(struct catalogue *c, const struct catalogue_source *sources
 /* ---- what is said of all ----------------------------------------------------------- */
 
 /* Of all (P-625). What an unknown upstream will have is not known, so lists are declared:
- * they may be empty (P-180), and list_changed tells when they fill (P-621). Subscriptions to
- * single resources are not forwarded, so they are not declared. */
+ * they may be empty (P-180), and list_changed tells when they fill (P-621). */
 static void add_capabilities(struct capabilities *all, const struct part *p) {
     static const struct capabilities unknown = { .tools = true,
                                                  .prompts = true,
@@ -118,6 +117,7 @@ static void add_capabilities(struct capabilities *all, const struct part *p) {
     all->resources |= has->resources;
     all->completions |= has->completions;
     all->logging |= has->logging;
+    all->subscribe |= has->subscribe;
     all->list_changed = true;
 }
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/era.h"
 #include "gateway/question.h"
+#include "gateway/subscribe.h"
 
 struct channel_call { /* one message and what becomes of it */
     struct exchange x;
@@ -168,7 +169,8 @@ static bool take_notification(struct channel *ch, struct exchange *x) {
     if (x->method == METHOD_N_INITIALIZED && x->era == ERA_LEGACY && ch->opened &&
         !ch->session.initialized) {
         ch->session.initialized = true; /* from now on it hears of changes (P-033) */
-        stream_open_all(stream_new(ch->gw, &ch->ops->push, ch->self), x->snapshot, x->who);
+        stream_open_all(stream_new(ch->gw, &ch->ops->push, ch->self), x->snapshot, x->who,
+                        ch->session.id);
     }
     return false;
 }
@@ -252,6 +254,7 @@ void channel_cancel(struct channel *ch) {
 void channel_end(struct channel *ch) {
     ch->ending = true;
     stream_gone(ch->gw, ch->self);
+    subscribers_forget(ch->gw->gateway, ch->gw->worker, ch->session.id);
 }
 
 void channel_wait_idle(struct channel *ch, struct task *t, nanos most) {

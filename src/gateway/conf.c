@@ -147,6 +147,7 @@ static const struct field limits_fields[] = {
     FIELD(T, rounds, INT, "16", "1..1000", 0, "Rounds of questions of one call; then it fails."),
     FIELD(T, parked, INT, "10000", "1..1000000", 0, "Calls that wait, without a connection, for a client's answers; with more, questions are refused."),
     FIELD(T, parked_per_key, INT, "1000", "1..1000000", 0, "The same for one key."),
+    FIELD(T, subscriptions, INT, "100", "1..100000", 0, "Resources that one session or subscription may watch."),
     FIELD(T, list_wait, DURATION, "2s", "0s..1m", 0, "How long the first start waits for upstreams before it serves what there is."),
 };
 #undef T

@@ -111,6 +111,7 @@ struct limits_conf {
     nanos question_wait;        /* for the answer of a client to an upstream's question */
     int64_t questions;          /* open at once in one call */
     int64_t rounds;             /* of questions in one call */
+    int64_t subscriptions;      /* URIs of one session or listen */
     int64_t parked, parked_per_key; /* calls that wait for a modern client's answers */
     nanos list_wait;            /* how long the first list waits for upstreams that start */
 };

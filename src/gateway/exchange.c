@@ -6,6 +6,7 @@
 #include "gateway/limit.h"
 #include "gateway/metrics.h"
 #include "gateway/stream.h"
+#include "gateway/subscribe.h"
 #include "mcp/header_value.h"
 #include <stdio.h>
 
@@ -201,6 +202,8 @@ static method_fn *const handlers[METHOD_COUNT] = {
     [METHOD_PROMPTS_GET] = forward,
     [METHOD_RESOURCES_READ] = forward,
     [METHOD_COMPLETE] = forward,
+    [METHOD_RESOURCES_SUBSCRIBE] = method_subscribe,
+    [METHOD_RESOURCES_UNSUBSCRIBE] = method_unsubscribe,
 };
 
 /* ---- account ----------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "gateway/exchange.h"
 #include "gateway/question.h"
 #include "gateway/stream.h"
+#include "gateway/subscribe.h"
 #include <stdio.h>
 
 enum { FIELDS = CORS_FIELDS + 4 };
@@ -373,6 +374,7 @@ static void serve_delete(struct http_face *f) {
     if (!find_session(f))
         return;
     stream_end_session(x->gw->gateway, &x->session);
+    subscribers_forget(x->gw->gateway, x->gw->worker, x->session.id);
     session_close(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID), x->who->digest);
     http_respond(x->task, f->request, &(struct http_answer){
         .status = 200, .fields = f->fields, .field_count = f->field_count });

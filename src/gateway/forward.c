@@ -98,16 +98,20 @@ static bool may_read(const struct exchange *x, const struct resource_route *rout
     return access_has(a, route->entry->index) && !access_denies_uri(a, uri);
 }
 
-static bool route_by_uri(struct exchange *x, struct str uri) {
+bool forward_find_resource(struct exchange *x, struct str uri) {
     struct resource_route route;
     if (!catalogue_route_uri(x->snapshot->catalogue, x->snapshot->sources,
                              x->snapshot->upstream_count, x->arena, uri, &route) ||
         !may_read(x, &route, uri))
-        return refuse_resource(x, uri);
+        return false;
     x->entry = route.entry;
     x->upstream = x->snapshot->upstreams[route.upstream];
     x->target = route.original;
     return true;
+}
+
+static bool route_by_uri(struct exchange *x, struct str uri) {
+    return forward_find_resource(x, uri) || refuse_resource(x, uri);
 }
 
 /* completion/complete names a prompt or a resource in `ref` (P-629). */

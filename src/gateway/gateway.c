@@ -6,6 +6,7 @@
 #include "gateway/metrics.h"
 #include "gateway/park.h"
 #include "gateway/stream.h"
+#include "gateway/subscribe.h"
 
 /* ---- snapshots --------------------------------------------------------------------- */
 
@@ -59,6 +60,7 @@ struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
     g->sessions = sessions_new(limits);
     g->limits = limits_new();
     g->parking = parking_new();
+    g->subscribers = subscribers_new();
     crypto_random(&g->node, sizeof g->node);
     g->workers = NEW_ARRAY(struct gateway_worker *, workers_count(all) + 1);
     g->started = clock_mono();
@@ -78,6 +80,7 @@ void gateway_free(struct gateway *g) {
     sessions_free(g->sessions);
     limits_free(g->limits);
     parking_free(g->parking);
+    subscribers_free(g->subscribers);
     free(g->workers);
     crypto_wipe(&g->ring, sizeof g->ring);
     free(g);
@@ -181,6 +184,30 @@ void gateway_publish(struct gateway *g, struct snapshot *s) {
         m->deliver = tell_streams;
         if (!worker_post(workers_at(g->all, i), m))
             free(m);
+    }
+}
+
+struct update {
+    struct mail mail;
+    size_t n;
+    char shown[];
+};
+
+static void tell_update(struct worker *w, struct mail *m) {
+    struct update *u = (struct update *)m;
+    streams_tell_update(gateway_here(w), str_from(u->shown, u->n));
+    free(u);
+    worker_run_ready(w);
+}
+
+void gateway_resource_updated(struct gateway *g, struct str shown) {
+    for (unsigned i = 0; i < workers_count(g->all); i++) {
+        struct update *u = mem_alloc(sizeof *u + shown.n);
+        *u = (struct update){ .mail = { .deliver = tell_update, .bytes = sizeof *u + shown.n },
+                              .n = shown.n };
+        memcpy(u->shown, shown.p, shown.n);
+        if (!worker_post(workers_at(g->all, i), &u->mail))
+            free(u);
     }
 }
 

@@ -40,6 +40,7 @@ struct gateway {
     struct publication *keys;      /* struct key_index */
     struct sessions *sessions;
     struct seal_ring ring;         /* cursors, request states */
+    struct subscribers *subscribers; /* sessions that watch resources, see subscribe.h */
     struct parking *parking;       /* counts of calls that wait, see park.h */
     uint64_t node;                 /* this process among others with the same keys */
     struct limits_table *limits;
@@ -59,6 +60,8 @@ void gateway_read_clock(struct gateway *g);
 void gateway_worker_stop(struct gateway *g, struct worker *w);
 /* Control worker: publishes, then lets every worker tell its streams what changed (P-621). */
 void gateway_publish(struct gateway *g, struct snapshot *s);
+/* Any worker: tells every stream whose client watches it. */
+void gateway_resource_updated(struct gateway *g, struct str shown);
 err_t gateway_publish_keys(struct task *t, struct gateway *g, struct key_index *k);
 
 /* What admit found out and serve uses; lives in the request's arena. */

@@ -24,6 +24,7 @@
     X(parked, GAUGE, "gatespan_parked", "Calls that wait for the answers of a modern client.", NULL)        \
     X(parked_ended, COUNTER, "gatespan_parked_ended_total", "Waits that ended, by upstream and how: resumed, expired, stopped.", \
       "upstream", "how")                                                                                   \
+    X(watched, GAUGE, "gatespan_watched_resources", "Resources that somebody subscribed to, by upstream.", "upstream") \
     X(stdio_children, GAUGE, "gatespan_stdio_children", "Child processes running, by upstream.", "upstream") \
     X(stdio_starts, COUNTER, "gatespan_stdio_starts_total", "Child processes started, restarts included, by upstream.", \
       "upstream")                                                                                          \

@@ -2,6 +2,7 @@
 #include "gateway/question.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/call_record.h"
 #include "gateway/metrics.h"
 #include "mcp/question.h"
 
@@ -217,6 +218,7 @@ static err_t answer_with_refusal(struct exchange *x, const struct question *q) {
                             S("}") };
     x->answered = true;
     x->outcome = "refused";
+    call_record_answer(x, pieces, ARRAY_SIZE(pieces), true);
     x->face->answer(x, 200, pieces, ARRAY_SIZE(pieces));
     return ERR(DENIED, "the client refused %.*s", STR(method_name(q->method)));
 }

@@ -2,6 +2,7 @@
 #include "gateway/relay.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/call_record.h"
 #include "gateway/forward.h"
 #include "gateway/park.h"
 #include "gateway/request_state.h"
@@ -23,7 +24,7 @@ struct relay {
     uint64_t number;
     struct mail order, cancel; /* to home, each at most once */
     /* what the round needs there */
-    struct str text, profile_name;
+    struct str text, profile_name, request_id;
     struct principal who;
     struct arena arena; /* holds these */
     bool can_stream;
@@ -137,7 +138,7 @@ static void run_round(struct task *t, void *arg) {
     struct pin *pin = snapshot_pin(r->home, gw->gateway->snapshots, &snapshot);
     struct exchange x = {
         .face = &relay_face, .face_self = r, .gw = gw, .task = t, .arena = &a, .snapshot = snapshot,
-        .who = &r->who, .profile_name = r->profile_name, .era = ERA_MODERN, .revision = LATEST_MODERN,
+        .who = &r->who, .profile_name = r->profile_name, .request_id = r->request_id, .era = ERA_MODERN, .revision = LATEST_MODERN,
         .can_stream = r->can_stream, .began = task_now(t), .log_level = LOG_LEVELS,
     };
     r->task = t;
@@ -191,6 +192,7 @@ static struct relay *relay_new(struct exchange *x, unsigned home, uint64_t numbe
     r->number = number;
     r->text = arena_dup(&r->arena, x->in.text);
     r->profile_name = arena_dup(&r->arena, x->profile_name);
+    r->request_id = arena_dup(&r->arena, x->request_id);
     r->who = (struct principal){ .id = arena_dup(&r->arena, x->who->id),
                                  .name = arena_dup(&r->arena, x->who->name),
                                  .tenant = arena_dup(&r->arena, x->who->tenant),
@@ -214,6 +216,7 @@ static void hand_on_answer(struct exchange *x, const struct relay_packet *p) {
     x->rpc_code = p->rpc_code;
     x->outcome = p->outcome;
     x->answered = true;
+    call_record_answer(x, &text, 1, p->rpc_code != 0);
     x->face->answer(x, p->status, &text, 1);
 }
 

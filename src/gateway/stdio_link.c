@@ -2,6 +2,7 @@
 #include "gateway/stdio_link.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/subscribe.h"
 #include "mcp/question.h"
 
 enum {
@@ -267,6 +268,13 @@ static void lists_changed(struct stdio_link *l) {
     event_set(&l->host->news);
 }
 
+static void resource_updated(struct stdio_link *l, struct str params) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    struct str uri = json_raw_get(params, S("uri"));
+    if (!l->share && uri.n > 2 && uri.p[0] == '"')
+        watched_updated(l->host->upstream, json_unquote(&a, uri));
+}
+
 /* A log message names no request: it belongs to the only one in flight, or to nobody (P-443). */
 static void take_notification(struct stdio_link *l, struct stdio_packet *p) {
     struct stdio_call *c = NULL;
@@ -276,6 +284,7 @@ static void take_notification(struct stdio_link *l, struct stdio_packet *p) {
     case METHOD_N_TOOLS_CHANGED:
     case METHOD_N_PROMPTS_CHANGED:
     case METHOD_N_RESOURCES_CHANGED: lists_changed(l); break;
+    case METHOD_N_RESOURCE_UPDATED: resource_updated(l, p->envelope.params); break;
     default: break;
     }
     if (c) {

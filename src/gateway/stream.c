@@ -3,6 +3,7 @@
 #include "gateway/stream.h"
 #include "base/mem.h"
 #include "gateway/metrics.h"
+#include "gateway/subscribe.h"
 
 #define KEEP_ALIVE (15 * NANOS_SEC)
 
@@ -29,6 +30,7 @@ struct push_stream {
     struct str listen_id;          /* raw id of the listen request; ours to free */
     bool wants[CHANGES];
     uint64_t seen[CHANGES];
+    struct watched_list watches; /* of a listen; a session's are in gateway->subscribers */
 };
 
 /* ---- life -------------------------------------------------------------------------- */
@@ -44,6 +46,7 @@ static void unlink_stream(struct push_stream *p) {
     if (!p->listen_id.p)
         session_clear_stream(gw->gateway->sessions, str_from(p->session, SESSION_ID), p->number,
                              gw->worker->now);
+    watched_release(gw->worker, &p->watches);
     free((char *)p->listen_id.p);
     free(p);
 }
@@ -159,9 +162,47 @@ void streams_tell_changes(struct gateway_worker *gw) {
     }
 }
 
+static void write_update(const struct push_stream *p, struct str shown, struct buf *b) {
+    struct jw w = jw_init(b);
+    jw_object(&w);
+    jw_put_string(&w, "jsonrpc", S("2.0"));
+    jw_put_string(&w, "method", method_name(METHOD_N_RESOURCE_UPDATED));
+    jw_key(&w, S("params"));
+    jw_object(&w);
+    jw_put_string(&w, "uri", shown);
+    if (p->listen_id.p) { /* P-112 */
+        jw_key(&w, S("_meta"));
+        jw_object(&w);
+        jw_put_raw(&w, "io.modelcontextprotocol/subscriptionId", p->listen_id);
+        jw_object_end(&w);
+    }
+    jw_object_end(&w);
+    jw_object_end(&w);
+}
+
+/* P-622 */
+static bool watches(const struct push_stream *p, struct str shown) {
+    if (p->listen_id.p)
+        return watched_has(&p->watches, shown);
+    return subscribers_want(p->gw->gateway->subscribers, p->session, shown);
+}
+
+void streams_tell_update(struct gateway_worker *gw, struct str shown) {
+    for (struct push_stream *p = gw ? gw->streams : NULL, *next; p; p = next) {
+        next = p->next;
+        if (!watches(p, shown))
+            continue;
+        SCOPED(buf_done) struct buf b = { 0 };
+        write_update(p, shown, &b);
+        push_message(p, &b);
+    }
+}
+
 /* ---- opening ----------------------------------------------------------------------- */
 
-void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who) {
+void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who,
+                     const char session[SESSION_ID]) {
+    memcpy(p->session, session, SESSION_ID);
     p->principal = who->digest;
     for (int i = 0; i < CHANGES; i++)
         p->wants[i] = true;
@@ -170,8 +211,7 @@ void stream_open_all(struct push_stream *p, const struct snapshot *s, const stru
 
 void stream_open_get(struct push_stream *p, struct exchange *x) {
     stream_end_session(x->gw->gateway, &x->session); /* the newest wins */
-    memcpy(p->session, x->session.id, SESSION_ID);
-    stream_open_all(p, x->snapshot, x->who);
+    stream_open_all(p, x->snapshot, x->who, x->session.id);
     session_set_stream(x->gw->gateway->sessions, str_from(p->session, SESSION_ID),
                        (int)x->gw->worker->index, p->number);
     struct str hello = S(": stream open\n\n");
@@ -190,15 +230,27 @@ static bool read_filter(struct exchange *x, bool wants[CHANGES]) {
     return true;
 }
 
+static void put_watches(struct buf *b, const struct watched_list *list, int before) {
+    struct jw w = jw_init(b);
+    buf_str(b, before ? S(",\"resourceSubscriptions\":") : S("\"resourceSubscriptions\":"));
+    jw_array(&w);
+    for (size_t i = 0; i < list->n; i++)
+        jw_string(&w, watched_shown(list->items[i]));
+    jw_array_end(&w);
+}
+
 static void acknowledge(struct push_stream *p) {
     SCOPED(buf_done) struct buf b = { 0 };
     buf_str(
         &b,
         S("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/subscriptions/acknowledged\",\"params\":"
           "{\"notifications\":{"));
-    for (int i = 0, n = 0; i < CHANGES; i++)
+    int n = 0;
+    for (int i = 0; i < CHANGES; i++)
         if (p->wants[i])
             buf_fmt(&b, "%s\"%s\":true", n++ ? "," : "", changes[i].member);
+    if (p->watches.n)
+        put_watches(&b, &p->watches, n);
     buf_fmt(&b, "},\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}",
             STR(p->listen_id));
     push_message(p, &b);
@@ -218,6 +270,16 @@ bool stream_allowed(const struct exchange *x) {
     return streams_of(x->gw, x->who->digest) < share;
 }
 
+/* Within the time in which an acknowledgement is due (P-620). */
+static void watch_wanted(struct exchange *x, struct watched_list *out) {
+    struct str filter = json_raw_get(x->in.params, S("notifications"));
+    struct str uris = json_raw_get(filter, S("resourceSubscriptions"));
+    if (!uris.n || uris.p[0] != '[')
+        return;
+    SCOPED(deadline_scope) struct deadline d = deadline_push(x->task, 2 * NANOS_SEC);
+    subscribe_all(x, uris, out);
+}
+
 void method_listen(struct exchange *x) {
     bool wants[CHANGES];
     if (!read_filter(x, wants)) {
@@ -235,9 +297,14 @@ void method_listen(struct exchange *x) {
                      "Too many streams of this key are open");
         return;
     }
-    struct push_stream *p = x->face->open_stream(x);
-    if (!p)
+    struct watched_list watched = { 0 };
+    watch_wanted(x, &watched);
+    struct push_stream *p = x->cancelled ? NULL : x->face->open_stream(x);
+    if (!p) {
+        watched_release(x->gw->worker, &watched);
         return;
+    }
+    p->watches = watched;
     memcpy(p->wants, wants, sizeof wants);
     p->principal = x->who->digest;
     p->listen_id = str_from(mem_copy(x->in.id.p, x->in.id.n), x->in.id.n);

@@ -32,11 +32,14 @@ bool stream_allowed(const struct exchange *x);
 /* Makes it the GET stream of x's session; an older one of the same session is ended. */
 void stream_open_get(struct push_stream *p, struct exchange *x);
 /* Makes it the way to a legacy client that has no other stream (stdio). */
-void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who);
+void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who,
+                     const char session[SESSION_ID]);
 /* Modern: the listen request x; acknowledges, then stays (P-110..P-117). */
 void method_listen(struct exchange *x);
 /* After a new snapshot: sends what changed since each stream last heard. */
 void streams_tell_changes(struct gateway_worker *gw);
+/* A resource is new: tells the streams whose clients watch it. */
+void streams_tell_update(struct gateway_worker *gw, struct str shown);
 /* Ends every stream, listens with their result (P-114): drain. */
 void streams_end(struct gateway_worker *gw);
 /* Ends the GET stream of a session that was closed. Any worker. */

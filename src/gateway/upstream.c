@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/metrics.h"
+#include "gateway/subscribe.h"
 #include "mcp/question.h"
 #include <stdio.h>
 
@@ -76,6 +77,7 @@ void upstream_unref(struct upstream *u) {
         return;
     if (u->ops->free)
         u->ops->free(u);
+    watched_forget(u);
     part_unref(u->part);
     arena_done(&u->arena);
     arena_done(&u->info_arena);

@@ -73,6 +73,8 @@ struct upstream_ops {
     void (*end)(struct upstream_call *c, struct upstream *u);
     /* Sends a message that is no call on the session of c; never waits. NULL: there is none. */
     void (*say)(struct upstream_call *c, struct str message);
+    /* Home worker, modern: the set of watched URIs is new (P-409). May be NULL. */
+    void (*watch_uris)(struct upstream *u);
     /* Each worker, when the upstream was removed: lets go of the worker's side. May be NULL. */
     void (*side_close)(struct worker *w, struct upstream *u);
     /* With the last reference. May be NULL. */
@@ -121,7 +123,9 @@ struct upstream {
     void *builtin_self;
     struct str data_dir;     /* children run there by default */
     void (*on_change)(struct upstream *u, void *arg); /* any worker: state or part is new */
+    void (*on_updated)(struct upstream *u, struct str shown, void *arg); /* a resource is new */
     void *on_change_arg;
+    struct map watched;        /* under lock: struct watched by its own URI, see subscribe.h */
 };
 
 /* Longest session id of a server that we take. */

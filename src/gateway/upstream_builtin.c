@@ -2,6 +2,7 @@
  * task, its answer is one more message (DESIGN decision 10). Where the caller wants to hear
  * of progress it runs in a task beside, which leaves its notifications in a queue. */
 #include "base/mem.h"
+#include "gateway/subscribe.h"
 #include "gateway/upstream.h"
 #include "servers/server.h"
 
@@ -48,6 +49,7 @@ static err_t builtin_probe(struct task *t, struct upstream *u) {
     u->info = (struct upstream_info){
         .revision = LATEST_LEGACY, /* their results have its shape: most clients take it as is */
         .has = { .tools = true, .resources = resources != NULL, .list_changed = u->builtin->watch != NULL,
+                 .subscribe = resources && u->builtin->watch,
                  .completions = resources && resources->complete },
         .server_info = arena_dup(&u->info_arena, buf_view(&info)),
         .instructions = u->builtin->instructions ? str_of(u->builtin->instructions) : S(""),
@@ -55,14 +57,19 @@ static err_t builtin_probe(struct task *t, struct upstream *u) {
     return OK;
 }
 
-/* Where resources/subscribe finds what changed: one resource of this upstream, by its own URI. */
+struct watcher {
+    struct server_watcher base;
+    struct upstream *upstream;
+};
+
 static void on_updated(struct server_watcher *w, struct str uri) {
+    watched_updated(((struct watcher *)w)->upstream, uri);
 }
 
 static err_t builtin_watch(struct task *t, struct upstream *u) {
-    struct server_watcher watcher = { .updated = on_updated };
+    struct watcher watcher = { .base.updated = on_updated, .upstream = u };
     if (u->builtin->watch)
-        return u->builtin->watch(t, u->builtin_self, &watcher);
+        return u->builtin->watch(t, u->builtin_self, &watcher.base);
     struct event never = { 0 };
     return event_wait(t, &never);
 }

@@ -6,6 +6,7 @@
  * was not processed: it is opened anew and the call sent once more (P-441). */
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/subscribe.h"
 #include "gateway/upstream.h"
 #include "mcp/header_value.h"
 #include "net/http_url.h"
@@ -28,6 +29,8 @@ struct http_link {
     struct buf prefix;     /* "POST /mcp HTTP/1.1\r\nhost: …" up to and with static headers */
     struct buf get_prefix; /* the same for the GET stream */
     struct idmap sessions; /* home worker: struct session by share */
+    struct task *listener; /* home worker, modern: reads updates of watched URIs */
+    bool listen_again;     /* ends only to begin with other URIs */
 };
 
 static struct http_link *link_of(struct upstream *u) {
@@ -312,6 +315,16 @@ struct session_order { /* asked of the home worker */
     struct buf id;    /* the answer */
 };
 
+static void run_restore(struct task *t, void *arg) {
+    watched_restore(t, arg);
+    upstream_unref(arg);
+}
+
+static void restore_later(struct task *t, struct upstream *u) {
+    if (!task_spawn(task_worker(t), run_restore, upstream_ref(u)))
+        upstream_unref(u);
+}
+
 /* A new session in place of what `s` has. */
 static err_t renew(struct task *t, struct upstream *u, unsigned asks, struct session *s) {
     struct arena a;
@@ -324,6 +337,8 @@ static err_t renew(struct task *t, struct upstream *u, unsigned asks, struct ses
     if (!e) {
         free((char *)s->id.p);
         s->id = str_from(mem_text(id.p, id.n), id.n);
+        if (!s->share)
+            restore_later(t, u); /* what the old session had subscribed to is forgotten */
     }
     arena_done(&a);
     return e;
@@ -614,17 +629,26 @@ static void http_end(struct upstream_call *c, struct upstream *u) {
 
 /* ---- changes ----------------------------------------------------------------------- */
 
-static bool says_changed(struct str data) {
+static void take_update(struct upstream *u, struct str params) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    struct str uri = json_raw_get(params, S("uri"));
+    if (uri.n > 2 && uri.p[0] == '"')
+        watched_updated(u, json_unquote(&a, uri));
+}
+
+static bool says_changed(struct upstream *u, struct str data) {
     struct envelope m;
     if (envelope_scan(data, (struct envelope_limits){ 0 }, &m) != ENVELOPE_NONE)
         return false;
     enum method method = method_parse(m.method);
+    if (method == METHOD_N_RESOURCE_UPDATED)
+        take_update(u, m.params);
     return method == METHOD_N_TOOLS_CHANGED || method == METHOD_N_PROMPTS_CHANGED ||
            method == METHOD_N_RESOURCES_CHANGED;
 }
 
 /* Reads the stream until it names a change (OK) or ends (CLOSED). */
-static err_t read_changes(struct task *t, struct http_reply *r) {
+static err_t read_changes(struct task *t, struct upstream *u, struct http_reply *r) {
     SCOPED(sse_done) struct sse_parser sse = { 0 };
     struct sse_event event;
     for (;;) {
@@ -634,7 +658,7 @@ static err_t read_changes(struct task *t, struct http_reply *r) {
         if (!bytes.n)
             return ERR(CLOSED, "the stream of changes ended");
         while (sse_next(&sse, &bytes, &event, &e))
-            if (says_changed(event.data))
+            if (says_changed(u, event.data))
                 return OK;
         TRY(e);
     }
@@ -668,23 +692,91 @@ static err_t open_changes(struct task *t, struct upstream *u, struct http_reply 
 
 /* OK: list again. Without a stream of changes that is done once in a while. */
 static err_t http_watch(struct task *t, struct upstream *u) {
-    if (!u->info.has.list_changed)
+    if (!u->info.has.list_changed && !(legacy(u) && u->info.has.subscribe))
         return task_sleep(t, RELIST);
     SCOPED(http_reply_done) struct http_reply r = { 0 };
     err_t e = open_changes(t, u, &r);
-    if (!e && r.status == 200 && r.event_stream)
-        e = read_changes(t, &r);
-    else if (!e)
+    if (!e && r.status == 200 && r.event_stream) {
+        if (legacy(u))
+            watched_updated_all(u); /* what changed while there was no stream? (P-410) */
+        e = read_changes(t, u, &r);
+    } else if (!e)
         return task_sleep(t, RELIST);
     if (e && e->kind == ERR_CLOSED) /* changes may have been missed meanwhile: list (P-115) */
         return task_sleep(t, NANOS_SEC);
     return e;
 }
 
+/* ---- watched URIs of a modern server (P-409, P-410) --------------------------------- */
+
+static err_t listen_to_uris(struct task *t, struct upstream *u, struct str uris) {
+    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    SCOPED(buf_done) struct buf message = { 0 };
+    buf_str(&message, S("{\"jsonrpc\":\"2.0\",\"id\":\"uris\",\"method\":\"subscriptions/listen\","
+                        "\"params\":{\"notifications\":{\"resourceSubscriptions\":"));
+    buf_str(&message, uris);
+    buf_str(&message, S("},\"_meta\":"));
+    modern_meta(&message, u->info.revision);
+    buf_str(&message, S("}}"));
+    struct post p = { .revision = u->info.revision, .method = METHOD_LISTEN };
+    TRY(post_once(t, u, &p, buf_view(&message), &r));
+    if (r.status != 200 || !r.event_stream)
+        return refused(r.status);
+    err_t e = OK;
+    while (!e)
+        e = read_changes(t, u, &r);
+    return e;
+}
+
+static void spawn_listener(struct upstream *u);
+
+static void run_listener(struct task *t, void *arg) {
+    struct upstream *u = arg;
+    struct http_link *link = link_of(u);
+    for (bool lost = false; !task_cancelled(t); lost = true) {
+        SCOPED(buf_done) struct buf uris = { 0 };
+        if (!watched_write(u, &uris))
+            break;
+        if (lost)
+            watched_updated_all(u);
+        err_t e = listen_to_uris(t, u, buf_view(&uris));
+        log_debug("updates are not heard", F("upstream", u->conf->name), F("error", e->text));
+        if (task_sleep(t, NANOS_SEC))
+            break;
+    }
+    link->listener = NULL;
+    if (link->listen_again)
+        spawn_listener(u);
+    upstream_unref(u);
+}
+
+static void spawn_listener(struct upstream *u) {
+    struct http_link *link = link_of(u);
+    link->listen_again = false;
+    link->listener = task_spawn(workers_at(u->all, u->home), run_listener, upstream_ref(u));
+    if (!link->listener)
+        upstream_unref(u);
+}
+
+static void http_watch_uris(struct upstream *u) {
+    struct http_link *link = link_of(u);
+    if (!link || atomic_load(&u->state) == UP_STOPPED)
+        return;
+    if (!link->listener) {
+        spawn_listener(u);
+        return;
+    }
+    link->listen_again = true;
+    task_cancel(link->listener);
+}
+
 static void http_stop(struct task *t, struct upstream *u) {
     struct http_link *link = link_of(u);
     if (!link)
         return;
+    link->listen_again = false;
+    if (link->listener)
+        task_cancel(link->listener);
     forget_sessions(&link->sessions);
 }
 
@@ -720,6 +812,7 @@ const struct upstream_ops upstream_http = {
     .next = http_next,
     .end = http_end,
     .say = http_say,
+    .watch_uris = http_watch_uris,
     .side_close = http_side_close,
     .free = http_free,
 };

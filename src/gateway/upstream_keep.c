@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/metrics.h"
+#include "gateway/subscribe.h"
 #include "gateway/upstream.h"
 
 enum { MAX_PAGES = 1000, MAX_ITEMS = 50000 };
@@ -91,10 +92,12 @@ static err_t serve_until_lost(struct task *t, struct upstream *u, unsigned *stre
     atomic_store(&u->revision, (int)u->info.revision);
     log_info("upstream connected", F("upstream", u->conf->name), F("kind", u->ops->kind),
              F("revision", revision_text(u->info.revision)));
+    TRY(read_lists(t, u));
+    watched_restore(t, u);
     for (;;) {
-        TRY(read_lists(t, u));
         *streak = 0;
         TRY(u->ops->watch(t, u));
+        TRY(read_lists(t, u));
     }
 }
 

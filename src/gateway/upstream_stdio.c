@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/stdio_link.h"
+#include "gateway/subscribe.h"
 
 enum {
     PRIVATE_MAX = 64,     /* children of other shares than 0 */
@@ -202,6 +203,42 @@ static err_t listen_for_changes(struct task *t, struct upstream *u, struct stdio
     modern_meta(&text, u->info.revision);
     buf_str(&text, S("}}"));
     return stdio_link_say(l, buf_view(&text));
+}
+
+static void listen_to_uris(struct upstream *u, struct stdio_link *l, struct str uris) {
+    struct upstream_request r = { 0 };
+    SCOPED(buf_done) struct buf text = { 0 };
+    upstream_next_id(u, stdio_home(u), &r);
+    buf_fmt(&text,
+            "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"subscriptions/listen\",\"params\":"
+            "{\"notifications\":{\"resourceSubscriptions\":",
+            r.id_text);
+    buf_str(&text, uris);
+    buf_str(&text, S("},\"_meta\":"));
+    modern_meta(&text, u->info.revision);
+    buf_str(&text, S("}}"));
+    stdio_link_tell(l, buf_view(&text));
+    l->uris_listen = r.id;
+}
+
+/* The new listen first: an update may come twice, but none is missed. */
+static void stdio_watch_uris(struct upstream *u) {
+    struct stdio_link *l = host_of(u) ? host_of(u)->main : NULL;
+    SCOPED(buf_done) struct buf uris = { 0 };
+    if (!l || l->state != LINK_READY)
+        return; /* restored when it is */
+    uint64_t before = l->uris_listen;
+    l->uris_listen = 0;
+    if (watched_write(u, &uris))
+        listen_to_uris(u, l, buf_view(&uris));
+    if (!before)
+        return;
+    SCOPED(buf_done) struct buf text = { 0 };
+    buf_fmt(&text,
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":"
+            "{\"requestId\":%llu}}",
+            (unsigned long long)before);
+    stdio_link_tell(l, buf_view(&text));
 }
 
 static err_t stdio_watch(struct task *t, struct upstream *u) {
@@ -455,5 +492,6 @@ const struct upstream_ops upstream_stdio = {
     .next = stdio_next,
     .end = stdio_end,
     .say = stdio_say,
+    .watch_uris = stdio_watch_uris,
     .free = stdio_free,
 };

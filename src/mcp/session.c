@@ -160,6 +160,13 @@ bool session_set_initialized(struct sessions *s, struct str id) {
     return n;
 }
 
+bool session_lives(struct sessions *s, struct str id) {
+    struct shard *shard = lock_shard(s, id);
+    bool lives = map_get(&shard->map, id);
+    pthread_mutex_unlock(&shard->lock);
+    return lives;
+}
+
 bool session_set_asks(struct sessions *s, struct str id, unsigned asks) {
     struct shard *shard = lock_shard(s, id);
     struct session *n = map_get(&shard->map, id);

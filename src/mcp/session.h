@@ -47,6 +47,7 @@ bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_
                   nanos now, struct session_view *out);
 /* Each false when the session is gone. */
 bool session_set_initialized(struct sessions *s, struct str id);
+bool session_lives(struct sessions *s, struct str id);
 bool session_set_asks(struct sessions *s, struct str id, unsigned asks);
 bool session_set_level(struct sessions *s, struct str id, int level);
 /* The newest GET stream wins; clear only if it is still the one: then idling begins. */

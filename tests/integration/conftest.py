@@ -424,9 +424,9 @@ class HttpFixture:
         """How answers look from now on: see http_server.py."""
         self._control("behave", how)
 
-    def push(self, method):
+    def push(self, method, **params):
         """Sends a notification on every stream that is open; how many there are."""
-        return self._control("behave", {"push": method})["streams"]
+        return self._control("behave", {"push": method, "params": params})["streams"]
 
     def most_at_once(self):
         """The largest number of calls of `slow` that ran at the same time."""

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import CLIENTS, fixture_server, free_port, http_server, run_client, wait_for
+from conftest import CLIENTS, Stream, fixture_server, free_port, http_server, run_client, wait_for
 
 FORM = {"method": "elicitation/create", "params": {
     "message": "Your name?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}}
@@ -590,6 +590,121 @@ def test_addresses_that_must_be_opened_first(gateway, processes):
     answer = gw.modern("tools/call", {"name": "up__echo", "arguments": {}}, meta={})
     assert answer.status == 400 and answer.json["error"]["code"] == -32021
     assert answer.json["error"]["data"]["requiredCapabilities"] == {"elicitation": {"url": {}}}
+
+
+# ---- watched resources --------------------------------------------------------------------------------
+
+A, B = "gatespan+x://up/a", "gatespan+x://up/b"
+
+
+def watching_gateway(gateway, processes, era, **config):
+    server = http_server(processes, era=era, resources=["x://a", "x://b"], subscribe=True)
+    gw = gateway({"builtins": [], "upstreams": {"up": {"url": server.url, "restart_backoff": "50ms",
+                                                        "restart_backoff_max": "200ms"}}, **config})
+    gw.wait_ready("up")
+    return gw, server
+
+
+def open_get(gw, session):
+    return Stream(gw, "GET", "/mcp", {**session.headers, "Accept": "text/event-stream"})
+
+
+def listen(gw, *uris, **flags):
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+    body = {"jsonrpc": "2.0", "id": "l-1", "method": "subscriptions/listen", "params": {
+        "notifications": {"resourceSubscriptions": list(uris), **flags}, "_meta": meta}}
+    head = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "subscriptions/listen"}
+    return Stream(gw, "POST", "/mcp", head, body=body)
+
+
+def watched_upstream(server, era):
+    """The URIs that the upstream was asked for, in the end."""
+    if era == "legacy":
+        uris = set()
+        for s in server.seen():
+            if s["method"] == "resources/subscribe":
+                uris.add(s["message"]["params"]["uri"])
+            elif s["method"] == "resources/unsubscribe":
+                uris.discard(s["message"]["params"]["uri"])
+        return uris
+    lists = [s["message"]["params"]["notifications"].get("resourceSubscriptions")
+             for s in server.seen("subscriptions/listen")]
+    return set(next((u for u in reversed(lists) if u is not None), []))
+
+
+def update(server, uri, at_least=1):
+    wait_for(lambda: server.push("notifications/resources/updated", uri=uri) >= at_least, what="a stream upstream")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_legacy_session_watches_a_resource(gateway, processes, era):
+    """P-212, P-409, P-622: updates of what it subscribed to, under the URI it knows, and of nothing else."""
+    gw, server = watching_gateway(gateway, processes, era)
+    session, other = gw.session(), gw.session()
+    assert session.info["capabilities"]["resources"]["subscribe"] is True
+    for s in (session, other):
+        assert s.result("resources/subscribe", {"uri": A}) == {}
+    assert session.result("resources/subscribe", {"uri": A}) == {}  # twice is once
+    wait_for(lambda: watched_upstream(server, era) == {"x://a"}, what="the upstream is asked")
+    if era == "legacy":
+        assert len(server.seen("resources/subscribe")) == 1  # however many want it
+    with open_get(gw, session) as stream:
+        update(server, "x://b", 1 if era == "legacy" else 2)
+        update(server, "x://a", 1 if era == "legacy" else 2)
+        message = stream.next()
+        assert message == {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": A}}
+    assert session.result("resources/unsubscribe", {"uri": A}) == {}
+    assert watched_upstream(server, era) == {"x://a"}  # the other one's
+    assert gw.request("DELETE", "/mcp", headers=other.headers).status == 200
+    wait_for(lambda: gw.metric("gatespan_watched_resources") == 0, what="nothing watched")
+    if era == "legacy":
+        wait_for(lambda: watched_upstream(server, era) == set(), what="the upstream is told")
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_modern_client_watches_resources(gateway, processes, era):
+    """P-110, P-112, P-442: acknowledged is what can be watched; the stream's end lets go."""
+    gw, server = watching_gateway(gateway, processes, era)
+    with listen(gw, A, B, "gatespan+x://up/a", "x://nobody/s", "nonsense") as stream:
+        ack = stream.next()
+        assert ack["method"] == "notifications/subscriptions/acknowledged"
+        assert ack["params"]["notifications"] == {"resourceSubscriptions": [A, B]}
+        wait_for(lambda: watched_upstream(server, era) == {"x://a", "x://b"}, what="the upstream is asked")
+        update(server, "x://b", 1 if era == "legacy" else 2)
+        while (message := stream.next())["params"]["uri"] != B:
+            pass  # what was open anew is told as updated, too
+        assert message["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": "l-1"}
+    wait_for(lambda: gw.metric("gatespan_watched_resources") == 0, what="nothing watched")
+    nothing_left(gw)
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_watching_goes_on_after_the_upstream_was_lost(gateway, processes, era):
+    """P-410, P-442: subscribed again, and told as updated since something may have been missed."""
+    gw, server = watching_gateway(gateway, processes, era)
+    with listen(gw, A) as stream:
+        stream.next()
+        wait_for(lambda: watched_upstream(server, era) == {"x://a"}, what="the upstream is asked")
+        server.process.kill()
+        server.process.wait()
+        again = http_server(processes, server.port, era=era, resources=["x://a", "x://b"], subscribe=True)
+        assert stream.next()["params"]["uri"] == A
+        wait_for(lambda: watched_upstream(again, era) == {"x://a"}, 30, "the new one is asked")
+
+
+def test_refusals_of_subscriptions(gateway, processes):
+    """P-212: what is not there, what cannot be watched, too many."""
+    gw, _ = watching_gateway(gateway, processes, "legacy", limits={"subscriptions": 1})
+    session = gw.session()
+    assert session.call("resources/subscribe", {"uri": "gatespan+x://down/a"}).message["error"]["code"] == -32002
+    assert session.call("resources/subscribe", {"uri": 7}).message["error"]["code"] == -32602
+    assert session.result("resources/subscribe", {"uri": A}) == {}
+    assert "subscriptions" in session.call("resources/subscribe", {"uri": B}).message["error"]["message"]
+    assert session.result("resources/unsubscribe", {"uri": B}) == {}
+    assert gw.metric("gatespan_watched_resources") == 1
+    wait_for(lambda: gw.modern("resources/subscribe", {"uri": A}).status == 404, what="gone in modern form (P-049)")
 
 
 # ---- real peers ---------------------------------------------------------------------------------------
