@@ -29,6 +29,20 @@ static uint64_t digest_of(struct str tenant, struct str id) {
     return digest | 1; /* 0 is the gateway itself */
 }
 
+static void put_list(struct buf *b, const struct str_list *list) {
+    for (size_t i = 0; i < list->n; i++)
+        buf_fmt(b, "%zu:%.*s", list->items[i].n, STR(list->items[i]));
+    buf_char(b, '\n');
+}
+
+static uint64_t rights_of(const struct grants *g) {
+    SCOPED(buf_done) struct buf text = { 0 };
+    put_list(&text, &g->allow);
+    put_list(&text, &g->deny);
+    buf_fmt(&text, "%a %a", g->rate.per_second, g->burst);
+    return hash_str(buf_view(&text));
+}
+
 static struct str_list copy_list(struct arena *a, const struct str_list *from) {
     struct str_list to = { .items = ARENA_ARRAY(a, struct str, from->n + 1), .n = from->n };
     for (size_t i = 0; i < from->n; i++)
@@ -46,6 +60,7 @@ static void copy_principal(struct arena *a, struct principal *to, const struct p
     to->grants.allow = copy_list(a, &from->grants.allow);
     to->grants.deny = copy_list(a, &from->grants.deny);
     to->digest = digest_of(to->tenant, to->id);
+    to->rights = rights_of(&to->grants);
 }
 
 struct key_index *key_index_new(const struct key_record *records, size_t n,

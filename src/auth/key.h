@@ -27,6 +27,7 @@ struct principal {
     struct str tenant; /* "default" until tenants exist */
     struct grants grants;
     uint64_t digest;   /* of tenant and id: for cache keys and share classes */
+    uint64_t rights;   /* of what the grants let it see and call: for what is compiled from them */
     unsigned index;    /* position in its index: for per-worker tables */
     nanos *used;       /* monotonic, when it was last used; any worker; NULL: nobody asks */
 };

@@ -155,7 +155,7 @@ struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,
                           const struct principal *who, const struct profile_conf *profile) {
     if (gw->generation != s->generation) {
         if (gw->generation > s->generation) { /* an old request: it may not evict the new views */
-            struct view *v = view_new(gw, s, who, profile, who->digest ^ s->generation);
+            struct view *v = view_new(gw, s, who, profile, who->digest ^ who->rights ^ s->generation);
             return v;
         }
         forget_views(gw);
@@ -163,7 +163,7 @@ struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,
         gw->tool_series_count = s->catalogue->total;
         gw->tool_series = NEW_ARRAY(metric_series, s->catalogue->total + 1);
     }
-    uint64_t key = who->digest ^ (profile ? hash_str(profile->name) : 0);
+    uint64_t key = who->digest ^ who->rights ^ (profile ? hash_str(profile->name) : 0);
     struct view *v = idmap_get(&gw->views, key);
     return v ? v : view_new(gw, s, who, profile, key);
 }

@@ -80,7 +80,7 @@ struct exchange;
 
 /* A caller's compiled view, kept per worker and recompiled when the catalogue is new. */
 struct view {
-    uint64_t key;              /* of principal and profile */
+    uint64_t key;              /* of principal, its rights and profile */
     struct access *access;
     struct limit *limit;       /* shared bucket; NULL: no rate */
     struct view *next;

@@ -488,3 +488,15 @@ def test_a_gateway_does_not_wait_for_who_follows_its_log(own):
     assert own.gateway.stop(seconds=10) == 0
     p.kill()
     p.wait(10)
+
+
+def test_changed_rights_of_a_key_hold_on_every_worker_at_once(gateway):
+    """What a worker has compiled for a key is not used for other rights of it."""
+    gw = gateway(None, "--workers", "3").wait_ready("time")
+    made = gw.request("POST", "/api/v1/keys", {"name": "turns"}).json
+    path = f"/api/v1/keys/{made['id']}"
+    for allow in [["time__get_*"], None, ["time__convert_time"], [], ["time__get_*"]]:
+        assert gw.request("PATCH", path, {"allow": allow}, {"If-Match": "*"}).status == 200
+        seen = {tuple(gw.tools(key=made["key"])) for _ in range(12)}  # each on a connection of its own
+        assert len(seen) == 1
+        assert len(seen.pop()) == (len(gw.tools()) if not allow else 1)
