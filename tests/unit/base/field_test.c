@@ -435,7 +435,8 @@ static void the_schema_says_what_reading_checks(void **state) {
         { "since", "{\"type\":\"string\",\"description\":\"Since.\",\"format\":\"date-time\"}" },
         { "timeout",
           "{\"type\":[\"string\",\"number\"],"
-          "\"description\":\"Longest wait (a duration from 1ms to 10m).\",\"default\":\"30s\"}" },
+          "\"description\":\"Longest wait (a duration from 1ms to 10m).\",\"default\":\"30s\","
+          "\"pattern\":\"^[0-9]{1,19}(ns|us|ms|s|m|h|d)?$\",\"minimum\":0.001,\"maximum\":600}" },
         { "mode", "{\"type\":\"string\",\"description\":\"Mode.\",\"enum\":[\"fast\",\"safe\"],"
                   "\"default\":\"safe\"}" },
         { "tags", "{\"type\":\"array\",\"description\":\"Tags.\",\"items\":{\"type\":\"string\"},"

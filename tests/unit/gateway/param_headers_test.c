@@ -164,8 +164,9 @@ static bool match(const char *arguments, struct http_field *fields, size_t n) {
     if (n)
         memcpy(head.fields, fields, n * sizeof *fields);
     static const struct face_ops face = { .answer = take_answer };
+    static struct gateway_worker gw; /* keeps no history */
     struct exchange x = {
-        .face = &face, .arena = &a, .head = &head, .era = ERA_MODERN, .revision = R26
+        .gw = &gw, .face = &face, .arena = &a, .head = &head, .era = ERA_MODERN, .revision = R26
     };
     x.in.arguments = quoted(&a, arguments);
     x.in.id = S("1");
