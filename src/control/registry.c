@@ -249,3 +249,27 @@ err_t registry_apply(struct task *t, struct registry *r, const struct registry_c
                      size_t n) {
     return n ? change(t, &(struct changing){ r, changes, n, NULL }) : OK;
 }
+
+/* ---- alone ------------------------------------------------------------------------- */
+
+struct alone {
+    struct registry *registry;
+    err_t (*fn)(struct task *t, void *arg);
+    void *arg;
+};
+
+static err_t run_alone(struct task *t, void *arg) {
+    const struct alone *a = arg;
+    if (t)
+        TRY(gate_enter(t, &a->registry->gate));
+    err_t e = a->fn(t, a->arg);
+    if (t)
+        gate_leave(&a->registry->gate);
+    return e;
+}
+
+err_t registry_alone(struct task *t, struct registry *r, err_t (*fn)(struct task *t, void *arg),
+                     void *arg) {
+    struct alone a = { r, fn, arg };
+    return t && r->home ? task_on(t, r->home, run_alone, &a) : run_alone(t, &a);
+}

@@ -86,6 +86,10 @@ struct registry_change {
 err_t registry_apply(struct task *t, struct registry *r, const struct registry_change *changes,
                      size_t n);
 
+/* Runs fn(arg) at home while nobody changes anything: what it reads is still so when it acts. */
+err_t registry_alone(struct task *t, struct registry *r, err_t (*fn)(struct task *t, void *arg),
+                     void *arg);
+
 /* ---- Idempotency-Key --------------------------------------------------------------- */
 
 struct idempotent {

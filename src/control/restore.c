@@ -408,13 +408,24 @@ static err_t restore_now(void *arg, const bool *cancelled) {
     return e ? err_again(&saved) : OK;
 }
 
-/* ---- afterwards -------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------- */
 
-static err_t take_effect(struct task *t, void *arg) {
-    struct control *c = arg;
+#define LONGEST (600 * NANOS_SEC)
+
+static err_t take_effect(struct task *t, struct control *c) {
     TRY(idempotency_expire(t, c->registry, true));
     TRY(registry_reload(t, c));
     return keys_publish(t, c);
+}
+
+/* A client that leaves does not leave a store behind that is restored but not in effect. */
+static err_t restore_alone(struct task *t, void *arg) {
+    struct restoring *r = arg;
+    SCOPED(shield_scope) struct shield whole = { 0 };
+    if (t)
+        whole = task_shield(t, LONGEST);
+    TRY(backup_run(t, restore_now, r));
+    return r->online ? take_effect(t, r->control) : OK;
 }
 
 err_t control_restore(struct task *t, struct control *c, struct arena *a, struct str path,
@@ -423,7 +434,7 @@ err_t control_restore(struct task *t, struct control *c, struct arena *a, struct
         return ERR(CONFLICT, "this process has no data directory, so nothing can be restored");
     struct restoring r = { .control = c, .arena = a, .path = arena_text(a, path), .passphrase = passphrase,
                            .online = c->gateway != NULL };
-    err_t e = backup_run(t, restore_now, &r);
+    err_t e = registry_alone(t, c->registry, restore_alone, &r);
     crypto_wipe(r.master, sizeof r.master);
     crypto_wipe(&r.keys, sizeof r.keys);
     if (e)
@@ -433,5 +444,5 @@ err_t control_restore(struct task *t, struct control *c, struct arena *a, struct
     *out = r.report;
     log_info("restored", F("backup", path), F("made", r.report.created),
              F("kept_aside", r.report.aside));
-    return t && c->worker ? task_on(t, c->worker, take_effect, c) : OK;
+    return OK;
 }

@@ -129,7 +129,7 @@ static void keep_answer(struct exchange *x, const struct str *pieces, size_t n, 
 }
 
 void call_record_answer(struct exchange *x, const struct str *pieces, size_t n, bool failed) {
-    if (!x->gw->journal || !is_kept(x))
+    if (!x->gw || !x->gw->journal || !is_kept(x)) /* gw NULL: units */
         return;
     x->answer_bytes = 0;
     for (size_t i = 0; i < n; i++)

@@ -194,6 +194,37 @@ def test_a_newer_database_is_refused(gateway, tmp_path):
     assert (gw.data / "gatespan.db").read_bytes() == before
 
 
+def test_no_room_for_the_journal_is_said(gateway, tmp_path):
+    gw = gateway()
+    assert gw.stop() == 0
+    for ring in (gw.data / "journal").iterdir():
+        ring.unlink()
+    (gw.data / "journal").rmdir()
+    (gw.data / "journal").write_text("in the way")
+    again = start_gateway(tmp_path, data=gw.data, wait=False)
+    assert again.process.wait(20) in (1, 3)
+    wait_for(lambda: "journal" in again.logs(), 5, "the reason")
+
+
+def test_a_damaged_journal_is_put_aside(gateway):
+    gw = gateway()
+    assert gw.stop() == 0
+    (gw.data / "journal" / "1-0.ring").write_bytes(b"this is no journal" * 1000)
+    again = gateway(None, data=gw.data)
+    assert (gw.data / "journal" / "1-0.ring.damaged").exists()
+    assert "put aside" in again.logs()
+
+
+def test_a_revoked_key_is_gone_at_once_and_an_expired_one_in_time(gateway):
+    gw = gateway(None, "--workers", "3")
+    made = [gw.request("POST", "/api/v1/keys", {"name": f"k{i}"}).json for i in range(6)]
+    for k in made:
+        text, kid = k["key"], k["id"]
+        assert gw.request("GET", "/api/v1/tools", key=text).status == 200
+        assert gw.request("DELETE", f"/api/v1/keys/{kid}", headers={"If-Match": "*"}).status in (200, 204)
+        assert {gw.request("GET", "/api/v1/tools", key=text).status for _ in range(12)} == {401}
+
+
 def test_a_second_start_on_the_same_data_is_refused(gateway, tmp_path):
     gw = gateway()
     again = start_gateway(tmp_path, data=gw.data, wait=False)
