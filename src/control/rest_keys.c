@@ -337,6 +337,7 @@ static err_t store_grants(struct rest *r, const struct key_store *ks, struct key
     if (e && e->kind == ERR_CONFLICT && str_find(str_of(e->text), S("meanwhile")) >= 0)
         r->code = REFUSAL_PRECONDITION_FAILED;
     TRY(told(r, e));
+    TRY(rest_settle(r)); /* what was taken from the key is gone everywhere */
     rest_etag(r, version);
     struct key_item item = item_of(r, k);
     TRY(add_use(r, &item));

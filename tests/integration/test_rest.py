@@ -332,6 +332,16 @@ def test_a_key_lives_and_goes(gw):
     refused(gw.request("GET", path), 404, "not_found")
 
 
+def test_changed_grants_hold_on_every_worker(gw):
+    made = gw.request("POST", KEYS, {"name": "changing"})
+    ask = lambda _: len(gw.request("GET", TOOLS, key=made.json["key"]).json["items"])  # noqa: E731
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for allow, tools in (["time__convert*"], {1}), (["time__*"], {5}), (["nix"], {0}):
+            list(pool.map(ask, range(16)))  # every worker has compiled what the key may see
+            gw.request("PATCH", made.headers["location"], {"allow": allow}, {"If-Match": "*"})
+            assert set(pool.map(ask, range(32))) == tools
+
+
 def test_a_revoked_key_is_known_to_no_worker(gw):
     key = gw.request("POST", KEYS, {"name": "gone"})
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
