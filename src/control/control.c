@@ -365,8 +365,10 @@ static void check_drained(struct worker *w, struct timer *t) {
 static void on_drain_order(struct worker *w, struct mail *m) {
     struct drain_state *d = (struct drain_state *)m;
     exporter_closing(d->control->exporter, w);
-    streams_end(gateway_here(w));
-    parked_end_all(gateway_here(w), true);
+    if (gateway_here(w)) { /* else the end came before the opening */
+        streams_end(gateway_here(w));
+        parked_end_all(gateway_here(w), true);
+    }
     if (d->control->servers[w->index])
         http_server_drain(d->control->servers[w->index]);
     d->timer.fire = check_drained;

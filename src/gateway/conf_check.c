@@ -78,6 +78,24 @@ static void check_headers(struct check *c, const struct upstream_conf *u, struct
     }
 }
 
+/* Options of `mcp.servers` are a copy (conf_mcp.c): problems go to where they stand. */
+static void place_problems(struct check *c, const struct upstream_conf *u, struct str at,
+                           size_t from) {
+    json entry = json_get(find(c, "mcp", S("servers")), u->name);
+    if (!entry || find(c, "upstreams", u->name))
+        return;
+    for (size_t i = from; i < c->problems->n; i++) {
+        struct field_problem *p = &c->problems->items[i];
+        struct str rest = str_skip(p->path, at.n), member = str_skip(rest, 1);
+        for (size_t n = 0; n < member.n; n++)
+            if (strchr(".[", member.p[n]))
+                member = str_head(member, n);
+        json value = json_get(entry, member);
+        p->path = arena_fmt(c->arena, "mcp.servers.%.*s%.*s", STR(u->name), STR(rest));
+        p->at = value ? value : entry;
+    }
+}
+
 /* By the rows of the built-in server itself, so that they are refused before it opens. */
 static void check_options(struct check *c, const struct upstream_conf *u, struct str path) {
     const struct server_ops *ops = u->builtin.n ? builtin_find(u->builtin) : NULL;
@@ -85,13 +103,14 @@ static void check_options(struct check *c, const struct upstream_conf *u, struct
         return;
     void *conf = arena_zero(c->arena, ops->options_size ? ops->options_size : 1);
     struct str at = arena_fmt(c->arena, "%.*s.options", STR(path));
-    size_t before = c->problems->errors;
+    size_t before = c->problems->errors, first = c->problems->n;
     field_defaults(ops->options, ops->option_count, conf, c->arena);
     field_read(ops->options, ops->option_count, u->options, at, conf, c->arena, c->problems);
     bool readable = c->problems->errors == before;
     err_t e = readable && ops->check ? ops->check(conf) : OK;
     if (e)
         complain(c, at, u->options, arena_fmt(c->arena, "%s", e->text));
+    place_problems(c, u, at, first);
 }
 
 static void check_api(struct check *c, const struct upstream_conf *u, struct str path, json at) {

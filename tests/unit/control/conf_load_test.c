@@ -291,6 +291,17 @@ static void wrong_options_of_a_built_in_server_are_refused_where_they_stand(void
         strstr(l.report, ":5:17: upstreams.files.options.rot_path: is unknown; did you mean"));
 }
 
+static void problems_of_a_copy_are_told_where_its_original_stands(void **state) {
+    struct loaded l = load("mcp:\n  servers:\n    filesystem:\n      root_path: /tmp\n"
+                           "      allowed_operations: [reed]\n",
+                           NULL);
+    assert_non_null(l.error);
+    assert_non_null(strstr(l.report, ":3:5: mcp.servers.filesystem: "));
+    l = load("mcp:\n  servers:\n    filesystem:\n      root_path: [1]\n", NULL);
+    assert_non_null(l.error);
+    assert_non_null(strstr(l.report, ":4:7: mcp.servers.filesystem.root_path: "));
+}
+
 static void a_role_keeps_the_options_of_its_server(void **state) {
     const char *file =
         "listen: ['127.0.0.1:1']\nmcp: {servers: {filesystem: {root_path: /tmp, port: "
@@ -366,6 +377,7 @@ int main(void) {
         TEST(entries_of_the_other_schema_become_upstreams),
         TEST(their_options_are_those_of_the_built_in_server),
         TEST(wrong_options_of_a_built_in_server_are_refused_where_they_stand),
+        TEST(problems_of_a_copy_are_told_where_its_original_stands),
         TEST(a_role_keeps_the_options_of_its_server),
         TEST(different_secrets_under_names_of_one_option_are_refused),
         TEST(placeholders_are_no_secrets),
