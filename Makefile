@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 20
 ARGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: help build run test bench check check-full fuzz sanitize clean
+.PHONY: help build run test bench check check-full fuzz sanitize install deb clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -46,6 +46,17 @@ sanitize: ## unit and integration tests under the address and undefined behaviou
 	@tools/deps build test
 	@tools/test unit asan --timeout-multiplier 4
 	@tools/test integration asan
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+
+install: ## build for and install into DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc)
+	@tools/deps build
+	@tools/install "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)"
+
+deb: ## make the Debian package, in build/deb
+	@tools/deps build package
+	@tools/deb
 
 clean: ## remove everything that was built, not what was downloaded
 	@find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv -exec rm -rf {} + 2>/dev/null || true

@@ -8,6 +8,7 @@
     X(doctor)                                                                                      \
     X(tools)                                                                                       \
     X(call)                                                                                        \
+    X(health)                                                                                      \
     X(connect)                                                                                     \
     X(keys)                                                                                        \
     X(explain)                                                                                     \

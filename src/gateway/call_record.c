@@ -1,6 +1,7 @@
 /* call_record.c - see call_record.h. On the way of every call: about two hundred instructions,
  * a fixed head, then the texts one after the other. */
 #include "gateway/call_record.h"
+#include "mcp/uri.h"
 #include "store/journal.h"
 
 enum { TEXT_MOST = 512, VERSION = 1 };
@@ -62,9 +63,8 @@ static struct str trace_of(const struct exchange *x) {
 }
 
 static struct str tool_of(const struct exchange *x) {
-    if (x->entry)
-        return x->entry->shown;
-    return x->in.name; /* nobody has it: what was asked for */
+    /* without an entry nobody has it, or a template opened it: what was asked for */
+    return uri_public(x->arena, x->entry ? x->entry->shown : x->in.name);
 }
 
 static size_t append(uint8_t *to, size_t at, struct str s, uint16_t *length) {

@@ -8,6 +8,7 @@
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
 #include "mcp/header_value.h"
+#include "mcp/uri.h"
 #include <stdio.h>
 
 /* ---- answering --------------------------------------------------------------------- */
@@ -123,8 +124,9 @@ void answer_failure(struct exchange *x, err_t e) {
     jw_object_end(&w);
     jw_object_end(&w);
     x->outcome = err_word(why.kind);
-    log_warn("call failed", F("method", method_name(x->method)), F("target", x->target),
-             F("key", x->who->name), F("error", why.text));
+    log_warn("call failed", F("method", method_name(x->method)),
+             F("target", uri_public(x->arena, x->target)), F("key", x->who->name),
+             F("error", why.text));
     answer_error(x, 0, RPC_INTERNAL, buf_view(&data), "%s", why.text);
 }
 
@@ -231,8 +233,8 @@ static void account(struct exchange *x) {
         metric_observe(*series, took);
     }
     log_debug("exchange", F("method", method_name(x->method)),
-              F("target", x->entry ? x->entry->shown : x->target), F("key", x->who->name),
-              F("outcome", x->outcome ? x->outcome : "none"),
+              F("target", uri_public(x->arena, x->entry ? x->entry->shown : x->target)),
+              F("key", x->who->name), F("outcome", x->outcome ? x->outcome : "none"),
               F("ms", (double)took / (double)NANOS_MS));
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/exchange.h"
+#include "mcp/uri.h"
 #include "net/http_url.h"
 #include "obs/exporter.h"
 #include <stdio.h>
@@ -26,21 +27,6 @@ static void add_number(struct attributes *a, const char *key, int64_t number) {
 
 /* ---- what both have ---------------------------------------------------------------- */
 
-/* URIs may hold a password or a token: what stands before the @ and behind the ? stays here. */
-static struct str clean_uri(struct exchange *x, struct str uri) {
-    ptrdiff_t query = str_find_char(uri, '?');
-    struct str shown = query < 0 ? uri : str_head(uri, (size_t)query);
-    ptrdiff_t scheme = str_find(shown, S("://"));
-    if (scheme < 0)
-        return shown;
-    struct str rest = str_skip(shown, (size_t)scheme + 3);
-    ptrdiff_t slash = str_find_char(rest, '/');
-    ptrdiff_t at = str_find_char(slash < 0 ? rest : str_head(rest, (size_t)slash), '@');
-    return at < 0 ? shown
-                  : arena_fmt(x->arena, "%.*s%.*s", STR(str_head(shown, (size_t)scheme + 3)),
-                              STR(str_skip(rest, (size_t)at + 1)));
-}
-
 /* What the method is about, as the span's name shows it: few different ones (no URIs). */
 static struct str target_of(const struct exchange *x, struct str name) {
     return x->method == METHOD_TOOLS_CALL || x->method == METHOD_PROMPTS_GET ? name : S("");
@@ -53,7 +39,7 @@ static void add_target(struct exchange *x, struct attributes *a, struct str name
         add_text(a, "gen_ai.tool.name", name);
         return;
     case METHOD_PROMPTS_GET: add_text(a, "gen_ai.prompt.name", name); return;
-    case METHOD_RESOURCES_READ: add_text(a, "mcp.resource.uri", clean_uri(x, name)); return;
+    case METHOD_RESOURCES_READ: add_text(a, "mcp.resource.uri", uri_public(x->arena, name)); return;
     default: return;
     }
 }

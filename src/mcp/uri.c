@@ -8,6 +8,27 @@
 
 #define OURS "gatespan"
 
+/* ---- what others may see ----------------------------------------------------------- */
+
+struct str uri_public(struct arena *a, struct str uri) {
+    size_t n = 0;
+    while (n < uri.n && uri.p[n] != '?' && uri.p[n] != '#')
+        n++;
+    struct str shown = str_head(uri, n);
+    ptrdiff_t scheme = str_find(shown, S("://"));
+    if (scheme < 0)
+        return shown;
+    struct str rest = str_skip(shown, (size_t)scheme + 3);
+    ptrdiff_t slash = str_find_char(rest, '/');
+    struct str authority = slash < 0 ? rest : str_head(rest, (size_t)slash);
+    size_t behind = authority.n;
+    while (behind && authority.p[behind - 1] != '@')
+        behind--;
+    return behind == 0 ? shown
+                       : arena_fmt(a, "%.*s%.*s", STR(str_head(shown, (size_t)scheme + 3)),
+                                   STR(str_skip(rest, behind)));
+}
+
 /* ---- rewriting --------------------------------------------------------------------- */
 
 static bool letter(char c) {

@@ -31,6 +31,10 @@ void uri_show(struct buf *out, const struct uri_map *map, struct str uri);
  * appended to *original. False: a native URI. */
 bool uri_restore(struct str shown, struct str *upstream, struct buf *original);
 
+/* The URI as others may see it, in logs, traces and history: without user information, query and
+ * fragment, which may hold passwords and tokens. A slice of it, or in the arena. */
+struct str uri_public(struct arena *a, struct str uri);
+
 /* RFC 6570 (all operators, explode and prefix modifiers) as a matcher: could `uri` be an
  * expansion? Values may hold any byte but / ? # where the operator would escape those:
  * clients do not always escape as the RFC says. Time is bounded by the product of the

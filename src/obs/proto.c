@@ -19,7 +19,10 @@ size_t proto_varint_size(uint64_t n) {
 }
 
 static void put_tag(struct buf *b, unsigned field, unsigned type) {
-    proto_varint(b, (uint64_t)field << 3 | type);
+    if (field < 16)
+        buf_char(b, (char)(field << 3 | type));
+    else
+        proto_varint(b, (uint64_t)field << 3 | type);
 }
 
 void proto_uint(struct buf *b, unsigned field, uint64_t n) {
@@ -119,17 +122,26 @@ static bool take_bytes(struct str *s, struct str *out) {
     return true;
 }
 
-bool proto_next(struct str *rest, struct proto_field *out) {
+static bool take_field(struct str *s, struct proto_field *out) {
     uint64_t tag;
-    *out = (struct proto_field){ 0 };
-    if (!rest->n || !take_varint(rest, &tag) || tag >> 3 == 0 || tag >> 32)
+    if (!take_varint(s, &tag) || tag >> 3 == 0 || tag >> 32)
         return false;
     out->number = (unsigned)(tag >> 3);
     switch (tag & 7) {
-    case VARINT: return take_varint(rest, &out->value);
-    case FIXED64: return take_fixed(rest, 8, &out->value);
-    case FIXED32: return take_fixed(rest, 4, &out->value);
-    case BYTES: return take_bytes(rest, &out->bytes);
+    case VARINT: return take_varint(s, &out->value);
+    case FIXED64: return take_fixed(s, 8, &out->value);
+    case FIXED32: return take_fixed(s, 4, &out->value);
+    case BYTES: return take_bytes(s, &out->bytes);
     default: return false;
     }
+}
+
+/* What is broken stays in *rest: it is not empty then. */
+bool proto_next(struct str *rest, struct proto_field *out) {
+    struct str s = *rest;
+    *out = (struct proto_field){ 0 };
+    if (!s.n || !take_field(&s, out))
+        return false;
+    *rest = s;
+    return true;
 }

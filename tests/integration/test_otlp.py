@@ -315,3 +315,66 @@ def test_nothing_is_sent_unless_asked_for(gateway, receiver, processes):
     gw.call_tool("far__echo", text="x")
     assert not receiver.seen()
     assert "traceparent" not in json.dumps(upstream.seen("tools/call")[-1])
+
+
+# ---- the real ones: TEST_JAEGER_URL, TEST_OTELCOL_URL and their further addresses say where they run
+
+
+def component(name):
+    import os
+    value = os.environ.get(name)
+    if not value:
+        if name.split("_")[1].lower() in os.environ.get("TEST_REQUIRE", "").split(","):
+            pytest.fail(f"{name} is not set, and TEST_REQUIRE asks for it")
+        pytest.skip(f"{name} does not say where one runs")
+    return value
+
+
+def fetch(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as r:
+            return r.read().decode()
+    except OSError:
+        return ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_jaeger_shows_the_trace(gateway, processes, compression):
+    query, otlp = component("TEST_JAEGER_URL"), component("TEST_JAEGER_OTLP_HTTP_URL")
+    upstream = http_server(processes)
+    service = f"gatespan-{compression}-{time.time_ns()}"
+    gw = gateway({"builtins": [], "upstreams": {"far": {"url": upstream.url}},
+                  "otlp": {"endpoint": otlp, "metrics": False, "service_name": service, "compression": compression}})
+    gw.wait_ready("far")
+    trace = f"{time.time_ns():032x}"
+    gw.modern("tools/call", {"name": "far__echo", "arguments": {"text": "x"}},
+              meta={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+    shown = wait_for(lambda: json.loads(fetch(f"{query}/api/traces/{trace}") or "{}").get("data"), 30, "the trace")[0]
+
+    spans = {s["operationName"]: s for s in shown["spans"]}
+    assert set(spans) == {"tools/call far__echo", "tools/call echo"}
+    tags = {t["key"]: t["value"] for t in spans["tools/call far__echo"]["tags"]}
+    assert tags["span.kind"] == "server" and tags["gen_ai.tool.name"] == "far__echo"
+    parents = {r["spanID"] for r in spans["tools/call echo"]["references"]}
+    assert parents == {spans["tools/call far__echo"]["spanID"]}
+    assert {p["serviceName"] for p in shown["processes"].values()} == {service}
+    assert not spans["tools/call echo"].get("warnings"), "its parent is there; the other's is ours alone"
+
+
+@pytest.mark.slow
+def test_the_collector_shows_the_names_of_our_page(gateway):
+    """Its Prometheus exporter turns OTLP names back; what comes out is named as on /metrics, and is worth the same."""
+    otlp, scraped = component("TEST_OTELCOL_URL"), component("TEST_OTELCOL_METRICS_URL")
+    gw = gateway({"builtins": ["time"], "otlp": {"endpoint": otlp, "interval": "300ms"}})
+    for _ in range(7):
+        gw.call_tool("time__get_current_time")
+
+    def count():
+        return re.findall(r'^mcp_server_operation_duration_seconds_count\{[^}]*gen_ai_tool_name="time__get_current_time"[^}]*\} 7$',
+                          fetch(scraped), re.M)
+
+    wait_for(count, 30, "seven calls at the collector")
+    page = gw.request("GET", "/metrics").body.decode()
+    ours = {n for n in re.findall(r"^# TYPE (\S+)", page, re.M) if has_samples(page, n)}
+    wait_for(lambda: ours <= set(re.findall(r"^# TYPE (\S+)", fetch(scraped), re.M)), 30, f"all of {ours}")

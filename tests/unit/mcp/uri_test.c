@@ -182,6 +182,28 @@ static void syntax_is_checked(void **state) {
     assert_false(uri_template_valid(buf_view(&many)));
 }
 
+static void others_see_no_secrets_of_a_uri(void **state) {
+    static const struct {
+        struct str uri, shown;
+    } cases[] = {
+        { S("https://user:pass@example.com/x?key=1#f"), S("https://example.com/x") },
+        { S("https://a@b:c@example.com"), S("https://example.com") },
+        { S("file:///etc/hosts"), S("file:///etc/hosts") },
+        { S("https://example.com/a@b"), S("https://example.com/a@b") },
+        { S("mailto:a@b?c"), S("mailto:a@b") },
+        { S("?"), S("") },
+        { S(""), S("") },
+    };
+    struct arena a;
+    arena_init(&a, NULL, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct str shown = uri_public(&a, cases[i].uri);
+        if (!str_eq(shown, cases[i].shown))
+            fail_msg("%.*s", STR(shown));
+    }
+    arena_done(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_upstream_comes_first_and_the_rest_stays_readable),
@@ -195,6 +217,7 @@ int main(void) {
         cmocka_unit_test(beyond_the_limits_nothing_matches),
         cmocka_unit_test(many_expressions_take_no_exponential_time),
         cmocka_unit_test(syntax_is_checked),
+        cmocka_unit_test(others_see_no_secrets_of_a_uri),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
