@@ -58,6 +58,8 @@ struct exchange {
     struct question *questions; /* put to a legacy client, not yet passed back */
     size_t open_questions;
     struct parked *parked;    /* the call may wait for a modern client's answers; NULL: it may not */
+    json header_params;       /* of the tool, as listed anew for this call */
+    bool listed_anew;
     struct str inner_state;   /* of the modern upstream, for a retry; raw */
     struct event answers;     /* one came */
     double progress;          /* the highest told; counts where a call has several rounds */

@@ -640,6 +640,12 @@ static err_t next_message(struct exchange *x, struct upstream_call *c, struct en
     return OK;
 }
 
+/* P-079, P-416: the call was not begun; once, with the headers of today, it may be repeated. */
+static bool headers_are_stale(const struct exchange *x, struct str error, enum revision from) {
+    return revision_era(from) == ERA_MODERN && x->method == METHOD_TOOLS_CALL && !x->listed_anew &&
+           code_of(error) == RPC_HEADER_MISMATCH;
+}
+
 /* Up to the answer, or to input_required, which is left in `in` for another round. */
 static err_t read_answer(struct exchange *x, struct upstream_call *c,
                          const struct upstream_request *r, enum revision from, struct inputs *in) {
@@ -664,7 +670,9 @@ static err_t read_answer(struct exchange *x, struct upstream_call *c,
         }
         if (x->questions)
             questions_withdraw(x);
-        if (m.kind == ENVELOPE_ERROR)
+        if (m.kind == ENVELOPE_ERROR && headers_are_stale(x, m.error, from))
+            in->stale_headers = x->listed_anew = true;
+        else if (m.kind == ENVELOPE_ERROR)
             bridge_error(x, m.error, from);
         else if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY &&
                  wants_input(x, m.result))
@@ -759,8 +767,9 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
     if (in->state.p || in->requests.p)
         add_inputs(x, o, in);
     write_message(x, o, &r);
-    if (revision_era(to) == ERA_MODERN && x->entry && x->entry->header_params)
-        r.param_headers = param_headers_write(x->arena, x->entry->header_params, x->in.arguments);
+    json headers = x->listed_anew ? x->header_params : x->entry ? x->entry->header_params : NULL;
+    if (revision_era(to) == ERA_MODERN && headers)
+        r.param_headers = param_headers_write(x->arena, headers, x->in.arguments);
     r.message = o->pieces;
     r.pieces = o->n;
     if (x->asks && x->era == ERA_MODERN && revision_era(to) == ERA_LEGACY)
@@ -779,6 +788,11 @@ static err_t call_rounds(struct exchange *x, struct str old_name) {
     SCOPED(inputs_done) struct inputs in = { 0 };
     for (;;) {
         TRY(call_round(x, to, old_name, &in));
+        if (in.stale_headers) {
+            TRY(tool_header_params(x->task, x->upstream, x->target, x->arena, &x->header_params));
+            in.stale_headers = false;
+            continue;
+        }
         if (!in.requests.p && !in.state.p)
             return OK;
         TRY(question_gather(x, &in));

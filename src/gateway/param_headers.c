@@ -2,6 +2,7 @@
  * its annotations: [{"header":"Region","path":["where","region"],"type":"string"}, …]. */
 #include "gateway/param_headers.h"
 #include "base/mem.h"
+#include "gateway/param_schema.h"
 #include "mcp/header_value.h"
 #include <stdlib.h>
 
@@ -77,4 +78,46 @@ bool param_headers_match(struct exchange *x, json header_params) {
         return false;
     }
     return true;
+}
+
+/* ---- listed anew (P-079) ----------------------------------------------------------- */
+
+enum { PAGES_MOST = 100 };
+
+static err_t read_tool(struct arena *a, struct str raw, json *out) {
+    json tool = NULL;
+    TRY(json_parse(a, arena_dup(a, raw), (struct json_limits){ .depth = 100 }, &tool));
+    return param_schema_read(a, json_get(tool, S("inputSchema")), out);
+}
+
+/* Raw item of that name; p NULL: not on this page. */
+static struct str find_tool(struct arena *a, struct str result, struct str tool) {
+    for (struct json_members m = json_elements(json_raw_get(result, S("tools")));
+         json_element(&m);) {
+        struct str name = json_raw_get(m.value, S("name"));
+        if (name.n > 1 && name.p[0] == '"' && str_eq(json_unquote(a, name), tool))
+            return m.value;
+    }
+    return (struct str){ 0 };
+}
+
+err_t tool_header_params(struct task *t, struct upstream *u, struct str tool, struct arena *a,
+                         json *out) {
+    SCOPED(buf_done) struct buf params = { 0 };
+    SCOPED(buf_done) struct buf result = { 0 };
+    for (int page = 0; page < PAGES_MOST; page++) {
+        buf_clear(&result);
+        TRY(upstream_ask(t, u, METHOD_TOOLS_LIST, buf_view(&params), &result));
+        struct str raw = find_tool(a, buf_view(&result), tool);
+        if (raw.p)
+            return read_tool(a, raw, out);
+        struct str cursor = json_raw_get(buf_view(&result), S("nextCursor"));
+        if (!cursor.p || cursor.p[0] != '"')
+            break;
+        buf_clear(&params);
+        buf_fmt(&params, "{\"cursor\":%.*s}", STR(cursor));
+    }
+    return ERR(UPSTREAM,
+               "upstream %.*s refused the headers of a call and lists no tool %.*s any more",
+               STR(u->conf->name), STR(tool));
 }

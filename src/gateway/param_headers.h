@@ -8,3 +8,8 @@ struct str param_headers_write(struct arena *a, json header_params, struct str a
 /* True when every annotated argument has its header and no header differs; else answers
  * -32020 and returns false. `header_params` may be NULL. */
 bool param_headers_match(struct exchange *x, json header_params);
+/* What the upstream lists for its tool now: x-mcp-header annotations as in param_schema.h.
+ * UPSTREAM when it lists no such tool. Waits. */
+struct upstream;
+err_t tool_header_params(struct task *t, struct upstream *u, struct str tool, struct arena *a,
+                         json *out);

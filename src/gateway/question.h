@@ -19,6 +19,7 @@ struct inputs {
     struct str state;        /* raw string, or absent */
     struct buf responses;    /* object of answers for the retry */
     unsigned rounds, pauses; /* so far: with questions, without */
+    bool stale_headers;      /* the upstream knows other x-mcp-header annotations than we do */
 };
 static inline void inputs_done(struct inputs *in) {
     if (in->responses.p)

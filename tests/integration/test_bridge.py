@@ -592,6 +592,27 @@ def test_addresses_that_must_be_opened_first(gateway, processes):
     assert answer.json["error"]["data"]["requiredCapabilities"] == {"elicitation": {"url": {}}}
 
 
+# ---- headers ------------------------------------------------------------------------------------------
+
+def test_headers_that_the_upstream_refuses_are_made_anew_once(gateway, processes):
+    """P-079, P-416: -32020 of a server whose annotations changed in silence: listed again, called again, once."""
+    gw, server = start(gateway, processes, "modern")
+    region = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    fault = {"kind": "raw", "times": 1, "body": '{"jsonrpc":"2.0","id":ID,"error":{"code":-32020,"message":"Mcp-Param-Region"}}'}
+    server.behave(tools=[{"name": "echo", "inputSchema": region}], faults={"tools/call": fault})
+    for client in (modern, lambda gw, name, args: gw.session().call("tools/call", {"name": name, "arguments": args}).message):
+        server.behave(faults={"tools/call": fault})
+        done = client(gw, "up__echo", {"region": "north", "text": "x"})
+        assert done["result"]["content"][0]["text"] == "x"
+        first, second = server.seen("tools/call")[-2:]
+        assert "mcp-param-region" not in first["headers"] and second["headers"]["mcp-param-region"] == "north"
+        assert first["message"]["id"] != second["message"]["id"]
+    server.behave(faults={"tools/call": {**fault, "times": 2}})
+    assert "refused" in refused(modern(gw, "up__echo", {"region": "north"}), -32603)
+    server.behave(tools=["other"], faults={"tools/call": fault})
+    assert "no tool echo" in refused(modern(gw, "up__echo", {"region": "north"}), -32603)
+
+
 # ---- watched resources --------------------------------------------------------------------------------
 
 A, B = "gatespan+x://up/a", "gatespan+x://up/b"
