@@ -36,6 +36,8 @@ struct history_drain {
     double tokens;             /* rows that may go now */
     nanos refilled;
     uint64_t reported;         /* dropped records that the log has told of */
+    nanos started;             /* wall clock */
+    bool leftover;             /* a file of a former run is still to be taken over */
 };
 
 /* ---- records to rows --------------------------------------------------------------- */
@@ -244,10 +246,21 @@ static err_t forget(struct task *t, struct history *h, const struct history_conf
     return OK;
 }
 
+/* Positions in files that are gone. Not while one of them is left: a second attempt at it would
+ * begin anew, and double its calls. */
+static err_t forget_positions(struct task *t, struct history_drain *d) {
+    const struct store_value bind = store_int(d->started);
+    return d->leftover ? OK
+                       : store_write(t, d->history->store, &(struct store_statement){
+                             "DELETE FROM journal WHERE updated < ?1", &bind, 1, NULL }, 1, NULL);
+}
+
 static void run_cleaning(struct task *t, void *arg) {
     struct history_drain *d = arg;
     struct control *c = d->control;
     err_t e = forget(t, d->history, &c->held->conf->history);
+    if (!e)
+        e = forget_positions(t, d);
     if (!e)
         e = idempotency_expire(t, c->registry, false);
     if (!e)
@@ -300,10 +313,10 @@ static err_t take_over(struct history *h, struct str path, size_t *taken) {
 }
 
 /* A file that is unreadable or that the store does not take stays, under a name of its own. */
-static void take_over_file(struct history *h, struct str path, size_t *taken) {
+static void take_over_file(struct history_drain *d, struct str path, size_t *taken) {
     SCOPED(buf_done) struct buf name = { 0 };
     buf_str(&name, path);
-    err_t e = take_over(h, path, taken);
+    err_t e = take_over(d->history, path, taken);
     if (!e) {
         unlink(buf_text(&name));
         return;
@@ -312,6 +325,7 @@ static void take_over_file(struct history *h, struct str path, size_t *taken) {
     log_error("calls of the last run are not in the history yet", F("journal", path),
               F("error", e->text),
               F("remedy", useless ? "none: the file was put aside" : "the next start tries again"));
+    d->leftover |= !useless;
     if (!useless)
         return;
     SCOPED(buf_done) struct buf aside = { 0 };
@@ -319,7 +333,7 @@ static void take_over_file(struct history *h, struct str path, size_t *taken) {
     rename(buf_text(&name), buf_text(&aside));
 }
 
-static err_t recover(struct control *c, struct str folder) {
+static void recover(struct history_drain *d, struct str folder) {
     SCOPED(arena_scope) struct arena a;
     arena_init(&a, NULL, 0);
     size_t taken = 0;
@@ -327,15 +341,12 @@ static err_t recover(struct control *c, struct str folder) {
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         struct str name = str_of(entry->d_name);
         if (str_ends(name, S(".ring")))
-            take_over_file(c->history, arena_fmt(&a, "%.*s/%.*s", STR(folder), STR(name)), &taken);
+            take_over_file(d, arena_fmt(&a, "%.*s/%.*s", STR(folder), STR(name)), &taken);
     }
     if (dir)
         closedir(dir);
     if (taken)
         log_info("calls of the last run moved into the history", F("calls", (int64_t)taken));
-    /* only now: the files of these positions are gone */
-    return store_write(NULL, c->store, &(struct store_statement){ .sql = "DELETE FROM journal" }, 1,
-                       NULL);
 }
 
 /* ---- life -------------------------------------------------------------------------- */
@@ -368,10 +379,10 @@ err_t history_open(struct control *c) {
         return OK;
     struct history_drain *d = c->history->drain = NEW(struct history_drain);
     *d = (struct history_drain){ .control = c, .history = c->history, .timer.fire = on_tick,
-                                 .cleaning.fire = on_cleaning, .refilled = worker_now(c->worker) };
+                                 .cleaning.fire = on_cleaning, .started = clock_wall(), .refilled = worker_now(c->worker) };
     struct str folder = arena_fmt(&a, "%.*s/journal", STR(c->data));
     TRY(folder_make(folder));
-    TRY(recover(c, folder));
+    recover(d, folder);
     timer_set(c->worker, &d->cleaning, worker_now(c->worker) + NANOS_SEC);
     if (!c->held->conf->history.enabled)
         return OK;

@@ -215,6 +215,25 @@ def test_a_damaged_journal_is_put_aside(gateway):
     assert "put aside" in again.logs()
 
 
+def test_a_server_survives_restarts_and_cannot_go_while_a_profile_names_it(gateway):
+    gw = gateway()
+    answer = gw.request("POST", "/api/v1/proxy/servers", {"name": "clock", "config": {"builtin": "time"}})
+    assert answer.status == 201, answer.body
+    gw.wait_ready("clock")
+    answer = gw.request("POST", "/api/v1/profiles", {"name": "small", "config": {"upstreams": ["clock"]}})
+    assert answer.status == 201, answer.body
+    answer = gw.request("DELETE", "/api/v1/proxy/servers/clock", headers={"If-Match": "*"})
+    assert answer.status in (400, 409, 422) and "small" in answer.body.decode(), answer.body
+    gw.process.kill()
+    gw.process.wait()
+    again = gateway(None, data=gw.data)
+    again.wait_ready("clock")
+    assert all(t.startswith("clock__") for t in again.tools(path="/mcp/small"))
+    assert again.request("DELETE", "/api/v1/profiles/small", headers={"If-Match": "*"}).status in (200, 204)
+    assert again.request("DELETE", "/api/v1/proxy/servers/clock", headers={"If-Match": "*"}).status in (200, 204)
+    wait_for(lambda: not [t for t in again.tools() if t.startswith("clock__")], 10, "its tools are gone")
+
+
 def test_a_revoked_key_is_gone_at_once_and_an_expired_one_in_time(gateway):
     gw = gateway(None, "--workers", "3")
     made = [gw.request("POST", "/api/v1/keys", {"name": f"k{i}"}).json for i in range(6)]
