@@ -222,7 +222,7 @@ static int fail_transport(const struct reply *r, CURLcode code) {
     if (interrupted)
         return cli_fail(EXIT_INTERRUPTED, "interrupted; the request is given up");
     if (code == CURLE_OPERATION_TIMEDOUT && r->client->timeout &&
-        clock_mono() - r->began >= r->client->timeout)
+        clock_mono() - r->began >= r->client->timeout / 10 * 9) /* curl counts milliseconds */
         return cli_fail(EXIT_UPSTREAM, "no answer within the --timeout; the request is given up");
     if (code == CURLE_URL_MALFORMAT)
         return cli_fail(EXIT_USAGE, "--url %s is no address", r->client->url);

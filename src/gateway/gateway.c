@@ -155,7 +155,8 @@ struct view *gateway_view(struct gateway_worker *gw, const struct snapshot *s,
                           const struct principal *who, const struct profile_conf *profile) {
     if (gw->generation != s->generation) {
         if (gw->generation > s->generation) { /* an old request: it may not evict the new views */
-            struct view *v = view_new(gw, s, who, profile, who->digest ^ who->rights ^ s->generation);
+            struct view *v = view_new(gw, s, who, profile,
+                                      who->digest ^ who->rights ^ s->generation);
             return v;
         }
         forget_views(gw);
