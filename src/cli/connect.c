@@ -105,13 +105,14 @@ static struct hop *find_request(struct bridge *b, struct str id) {
  * and what it still says is not waited for. True when nothing is to be sent. */
 static bool cancel(struct bridge *b, struct hop *notice) {
     struct hop *target = find_request(b, json_raw_get(notice->head.params, S("requestId")));
+    bool modern = target && target->modern;
     if (!str_eq(notice->head.method, S("notifications/cancelled")))
         return false;
-    if (target && !target->modern && !target->initialize)
-        notice->for_call = target;
-    else if (target && target->modern)
+    if (modern)
         hop_end(target);
-    return !target || target->modern;
+    else if (target && !target->initialize)
+        notice->for_call = target;
+    return !target || modern;
 }
 
 static void take_line(struct bridge *b, struct str line) {

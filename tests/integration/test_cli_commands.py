@@ -123,6 +123,11 @@ def test_tools_in_three_forms(ask):
     assert [line.split()[0] for line in ask("tools", "-otable").stdout.splitlines()] == [t["name"] for t in as_json]
 
 
+def test_version_for_programs(run):
+    told = json.loads(run("version", "-o", "json").stdout)
+    assert told["revisions"][-1] == "2026-07-28" and f"gatespan {told['version']}\n" in run("--version").stdout
+
+
 def test_tools_are_filtered(ask):
     names = [t["name"] for t in json.loads(ask("tools", "time__c*", "-o", "json").stdout)]
     assert names and all(n.startswith("time__c") for n in names)
