@@ -274,9 +274,7 @@ err_t keys_publish(struct task *t, struct control *c) {
     TRY(refresh_keys(t, c));
     TRY(keys_build(c, c->held->conf, &keys));
     expire_later(c);
-    TRY(gateway_publish_keys(t, c->gateway, keys));
-    snapshot_publish(c); /* what a key may see is compiled once for each snapshot */
-    return OK;
+    return gateway_publish_keys(t, c->gateway, keys);
 }
 
 static err_t publish_alone(struct task *t, void *arg) {
