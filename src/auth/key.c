@@ -104,6 +104,18 @@ const struct principal *key_index_at(const struct key_index *k, size_t i) {
     return &k->principals[i];
 }
 
+const struct principal *key_index_find(const struct key_index *k, struct str id, unsigned hint) {
+    size_t n = key_index_count(k);
+    if (k->has_anonymous && str_eq(k->anonymous.id, id))
+        return &k->anonymous;
+    if (hint < n && str_eq(k->principals[hint].id, id))
+        return &k->principals[hint];
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(k->principals[i].id, id))
+            return &k->principals[i];
+    return NULL;
+}
+
 const struct principal *key_index_anonymous(const struct key_index *k) {
     return k->has_anonymous ? &k->anonymous : NULL;
 }

@@ -56,6 +56,8 @@ struct key_index *key_index_new(const struct key_record *records, size_t n,
 void key_index_free(struct key_index *k);
 size_t key_index_count(const struct key_index *k);
 const struct principal *key_index_at(const struct key_index *k, size_t i);
+/* Who has that id now, NULL when nobody has; `hint` is where he was (principal.index). */
+const struct principal *key_index_find(const struct key_index *k, struct str id, unsigned hint);
 /* The anonymous principal, or NULL when a key is required. */
 const struct principal *key_index_anonymous(const struct key_index *k);
 

@@ -4,6 +4,7 @@
 #include "control/private.h"
 #include "control/routes.h"
 #include "gateway/face_stdio.h"
+#include "gateway/line.h"
 #include "gateway/metrics.h"
 #include "gateway/park.h"
 #include "gateway/stream.h"
@@ -367,6 +368,7 @@ static void on_drain_order(struct worker *w, struct mail *m) {
     exporter_closing(d->control->exporter, w);
     if (gateway_here(w)) { /* else the end came before the opening */
         streams_end(gateway_here(w));
+        lines_drain(gateway_here(w));
         parked_end_all(gateway_here(w), true);
     }
     if (d->control->servers[w->index])

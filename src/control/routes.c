@@ -5,12 +5,34 @@
 #include "control/rest.h"
 #include "control/rest_routes.h"
 #include "gateway/face_http.h"
+#include "gateway/face_method.h"
+#include "gateway/line.h"
+
+/* One method of MCP as a path: the body is its message or just its params. */
+#define MCP_METHOD(method, id_, help_)                                                             \
+    { .methods = "POST", .path = "/mcp/v1/" method, .need = NEED_KEY, .serve = face_method_serve,  \
+      .id = id_, .help = help_ }
 
 static const struct route mcp_rows[] = {
     { .methods = "POST GET DELETE", .path = "/mcp", .need = NEED_KEY, .style = REFUSE_RPC, .serve = face_http_serve,
       .id = "mcp", .help = "MCP over Streamable HTTP, every revision of the protocol." },
     { .methods = "POST GET DELETE", .path = "/mcp/{profile}", .need = NEED_KEY, .style = REFUSE_RPC,
       .serve = face_http_serve, .id = "mcp_profile", .help = "The same for one profile: a selection of the catalogue." },
+    MCP_METHOD("initialize", "mcp_initialize", "Opens a session."),
+    MCP_METHOD("tools/list", "mcp_tools_list", "Lists tools."),
+    MCP_METHOD("tools/call", "mcp_tools_call", "Calls a tool."),
+    MCP_METHOD("resources/list", "mcp_resources_list", "Lists resources."),
+    MCP_METHOD("resources/read", "mcp_resources_read", "Reads a resource."),
+    MCP_METHOD("prompts/list", "mcp_prompts_list", "Lists prompts."),
+    MCP_METHOD("prompts/get", "mcp_prompts_get", "Fills a prompt in."),
+    { .methods = "GET", .path = "/sse", .need = NEED_KEY, .serve = line_serve_sse, .id = "sse", .media = "text/event-stream",
+      .help = "HTTP+SSE of revision 2024-11-05: the stream; its first event names where to post." },
+    { .methods = "GET", .path = "/sse/{profile}", .need = NEED_KEY, .serve = line_serve_sse, .id = "sse_profile",
+      .media = "text/event-stream", .help = "The same for one profile." },
+    { .methods = "POST", .path = "/messages", .need = NEED_KEY, .serve = line_serve_message, .id = "messages",
+      .help = "HTTP+SSE of revision 2024-11-05: a message; its answer comes on the stream." },
+    { .methods = "POST", .path = "/messages/{profile}", .need = NEED_KEY, .serve = line_serve_message,
+      .id = "messages_profile", .help = "The same for one profile." },
 };
 static const struct route_table mcp_routes = { "mcp", mcp_rows, ARRAY_SIZE(mcp_rows) };
 

@@ -10,7 +10,7 @@ struct channel_call { /* one message and what becomes of it */
     struct exchange x;
     struct channel *channel;
     struct channel_call *next, **back; /* in flight */
-    struct pin *pin;
+    struct pin *pin, *keys_pin;
     struct arena arena;
     char storage[2048];
 };
@@ -41,15 +41,31 @@ static const struct face_ops channel_face = {
 
 /* ---- calls -------------------- */
 
+static const struct principal *who_is_it(const struct channel *ch, struct pin **pin) {
+    void *keys = NULL;
+    *pin = NULL;
+    if (ch->who)
+        return ch->who;
+    *pin = snapshot_pin(ch->gw->worker, ch->gw->gateway->keys, &keys);
+    return keys ? key_index_find(keys, ch->who_id, ch->who_index) : NULL;
+}
+
 struct channel_call *channel_call_new(struct channel *ch, struct task *t, struct str text) {
+    struct pin *keys_pin;
+    const struct principal *who = who_is_it(ch, &keys_pin);
+    if (!who) {
+        snapshot_unpin(ch->gw->worker, keys_pin);
+        return NULL;
+    }
     struct channel_call *c = mem_alloc(sizeof *c);
     void *snapshot = NULL;
     arena_init(&c->arena, c->storage, sizeof c->storage);
     c->channel = ch;
+    c->keys_pin = keys_pin;
     c->pin = snapshot_pin(ch->gw->worker, ch->gw->gateway->snapshots, &snapshot);
     c->x = (struct exchange){
         .face = &channel_face, .face_self = ch, .gw = ch->gw, .task = t, .arena = &c->arena,
-        .snapshot = snapshot, .who = ch->who, .profile_name = ch->profile,
+        .snapshot = snapshot, .who = who, .profile_name = ch->profile,
         .in.text = arena_dup(&c->arena, text),
         .era = ERA_LEGACY, .revision = ch->opened ? ch->session.revision : REV_NONE,
         .can_stream = true, .began = ch->gw->worker->now,
@@ -59,6 +75,7 @@ struct channel_call *channel_call_new(struct channel *ch, struct task *t, struct
 
 void channel_call_free(struct channel_call *c) {
     snapshot_unpin(c->channel->gw->worker, c->pin);
+    snapshot_unpin(c->channel->gw->worker, c->keys_pin);
     arena_done(&c->arena);
     free(c);
 }
@@ -78,9 +95,12 @@ static void leave(struct channel_call *c) {
     *c->back = c->next;
     if (c->next)
         c->next->back = c->back;
-    if (--ch->call_count == 0)
-        event_set(&ch->idle);
     channel_call_free(c);
+    if (--ch->call_count)
+        return;
+    event_set(&ch->idle);
+    if (ch->ending && ch->ops->over)
+        ch->ops->over(ch->self);
 }
 
 static void finish_call(struct channel_call *c) {
@@ -122,12 +142,15 @@ static void run_posted(struct task *t, void *arg) {
 
 bool channel_post(struct channel *ch, struct str text) {
     struct channel_call *c = channel_call_new(ch, NULL, text);
+    if (!c)
+        return false;
     c->x.task = task_spawn(ch->gw->worker, run_posted, c);
-    if (c->x.task)
+    bool ok = c->x.task != NULL;
+    if (ok)
         enter(c);
     else
         channel_call_free(c);
-    return c->x.task != NULL;
+    return ok;
 }
 
 /* ---- messages: each says whether a request goes on -------------------- */
@@ -240,6 +263,8 @@ bool channel_call_take(struct channel_call *c) {
 
 void channel_refuse(struct channel *ch, struct task *t, int code, const char *why) {
     struct channel_call *c = channel_call_new(ch, t, S(""));
+    if (!c)
+        return;
     refuse(&c->x, code, why);
     channel_call_free(c);
 }

@@ -16,6 +16,8 @@ struct channel_ops {
     /* One JSON-RPC message in pieces; may wait while the client lags. */
     err_t (*send)(struct task *t, void *self, const struct str *pieces, size_t n);
     struct push_ops push; /* for what no task says; `self` is the carrier */
+    /* The last call of an ended channel has ended: nothing of it is used any more. May be NULL. */
+    void (*over)(void *self);
 };
 
 struct channel_call;
@@ -23,7 +25,9 @@ struct channel {
     struct gateway_worker *gw;
     const struct channel_ops *ops;
     void *self;                  /* the carrier */
-    const struct principal *who; /* outlives the channel */
+    const struct principal *who; /* outlives the channel; NULL: looked up for each message */
+    struct str who_id;           /* by this: a revoked key ends its channel */
+    unsigned who_index;
     struct str profile;          /* name; empty: the whole catalogue; the carrier's memory */
     struct channel_call *calls;
     size_t call_count;
@@ -33,7 +37,7 @@ struct channel {
     struct session_view session; /* its id is all zero where there is one client alone */
 };
 
-/* What becomes of one message, without its line end. */
+/* What becomes of one message, without its line end. NULL: its client's key is gone. */
 struct channel_call *channel_call_new(struct channel *ch, struct task *t, struct str text);
 /* Reads it; notifications, answers and refusals are done with then, and it returns false. */
 bool channel_call_take(struct channel_call *c);
@@ -42,12 +46,13 @@ void channel_call_start(struct channel_call *c);
 void channel_call_run(struct channel_call *c, struct task *t);
 void channel_call_free(struct channel_call *c);
 
-/* From a loop callback: a task takes the message and runs it. False: there are too many. */
+/* From a loop callback: a task takes the message and runs it. False: too many are in flight, or
+ * the key is gone; the carrier ends. */
 bool channel_post(struct channel *ch, struct str text);
 /* Answers a message that could not be read, such as one that is too long. */
 void channel_refuse(struct channel *ch, struct task *t, int code, const char *why);
 
-/* The client is gone: its streams are forgotten, what is in flight is cancelled. */
+/* The client is gone: its streams are forgotten, what still comes is passed over. */
 void channel_end(struct channel *ch);
 void channel_cancel(struct channel *ch);
 /* Waits until no call is in flight, at most so long. */

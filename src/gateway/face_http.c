@@ -5,9 +5,11 @@
 #include "gateway/admit.h"
 #include "gateway/era.h"
 #include "gateway/exchange.h"
+#include "gateway/line.h"
 #include "gateway/question.h"
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
+#include "net/websocket.h"
 #include <stdio.h>
 
 enum { FIELDS = CORS_FIELDS + 4 };
@@ -32,22 +34,11 @@ static err_t begin_stream(struct http_face *f, struct task *t) {
         .status = 200, .type = S("text/event-stream"), .fields = f->fields, .field_count = f->field_count });
 }
 
-/* An upstream may print its JSON over several lines; in an event that would end the data.
- * Line ends of valid JSON are white space between tokens. */
-static struct str one_line(struct http_face *f, struct str s) {
-    if (!s.n || (!memchr(s.p, '\n', s.n) && !memchr(s.p, '\r', s.n)))
-        return s;
-    char *flat = arena_alloc(f->x.arena, s.n);
-    for (size_t i = 0; i < s.n; i++)
-        flat[i] = s.p[i] == '\n' || s.p[i] == '\r' ? ' ' : s.p[i];
-    return str_from(flat, s.n);
-}
-
 static err_t send_event(struct http_face *f, const struct str *pieces, size_t n) {
     struct str event[12] = { S(SSE_BEFORE) };
     size_t used = 1;
     for (size_t i = 0; i < n && used < ARRAY_SIZE(event) - 1; i++)
-        event[used++] = one_line(f, pieces[i]);
+        event[used++] = sse_one_line(f->x.arena, pieces[i]);
     event[used++] = S(SSE_AFTER);
     return http_stream_write(f->x.task, f->request, event, used);
 }
@@ -399,6 +390,10 @@ static bool room_for_one_more(struct http_face *f) {
 
 void face_http_serve(struct task *t, struct http_request *r) {
     struct visit *v = r->user;
+    if (websocket_asked(r->head) && str_eq(r->head->method, S("GET"))) {
+        line_serve_websocket(t, r);
+        return;
+    }
     struct http_face f = { .request = r, .visit = v };
     f.x = (struct exchange){
         .face = &http_face_ops, .face_self = &f, .gw = gateway_here(r->worker), .task = t, .arena = &r->arena,

@@ -110,6 +110,7 @@ struct gateway_worker {
     struct idmap parked;      /* struct parked by number: calls that wait for a modern client */
     uint64_t next_parked;
     struct push_stream *streams; /* GET streams and listens */
+    struct line *lines;         /* WebSockets and HTTP+SSE (line.h) */
     size_t stream_count;
     uint64_t next_stream;
 };

@@ -10,6 +10,7 @@
       "mcp_method_name", "gen_ai_tool_name", "upstream", "outcome")                                        \
     X(client_duration, HISTOGRAM, "mcp_client_operation_duration_seconds",                                 \
       "Time an upstream took to answer, by upstream and outcome.", "upstream", "outcome")                  \
+    X(lines_open, GAUGE, "gatespan_lines_open", "WebSocket and HTTP+SSE connections of clients.", NULL)     \
     X(in_flight, GAUGE, "gatespan_exchanges_in_flight", "Requests that wait for their answer.", NULL)      \
     X(streams_open, GAUGE, "gatespan_streams_open", "GET streams and subscriptions that are open.", NULL)  \
     X(refusals, COUNTER, "gatespan_refusals_total", "Requests refused before they were an exchange, by reason.", \

@@ -7,6 +7,7 @@ enum conn_state {
     AT_BODY,   /* head admitted, body incomplete */
     AT_BUSY,   /* a request is in flight */
     AT_HTTP2,  /* its streams have states of their own (http2.h) */
+    AT_WEBSOCKET, /* its request lives as long as the line (websocket.h) */
     AT_LINGER, /* answered and closing: what still comes is dropped */
 };
 
@@ -27,6 +28,7 @@ struct http_conn {
     struct buf body;   /* of known length, or decoded chunks */
     struct sockaddr_storage peer;
     struct http2_conn *http2; /* NULL: HTTP/1 */
+    struct websocket *websocket; /* the line that its request became */
     nanos idle_at;     /* HTTP/2: no stream until then ends it */
 };
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "net/http2.h"
 #include "net/metrics.h"
+#include "net/websocket_conn.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -260,8 +261,11 @@ static void on_timer(struct worker *w, struct timer *t) {
         timer_set(w, t, hc->until);
         return;
     }
-    if (hc->state == AT_HTTP2) {
-        http2_on_timer(hc);
+    if (hc->state == AT_HTTP2 || hc->state == AT_WEBSOCKET) {
+        if (hc->state == AT_HTTP2)
+            http2_on_timer(hc);
+        else
+            websocket_on_timer(hc);
         worker_run_ready(w);
         return;
     }
@@ -547,6 +551,8 @@ static size_t on_data(struct conn *c, struct str data) {
         break;
     case AT_HTTP2:
         return http2_on_data(hc, data);
+    case AT_WEBSOCKET:
+        return websocket_on_data(hc, data);
     case AT_LINGER:
         return drop(hc, data);
     }

@@ -2,6 +2,7 @@
  * arrive whole used where they lie. A data line that arrived in pieces, as every large
  * event does, hands its buffer over instead of being copied once more. */
 #include "net/sse.h"
+#include "base/arena.h"
 #include "base/mem.h"
 
 #define DEFAULT_LIMIT ((size_t)4 << 20)
@@ -209,4 +210,13 @@ void sse_retry(struct buf *out, int64_t milliseconds) {
     buf_str(out, S("retry: "));
     buf_u64(out, milliseconds > 0 ? (uint64_t)milliseconds : 0);
     buf_char(out, '\n');
+}
+
+struct str sse_one_line(struct arena *a, struct str json) {
+    if (!json.n || (!memchr(json.p, '\n', json.n) && !memchr(json.p, '\r', json.n)))
+        return json;
+    char *flat = arena_alloc(a, json.n);
+    for (size_t i = 0; i < json.n; i++)
+        flat[i] = json.p[i] == '\n' || json.p[i] == '\r' ? ' ' : json.p[i];
+    return str_from(flat, json.n);
 }

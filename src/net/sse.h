@@ -54,3 +54,8 @@ void sse_write(struct buf *out, struct str type, struct str id, struct str data)
 void sse_comment(struct buf *out, struct str text);
 /* A field of the event that is written next. */
 void sse_retry(struct buf *out, int64_t milliseconds);
+
+/* JSON may be printed over several lines; in an event that would end the data. Line ends of valid
+ * JSON are white space between tokens: they become spaces, in a copy in the arena. */
+struct arena;
+struct str sse_one_line(struct arena *a, struct str json);
