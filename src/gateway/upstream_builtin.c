@@ -63,7 +63,11 @@ struct watcher {
 };
 
 static void on_updated(struct server_watcher *w, struct str uri) {
-    watched_updated(((struct watcher *)w)->upstream, uri);
+    struct upstream *u = ((struct watcher *)w)->upstream;
+    if (uri.n)
+        watched_updated(u, uri);
+    else
+        watched_updated_all(u);
 }
 
 static err_t builtin_watch(struct task *t, struct upstream *u) {
