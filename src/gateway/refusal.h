@@ -18,6 +18,8 @@ enum refusal_style { REFUSE_API, REFUSE_RPC }; /* the shape of an error's body *
     X(INVALID, 400, "invalid", "Not understood",                                                   \
       "The path, the query or the body is not what the route describes. `details.problems` names " \
       "each member with what is allowed.")                                                         \
+    X(BAD_REQUEST, 400, "bad_request", "No valid HTTP",                                            \
+      "The message breaks the rules of HTTP, as the text says; the connection is closed.")         \
     X(UNAUTHENTICATED, 401, "unauthenticated", "No key",                                           \
       "Nobody, or nobody we know, is asking. Send `Authorization: Bearer gs_…`.")                  \
     X(DENIED, 403, "denied", "Not allowed",                                                        \
@@ -32,6 +34,8 @@ enum refusal_style { REFUSE_API, REFUSE_RPC }; /* the shape of an error's body *
       "The path exists, but not for this method; `Allow` lists those it has.")                     \
     X(ACCEPT, 406, "accept", "Not acceptable",                                                     \
       "`Accept` leaves out what the route answers with, mostly application/json.")                 \
+    X(REQUEST_TIMEOUT, 408, "request_timeout", "Too slow",                                         \
+      "The request took longer to arrive than `limits.head_timeout` or `limits.body_timeout`.")    \
     X(CONFLICT, 409, "conflict", "Conflict",                                                       \
       "It does not go with what is there: the name is taken, or a request with the same "          \
       "`Idempotency-Key` is still running.")                                                       \
@@ -41,6 +45,8 @@ enum refusal_style { REFUSE_API, REFUSE_RPC }; /* the shape of an error's body *
       "`If-Match` names another version than the present one. Read it again, then decide.")        \
     X(TOO_LARGE, 413, "too_large", "Too large",                                                    \
       "The body is larger than `limits.body`, or an answer larger than its limit.")                \
+    X(URI_TOO_LONG, 414, "uri_too_long", "URI too long",                                           \
+      "The request target is longer than `limits.target`.")                                        \
     X(MEDIA_TYPE, 415, "media_type", "Media type",                                                 \
       "Bodies are application/json; those of PATCH may be application/merge-patch+json.")          \
     X(UNPROCESSABLE, 422, "unprocessable", "Not possible",                                         \
@@ -53,6 +59,8 @@ enum refusal_style { REFUSE_API, REFUSE_RPC }; /* the shape of an error's body *
       "or `If-Match: *` to overwrite whatever is there.")                                          \
     X(LIMITED, 429, "limited", "Too many",                                                         \
       "A rate or count of the caller is used up; `Retry-After` says when it goes again.")          \
+    X(HEAD_TOO_LARGE, 431, "head_too_large", "Head too large",                                     \
+      "The head is larger than `limits.head`, or has more headers than `limits.headers`.")         \
     X(CANCELLED, 499, "cancelled", "Cancelled", "The caller gave up, or the program is ending.")   \
     X(INTERNAL, 500, "internal", "Mistake of the gateway",                                         \
       "A mistake of the program; the log has more under the request id.")                          \
@@ -64,7 +72,8 @@ enum refusal_style { REFUSE_API, REFUSE_RPC }; /* the shape of an error's body *
       "What is needed is not up, or has no room now; `Retry-After` says when to try again.")       \
     X(STARTING, 503, "starting", "Starting", "The gateway has just been started.")                 \
     X(OVERLOAD, 503, "overload", "Overloaded", "Too many requests are in flight.")                 \
-    X(TIMEOUT, 504, "timeout", "Timeout", "No answer came within the time allowed.")
+    X(TIMEOUT, 504, "timeout", "Timeout", "No answer came within the time allowed.")               \
+    X(HTTP_VERSION, 505, "http_version", "HTTP version", "HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here.")
 
 enum refusal_code {
 #define X(name, status, word, title, meaning) REFUSAL_##name,

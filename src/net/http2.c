@@ -7,6 +7,7 @@
 #include "net/http2.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/http_conn.h"
 #include "net/metrics.h"
 #include <nghttp2/nghttp2.h>
 #include <pthread.h>
@@ -360,13 +361,13 @@ bool http2_stream_push(struct http_request *r, const struct str *pieces, size_t 
 
 /* Before or instead of a request's task. */
 static void answer_error(struct http2_stream *s, int status, const char *why) {
-    char body[256], code[8];
-    snprintf(body, sizeof body, "{\"error\":\"bad_request\",\"message\":\"%s\"}", why);
+    char body[HTTP_ERROR_BODY], code[8];
+    size_t n = http_error_body(body, sizeof body, s->request ? s->request->id : S(""), status, why);
     snprintf(code, sizeof code, "%d", status);
     nghttp2_nv fields[] = { field_of(S(":status"), str_of(code)),
                             field_of(S("content-type"), S("application/json")) };
     nghttp2_data_provider provider = { .source.ptr = s, .read_callback = read_out };
-    struct str piece = str_of(body);
+    struct str piece = str_from(body, n);
     if (s->request)
         s->request->status = status;
     stream_lost(s);

@@ -200,14 +200,38 @@ int http_refuse(struct http_request *r, const struct http_answer *a) {
     return a->status;
 }
 
+/* The words are rows of gateway/refusal.h, whose shape this is. */
+static const char *error_word(int status) {
+    switch (status) {
+    case 408: return "request_timeout";
+    case 413: return "too_large";
+    case 414: return "uri_too_long";
+    case 431: return "head_too_large";
+    case 503: return "overload";
+    case 505: return "http_version";
+    default: return "bad_request";
+    }
+}
+
+size_t http_error_body(char *out, size_t size, struct str id, int status, const char *why) {
+    char when[CLOCK_TEXT];
+    struct str at = clock_rfc3339(clock_wall(), when);
+    int n = snprintf(out, size,
+                     "{\"error\":\"%s\",\"message\":\"%s\",\"details\":{\"requestId\":\"%.*s\"},"
+                     "\"timestamp\":\"%.*s\"}",
+                     error_word(status), why, STR(id), STR(at));
+    return n > 0 && (size_t)n < size ? (size_t)n : 0;
+}
+
 void http_conn_answer_error(struct http_conn *hc, int status, const char *why) {
-    char body[256], head[512], id[40] = "";
+    char body[HTTP_ERROR_BODY], head[512], id[40] = "";
+    struct str request = hc->request ? hc->request->id : S("");
     if (hc->request) {
         snprintf(id, sizeof id, "x-request-id: %.*s\r\n", STR(hc->request->id));
         hc->request->status = status;
     }
-    snprintf(body, sizeof body, "{\"error\":\"bad_request\",\"message\":\"%s\"}", why);
-    struct str pieces[] = { S(""), str_of(body) };
+    size_t n = http_error_body(body, sizeof body, request, status, why);
+    struct str pieces[] = { S(""), str_from(body, n) };
     snprintf(head, sizeof head,
              "HTTP/1.1 %d %s\r\n%.*scontent-type: application/json\r\ncontent-length: %zu\r\n%s%s"
              "connection: close\r\n\r\n",

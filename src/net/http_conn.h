@@ -63,5 +63,8 @@ void http_conn_wait(struct http_conn *hc, nanos duration);
 void http_conn_linger(struct http_conn *hc);
 void http_conn_gone(struct http_conn *hc);
 struct str http_date_line(struct http_server *s); /* "date: …\r\n" */
+/* The body of a refusal below any route, in the shape of all others; how many bytes. */
+enum { HTTP_ERROR_BODY = 512 };
+size_t http_error_body(char *out, size_t size, struct str id, int status, const char *why);
 /* For a request that has no head which could be trusted: an answer and its close. */
 void http_conn_answer_error(struct http_conn *hc, int status, const char *why);

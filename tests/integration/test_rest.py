@@ -119,6 +119,13 @@ def test_the_reference_page_is_whole_and_allows_nothing_else(gw):
         assert f"<code>{path}</code>" in page
 
 
+def test_refusals_below_any_route_have_the_same_shape(gw):
+    answer = gw.request("GET", TOOLS + "?q=" + "x" * 9000)
+    assert answer.status == 414 and answer.json["error"] == "uri_too_long" and answer.json["timestamp"]
+    answer = gw.request("GET", TOOLS, headers={"X-Long": "x" * 20000})
+    assert answer.status == 431 and answer.json["error"] == "head_too_large" and "requestId" in answer.json["details"]
+
+
 def test_private_answers_are_not_stored(gw):
     for path in (TOOLS, KEYS, SERVERS, "/api/v1/info"):
         assert gw.request("GET", path).headers["cache-control"] == "no-store"
