@@ -56,6 +56,7 @@ struct exchange {
     struct str target;        /* upstream's own name or URI of what is asked */
     unsigned asks;            /* what the client can be asked (mcp/question.h) */
     struct question *questions; /* put to a legacy client, not yet passed back */
+    struct question *opened;  /* of url mode and accepted: their end is told (P-407) */
     size_t open_questions;
     struct parked *parked;    /* the call may wait for a modern client's answers; NULL: it may not */
     json header_params;       /* of the tool, as listed anew for this call */

@@ -646,6 +646,11 @@ static bool headers_are_stale(const struct exchange *x, struct str error, enum r
            code_of(error) == RPC_HEADER_MISMATCH;
 }
 
+static void keep_answer(struct exchange *x, struct envelope *m) {
+    m->result = arena_dup(x->arena, m->result);
+    m->error = arena_dup(x->arena, m->error);
+}
+
 /* Up to the answer, or to input_required, which is left in `in` for another round. */
 static err_t read_answer(struct exchange *x, struct upstream_call *c,
                          const struct upstream_request *r, enum revision from, struct inputs *in) {
@@ -668,8 +673,12 @@ static err_t read_answer(struct exchange *x, struct upstream_call *c,
             parked_wait(x);
             return OK;
         }
+        if (x->questions || x->opened) /* telling the client may wait, and then the slices go */
+            keep_answer(x, &m);
         if (x->questions)
             questions_withdraw(x);
+        if (x->opened && !(m.kind == ENVELOPE_RESULT && wants_input(x, m.result)))
+            questions_complete(x);
         if (m.kind == ENVELOPE_ERROR && headers_are_stale(x, m.error, from))
             in->stale_headers = x->listed_anew = true;
         else if (m.kind == ENVELOPE_ERROR)

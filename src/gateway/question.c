@@ -15,6 +15,7 @@ struct question {
     struct upstream_call *call; /* who waits for the answer; NULL: it is kept */
     bool failed, open, withdrawn;
     struct str answer;          /* raw result or error object */
+    struct str elicitation_id;  /* of url mode; else absent */
 };
 
 /* ---- the table --------------------------------------------------------------------- */
@@ -57,6 +58,8 @@ static err_t question_send(struct question *q, struct str params) {
     SCOPED(buf_done) struct buf text = { 0 };
     struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name,
                                   .elicitation_id = elicitation_id(x, params, q->id) };
+    if (question_needs(q->method, params) & ASK_URL)
+        q->elicitation_id = look.elicitation_id;
     struct str id = arena_fmt(x->arena, "%llu", (unsigned long long)q->id);
     question_write(&text, q->method, params, x->revision, &look);
     metric_add(METRIC_SERIES(&metric_questions, x->upstream->conf->name, method_name(q->method)),
@@ -89,6 +92,19 @@ void questions_withdraw(struct exchange *x) {
     for (struct question *q = all; q; q = q->next)
         if (q->withdrawn)
             withdraw(q);
+}
+
+void questions_complete(struct exchange *x) {
+    for (struct question *q = TAKE(x->opened); q; q = q->next) {
+        struct str text = arena_fmt(
+            x->arena,
+            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/elicitation/complete\",\"params\":"
+            "{\"elicitationId\":\"%.*s\"}}",
+            STR(q->elicitation_id));
+        err_t e = x->face->notify(x, &text, 1);
+        if (e)
+            log_debug("end of an elicitation not told", F("error", e->text));
+    }
 }
 
 /* ---- answers ----------------------------------------------------------------------- */
@@ -240,11 +256,21 @@ static err_t put_response(struct exchange *x, const struct question *q, struct b
     return OK;
 }
 
+static void keep_opened(struct exchange *x, struct question *q) {
+    if (!q->elicitation_id.p || !str_eq(json_raw_get(q->answer, S("action")), S("\"accept\"")))
+        return;
+    q->next = x->opened;
+    x->opened = q;
+}
+
 static err_t put_responses(struct exchange *x, struct buf *out) {
     buf_clear(out);
     buf_char(out, '{');
-    for (struct question *q = x->questions; q; q = q->next)
+    for (struct question *q = x->questions, *next; q; q = next) {
+        next = q->next;
         TRY(put_response(x, q, out));
+        keep_opened(x, q);
+    }
     buf_char(out, '}');
     x->questions = NULL;
     return OK;

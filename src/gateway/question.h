@@ -33,6 +33,8 @@ err_t question_pass_on(struct exchange *x, struct upstream_call *c, const struct
 err_t question_gather(struct exchange *x, struct inputs *in);
 /* The call is over: the client need not answer what is still open. */
 void questions_withdraw(struct exchange *x);
+/* The call that had web pages opened is about to be answered (P-407). */
+void questions_complete(struct exchange *x);
 /* A response of a legacy client, to whatever it was asked; any worker. Answers to questions
  * that nobody asked are ignored. */
 void question_take_answer(struct gateway *g, const struct session_view *session,

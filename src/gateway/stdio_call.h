@@ -42,7 +42,7 @@ struct stdio_call {
     struct stdio_out *message; /* until it goes to the child */
     struct stdio_link *link;   /* where it is in flight or in line */
     struct stdio_call *next;   /* in that line */
-    uint64_t order;            /* among the calls of its link */
+    uint64_t turn;             /* when it was last spoken to, in messages of its link */
     unsigned questions;        /* given to the caller and not yet answered */
 };
 

@@ -144,7 +144,7 @@ static err_t send_call(struct stdio_link *l, struct stdio_call *c) {
     TRY(link_write(l, TAKE(c->message)));
     idmap_put(&l->calls, c->id, stdio_call_ref(c));
     c->link = l;
-    c->order = ++l->sent;
+    c->turn = ++l->sent;
     l->used = worker_now(stdio_home(l->host->upstream));
     return OK;
 }
@@ -311,11 +311,19 @@ static void refuse_question(struct stdio_link *l, const struct envelope *m) {
     stdio_link_tell(l, buf_view(&text));
 }
 
-/* Nothing on a pipe says which call a question belongs to. It is that of the newest call whose
- * caller can answer, as long as everything in flight is of one caller: a person must never be
- * asked on behalf of somebody else's call (P-432). */
+/* Servers work on what they are sent in its order, so the next to ask is the call that was
+ * spoken to longest ago and has nothing open. */
+static bool asks_sooner(const struct stdio_call *a, const struct stdio_call *b) {
+    if (!a->questions != !b->questions)
+        return !a->questions;
+    return a->turn < b->turn;
+}
+
+/* Nothing on a pipe says which call a question belongs to. It may be guessed among the calls of
+ * one caller, whose answer reaches the right one by the question's id; but while several callers
+ * are in flight nobody is asked, on behalf of somebody else least of all (P-432). */
 static struct stdio_call *asking_call(const struct stdio_link *l, unsigned needs) {
-    struct stdio_call *newest = NULL;
+    struct stdio_call *found = NULL;
     uint64_t id, caller = 0;
     void *value;
     for (size_t i = 0; idmap_next(&l->calls, &i, &id, &value);) {
@@ -325,10 +333,10 @@ static struct stdio_call *asking_call(const struct stdio_link *l, unsigned needs
         if (caller && c->caller_key != caller)
             return NULL;
         caller = c->caller_key;
-        if (!(needs & ~c->asks) && (!newest || c->order > newest->order))
-            newest = c;
+        if (!(needs & ~c->asks) && (!found || asks_sooner(c, found)))
+            found = c;
     }
-    return newest;
+    return found;
 }
 
 static void take_question(struct stdio_link *l, struct stdio_packet *p) {

@@ -26,7 +26,7 @@ struct stdio_link {
     struct task *opener;       /* other shares: while opening */
     struct err why;            /* it is over */
     struct idmap calls;        /* struct stdio_call by id: in flight */
-    uint64_t sent;             /* calls so far */
+    uint64_t sent;             /* calls and answers so far */
     uint64_t uris_listen;      /* share 0, modern: id of the listen for watched URIs; 0: none */
     struct stdio_call *first, **last; /* in line until it is ready */
     size_t in_line;            /* their bytes */

@@ -454,8 +454,10 @@ static void on_said(struct worker *w, struct mail *m) {
     struct stdio_link *l = link_to_tell(c);
     if (c->questions)
         c->questions--;
-    if (l)
+    if (l) {
+        c->turn = ++l->sent;
         stdio_link_tell(l, str_from(s->text, s->n));
+    }
     stdio_call_unref(c);
     free(s);
 }

@@ -3,11 +3,13 @@ import http.client
 import json
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import CLIENTS, Stream, fixture_server, free_port, http_server, run_client, wait_for
+from conftest import (CLIENTS, FIXTURES, Stream, fixture_server, free_port, http_server, memory_bound, resident, run_client,
+                      wait_for)
 
 FORM = {"method": "elicitation/create", "params": {
     "message": "Your name?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}}
@@ -66,8 +68,13 @@ def test_legacy_client_is_asked_on_the_stream_of_its_call(gateway, processes, er
     arguments = {"questions": [question]} if era == "legacy" else {"requests": {"k": question}}
     tool = "up__ask" if era == "legacy" else "up__inputs"
     with session.stream("tools/call", {"name": tool, "arguments": arguments}) as stream:
-        questions, _, answer = converse(session, stream)
+        questions, told, answer = converse(session, stream)
     (q,) = questions
+    if era == "modern" and question is URL:  # P-407
+        assert [t["method"] for t in told] == ["notifications/elicitation/complete"]
+        assert told[0]["params"]["elicitationId"] == q["params"]["elicitationId"]
+    else:
+        assert told == []
     assert q["method"] == question["method"]
     assert q["params"]["_meta"]["gatespan/upstream"] == "up"
     if question in (FORM, URL):  # P-274, P-640: people see who asks
@@ -530,6 +537,44 @@ def test_states_mean_nothing_to_other_methods(gateway, processes, method, params
     gw, _ = start(gateway, processes, prompts=["p"])
     message = gw.modern(method, {**params, "inputResponses": {}, "requestState": "x"}, meta=CAPABLE).message
     assert "result" in message, message
+
+
+@pytest.mark.slow
+def test_ten_thousand_calls_wait_at_once(gateway):
+    """P-433: each costs a few KiB and no task; every one goes on with its own answer."""
+    server = {"command": sys.executable, "args": [str(FIXTURES / "asking_server.py")]}
+    gw = gateway({"builtins": [], "workers": 2, "limits": {"parked_per_key": 10000}, "upstreams": {"up": server}})
+    gw.wait_ready("up")
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", **CAPABLE}
+    head = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "tools/call", "Mcp-Name": "up__ask", "Content-Type": "application/json",
+            "Authorization": f"Bearer {gw.key}"}
+
+    def post(connection, number, **more):
+        params = {"name": "up__ask", "arguments": {"n": number}, "_meta": meta, **more}
+        body = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        connection.request("POST", "/mcp", json.dumps(body), head)
+        return json.loads(connection.getresponse().read())
+
+    def begin(first):
+        connection = http.client.HTTPConnection("127.0.0.1", gw.port)
+        return [(n, asked(post(connection, n))) for n in range(first, 10000, 32)]
+
+    def go_on(waiting):
+        connection = http.client.HTTPConnection("127.0.0.1", gw.port)
+        for number, result in waiting:
+            (key,) = result["inputRequests"]
+            given = {key: {"action": "accept", "content": {"n": number}}}
+            done = post(connection, number, inputResponses=given, requestState=result["requestState"])
+            assert text_of(done)[1]["content"] == {"n": number}
+
+    before = resident(gw)
+    with ThreadPoolExecutor(32) as pool:
+        parts = list(pool.map(begin, range(32)))
+        assert gw.metric("gatespan_parked") == 10000 and gw.metric("gatespan_exchanges_in_flight") == 0
+        assert resident(gw) - before < memory_bound(60)  # 4 KiB each, and what 32 connections leave behind
+        list(pool.map(go_on, parts))
+    nothing_left(gw)
 
 
 # ---- modern to modern ---------------------------------------------------------------------------------
