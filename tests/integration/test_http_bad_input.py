@@ -161,7 +161,7 @@ BAD_FRAMING = {
     "version-1-2": (post(line="POST /mcp HTTP/1.2\r\n"), 505),
     "connect": (post(line="CONNECT 127.0.0.1:80 HTTP/1.1\r\n"), 400),
     "tls-hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 64, 400),
-    "http-2-preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "almost-http-2": (b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", 400),
     # Host
     "no-host": (post(host=""), 400),
     "two-hosts": (post(host="Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n"), 400),
