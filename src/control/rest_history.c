@@ -151,7 +151,8 @@ static err_t tool_history(struct rest *r) {
 
 /* ---- figures ------------------------------------------------------------------------------- */
 
-static const char *const groups[] = { "all", "tool", "key", "upstream", NULL }; /* enum history_group */
+/* Of enum history_group. */
+static const char *const groups[] = { "all", "tool", "key", "upstream", NULL };
 
 struct stats_request {
     int group;

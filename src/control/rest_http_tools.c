@@ -115,7 +115,7 @@ static err_t write_config(struct arena *a, const struct new_tool *t, json *out) 
     return json_parse(a, arena_dup(a, buf_view(&b)), (struct json_limits){ 0 }, out);
 }
 
-/* ---- handlers --------------------------------------------------------------------------------- */
+/* ---- handlers ------------------------------------------------------------------------------- */
 
 err_t tools_add(struct rest *r) {
     const struct new_tool *t = r->body;

@@ -186,7 +186,8 @@ static err_t finish_op(struct compile *c, struct api_op *op) {
 
 /* ---- rows of our own --------------------------------------------------------------------- */
 
-static const char *const method_names[] = { "GET", "POST", "PUT", "PATCH", "DELETE" }; /* http_tool_conf */
+/* Of http_tool_conf. */
+static const char *const method_names[] = { "GET", "POST", "PUT", "PATCH", "DELETE" };
 
 static bool is_bodiless(struct str method) {
     return str_eq(method, S("GET")) || str_eq(method, S("DELETE"));
@@ -239,7 +240,8 @@ static err_t compile_row(struct compile *c, const struct http_tool_conf *t) {
 
 /* ---- OpenAPI ------------------------------------------------------------------------------- */
 
-static bool is_own_header(struct str name) { /* OpenAPI 3.1 §4.8.12.2.1, and what frames a message */
+/* OpenAPI 3.1 §4.8.12.2.1, and what frames a message. */
+static bool is_own_header(struct str name) {
     static const char *const own[] = { "accept", "content-type", "authorization", "host", "content-length", "connection",
                                        "transfer-encoding", "upgrade", "te", "trailer", "expect", "cookie", "user-agent" };
     for (size_t i = 0; i < ARRAY_SIZE(own); i++)

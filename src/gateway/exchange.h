@@ -58,7 +58,7 @@ struct exchange {
     struct question *questions; /* put to a legacy client, not yet passed back */
     struct question *opened;  /* of url mode and accepted: their end is told (P-407) */
     size_t open_questions;
-    struct parked *parked;    /* the call may wait for a modern client's answers; NULL: it may not */
+    struct parked *parked;    /* the call may wait for a modern client's answers; NULL: not */
     json header_params;       /* of the tool, as listed anew for this call */
     bool listed_anew;
     struct str inner_state;   /* of the modern upstream, for a retry; raw */

@@ -229,7 +229,7 @@ static void a_cut_in_the_last_record_loses_that_one_alone(void **state) {
     read_whole(p->path, &text);
     for (size_t cut = start; cut <= end; cut++) {
         uint64_t whole = cut == end ? 11 : 10;
-        assert_int_equal(recover(str_head(buf_view(&text), cut), 1), whole); /* the file ends there */
+        assert_int_equal(recover(str_head(buf_view(&text), cut), 1), whole); /* the file ends */
         SCOPED(buf_done) struct buf torn = { 0 };                           /* or zeros follow */
         buf_str(&torn, buf_view(&text));
         bool changed = false;
