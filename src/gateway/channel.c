@@ -2,6 +2,7 @@
 #include "gateway/channel.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/batch.h"
 #include "gateway/era.h"
 #include "gateway/question.h"
 #include "gateway/subscribe.h"
@@ -103,8 +104,13 @@ static void leave(struct channel_call *c) {
         ch->ops->over(ch->self);
 }
 
+static void run_batch(struct channel_call *c);
+
 static void finish_call(struct channel_call *c) {
-    exchange_run(&c->x);
+    if (c->x.in.kind == ENVELOPE_BATCH)
+        run_batch(c);
+    else
+        exchange_run(&c->x);
     if (c->x.method == METHOD_SET_LEVEL)
         c->channel->session.log_level = c->x.session.log_level;
     leave(c);
@@ -243,6 +249,35 @@ static bool take_answer(struct channel *ch, struct exchange *x) {
     return false;
 }
 
+static void take_noted(void *self, struct exchange *x) {
+    struct channel *ch = self;
+    if (x->in.kind == ENVELOPE_NOTIFICATION)
+        take_notification(ch, x);
+    else
+        take_answer(ch, x);
+}
+
+/* P-121 */
+static bool take_batch(struct channel_call *c) {
+    struct exchange *x = &c->x;
+    x->in.id = (struct str){ 0 };
+    if (!c->channel->opened || c->channel->session.revision != R03)
+        return refuse(x, RPC_INVALID_REQUEST,
+                      "Batches are accepted in sessions of revision 2025-03-26 alone");
+    x->session = c->channel->session;
+    return room_for_one_more(c);
+}
+
+static void run_batch(struct channel_call *c) {
+    SCOPED(buf_done) struct buf answers = { 0 };
+    err_t e = batch_run(&c->x, take_noted, c->channel, &answers);
+    struct str piece = buf_view(&answers);
+    if (e)
+        refuse(&c->x, RPC_INVALID_REQUEST, e->text);
+    else if (piece.n)
+        face_answer(&c->x, 200, &piece, 1);
+}
+
 bool channel_call_take(struct channel_call *c) {
     struct exchange *x = &c->x;
     struct envelope_limits limits = { .depth = (unsigned)x->snapshot->conf->limits.json_depth };
@@ -252,7 +287,7 @@ bool channel_call_take(struct channel_call *c) {
     if (fault)
         return refuse(x, envelope_fault_code(fault), envelope_fault_text(fault));
     if (x->in.kind == ENVELOPE_BATCH)
-        return refuse(x, RPC_INVALID_REQUEST, "Batches are not accepted");
+        return take_batch(c);
     if (x->in.kind == ENVELOPE_RESULT || x->in.kind == ENVELOPE_ERROR)
         return take_answer(c->channel, x);
     exchange_read_method(x);

@@ -126,6 +126,7 @@ static const struct field limits_fields[] = {
     FIELD(T, connections, INT, "16000", "1..1000000", 0, "Client connections; more get 503."),
     FIELD(T, http2_streams, INT, "100", "0..1000", 0, "Requests at once on one HTTP/2 connection; 0: HTTP/1.1 alone."),
     FIELD(T, in_flight, INT, "10000", "1..20000", 0, "Requests being worked on; more get 503."),
+    FIELD(T, batch, INT, "100", "1..1000", 0, "Messages of one batch (revision 2025-03-26)."),
     FIELD(T, body, BYTES, "4MiB", "1KiB..1GiB", 0, "Largest request body; larger gets 413."),
     FIELD(T, head, BYTES, "16KiB", "1KiB..256KiB", 0, "Largest request head; larger gets 431."),
     FIELD(T, headers, INT, "100", "10..100", 0, "Headers of one request; more get 431."),

@@ -101,6 +101,7 @@ struct limits_conf {
     int64_t in_flight;          /* exchanges of the process */
     int64_t body, head, headers, target; /* bytes, bytes, count, bytes of one request */
     int64_t json_depth;
+    int64_t batch;              /* messages */
     int64_t buffers;            /* bytes of message buffers of the process */
     int64_t sessions, sessions_per_key;
     int64_t streams_per_key;    /* GET streams and listens */

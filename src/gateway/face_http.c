@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/admit.h"
+#include "gateway/batch.h"
 #include "gateway/era.h"
 #include "gateway/exchange.h"
 #include "gateway/line.h"
@@ -255,8 +256,7 @@ static bool find_session(struct http_face *f) {
     return true;
 }
 
-static void take_notification(struct http_face *f) {
-    struct exchange *x = &f->x;
+static void take_notification(struct exchange *x) {
     struct sessions *all = x->gw->gateway->sessions;
     enum method m = method_parse(x->in.method);
     if (m == METHOD_N_INITIALIZED)
@@ -266,7 +266,37 @@ static void take_notification(struct http_face *f) {
         if (id.p)
             exchange_cancel_request(x->gw->gateway, &x->session, id);
     }
-    accepted(f);
+}
+
+static void take_noted(void *self, struct exchange *x) {
+    if (x->in.kind == ENVELOPE_NOTIFICATION)
+        take_notification(x);
+    else
+        question_take_answer(x->gw->gateway, &x->session, &x->in);
+}
+
+/* Of a session of 2025-03-26 alone (P-008, P-009). */
+static void serve_batch(struct http_face *f) {
+    struct exchange *x = &f->x;
+    SCOPED(buf_done) struct buf answers = { 0 };
+    x->era = ERA_LEGACY;
+    x->in.id = (struct str){ 0 };
+    if (f->request->head->known[HTTP_MCP_SESSION_ID].p && !find_session(f))
+        return;
+    if (x->revision != R03) {
+        answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 },
+                     "Batches are accepted in sessions of revision 2025-03-26 alone");
+        return;
+    }
+    f->request->on_gone = detached_from_client;
+    err_t e = batch_run(x, take_noted, f, &answers);
+    struct str piece = buf_view(&answers);
+    if (e)
+        answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 }, "%s", e->text);
+    else if (piece.n)
+        face_answer(x, 200, &piece, 1);
+    else
+        accepted(f);
 }
 
 static void serve_legacy(struct http_face *f) {
@@ -285,14 +315,12 @@ static void serve_legacy(struct http_face *f) {
         return;
     }
     f->request->on_gone = detached_from_client;
-    if (x->in.kind == ENVELOPE_NOTIFICATION)
-        take_notification(f);
-    else if (x->in.kind == ENVELOPE_REQUEST)
+    if (x->in.kind == ENVELOPE_REQUEST) {
         run(f);
-    else {
-        question_take_answer(x->gw->gateway, &x->session, &x->in);
-        accepted(f);
+        return;
     }
+    take_noted(f, x);
+    accepted(f);
 }
 
 /* ---- HTTP methods ------------------------------------------------------------------ */
@@ -321,8 +349,7 @@ static void serve_post(struct http_face *f) {
     struct envelope_limits limits = { .depth = (unsigned)x->snapshot->conf->limits.json_depth };
     enum envelope_fault fault = envelope_scan(r->body, limits, &x->in);
     if (!fault && x->in.kind == ENVELOPE_BATCH) {
-        f->x.in.id = (struct str){ 0 };
-        answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 }, "Batches are not accepted");
+        serve_batch(f);
         return;
     }
     if (fault) {
