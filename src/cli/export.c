@@ -33,9 +33,10 @@ static struct str placeholder(enum dialect d) {
 }
 
 static struct str own_path(struct cli *c) {
-    char path[4096];
+    char path[2048];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path);
-    return n > 0 ? arena_dup(&c->arena, str_from(path, (size_t)n)) : S("gatespan");
+    return n > 0 && (size_t)n < sizeof path ? arena_dup(&c->arena, str_from(path, (size_t)n))
+                                            : S("gatespan");
 }
 
 static void write_stdio(struct cli *c, struct jw *w, struct str url, struct str key) {

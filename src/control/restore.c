@@ -319,18 +319,15 @@ static err_t put_config(struct restoring *r) {
     return OK;
 }
 
-static err_t move_into(const char *folder, const char *name, struct str data) {
-    char from[2048], to[2048];
-    snprintf(from, sizeof from, "%s/%s", folder, name);
-    snprintf(to, sizeof to, "%.*s/%s", STR(data), name);
-    return rename(from, to) < 0 && errno != ENOENT ? err_errno(errno, "moving %s to %s", from, to)
-                                                   : OK;
+/* Paths of an arena: with arrays for them clang makes one large frame of all that it inlines. */
+static const char *path_in(struct arena *a, struct str folder, const char *name) {
+    return arena_text(a, arena_fmt(a, "%.*s/%s", STR(folder), name));
 }
 
-static bool in_folder(const char *folder, const char *name) {
-    char path[2048];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return access(path, F_OK) == 0;
+static err_t move_into(struct arena *a, struct str folder, const char *name, struct str data) {
+    const char *from = path_in(a, folder, name), *to = path_in(a, data, name);
+    return rename(from, to) < 0 && errno != ENOENT ? err_errno(errno, "moving %s to %s", from, to)
+                                                   : OK;
 }
 
 static void sync_folder(struct str path) {
@@ -344,18 +341,17 @@ static void sync_folder(struct str path) {
 }
 
 err_t restore_finish(struct str data) {
-    char folder[1024], log[1100];
-    snprintf(folder, sizeof folder, "%.*s/" RESTORE_READY, STR(data));
+    SCOPED(arena_scope) struct arena a = { 0 };
+    const char *folder = path_in(&a, data, RESTORE_READY);
+    struct str from = str_of(folder);
     if (access(folder, F_OK) < 0)
         return OK;
-    if (in_folder(folder, BACKUP_STORE)) { /* the log of the old one is not the new one's */
-        snprintf(log, sizeof log, "%.*s/" BACKUP_STORE "-wal", STR(data));
-        unlink(log);
-        snprintf(log, sizeof log, "%.*s/" BACKUP_STORE "-shm", STR(data));
-        unlink(log);
+    if (access(path_in(&a, from, BACKUP_STORE), F_OK) == 0) {
+        unlink(path_in(&a, data, BACKUP_STORE "-wal")); /* the log of the old one is not the */
+        unlink(path_in(&a, data, BACKUP_STORE "-shm")); /* new one's */
     }
-    TRY(move_into(folder, BACKUP_STORE, data));
-    TRY(move_into(folder, "master.key", data));
+    TRY(move_into(&a, from, BACKUP_STORE, data));
+    TRY(move_into(&a, from, "master.key", data));
     sync_folder(data);
     backup_remove_folder(folder);
     return OK;
