@@ -89,12 +89,15 @@ const size_t upstream_field_count = ARRAY_SIZE(upstream_fields);
 #undef T
 
 #define T struct profile_conf
+static const char *const check_words[] = { "off", "warn", "refuse", NULL };
 const struct field profile_fields[] = {
     FIELD(T, upstreams, STRS, NULL, NULL, 0, "Upstreams in it, in this order; empty: all."),
     FIELD(T, allow, STRS, NULL, NULL, 0, "Globs over shown names: only these."),
     FIELD(T, deny, STRS, NULL, NULL, 0, "Globs over shown names: never these."),
     FIELD(T, rename, PAIRS, NULL, NULL, 0, "Shown name -> name in this profile."),
     FIELD(T, instructions, STR, NULL, "..16384", 0, "Instructions for models instead of the merged ones."),
+    FIELD(T, check_arguments, BOOL, "false", NULL, 0, "Hold arguments of tools against their inputSchema before the upstream sees them."),
+    FIELD_CHOICE(T, check_results, check_words, "off", 0, "Hold structured results against the tool's outputSchema: off, log a warning, or refuse."),
 };
 const size_t profile_field_count = ARRAY_SIZE(profile_fields);
 #undef T

@@ -79,7 +79,10 @@ struct profile_conf {
     struct str_list allow, deny; /* globs over shown names */
     struct pair_list rename;   /* shown name -> name in this profile */
     struct str instructions;
+    bool check_arguments;      /* against inputSchema, before the upstream sees them */
+    int check_results;         /* enum check_results: against outputSchema */
 };
+enum check_results { CHECK_OFF, CHECK_WARN, CHECK_REFUSE };
 
 struct key_conf {
     struct str name;

@@ -13,6 +13,7 @@
 #include "gateway/question.h"
 #include "gateway/relay.h"
 #include "gateway/request_state.h"
+#include "gateway/tool_check.h"
 #include "mcp/question.h"
 
 #define GATHER (10 * NANOS_MS)
@@ -465,6 +466,8 @@ static void bridge_result(struct exchange *x, struct str result, enum revision f
     }
     if (is_tool_error(x, result))
         x->outcome = "tool_error";
+    if (!tool_check_result(x, result))
+        return;
     bool uris = x->upstream->conf->rewrite_uris && upstream_has_resources(x);
     if (!uris && !translate_needed(x->method, from, x->revision)) {
         answer_result(x, &result, 1);
@@ -943,6 +946,8 @@ void forward(struct exchange *x) {
         return;
     if (x->era == ERA_MODERN && x->entry && x->head &&
         !param_headers_match(x, x->entry->header_params))
+        return;
+    if (!tool_check_arguments(x))
         return;
     nanos began = x->gw->worker->now;
     err_t e = call(x, old_name);

@@ -7,6 +7,7 @@
 #include "gateway/park.h"
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
+#include "gateway/tool_check.h"
 
 /* ---- snapshots --------------------------------------------------------------------- */
 
@@ -114,6 +115,7 @@ static void forget_views(struct gateway_worker *gw) {
         free(value);
     map_done(&gw->pages);
     gw->page_bytes = 0;
+    tool_checks_free(TAKE(gw->tool_checks), gw->tool_series_count);
     free(gw->tool_series);
     gw->tool_series = NULL;
     gw->tool_series_count = 0;

@@ -103,6 +103,7 @@ struct gateway_worker {
     uint64_t generation;       /* of the catalogue that views and pages belong to */
     metric_series *tool_series; /* ok-outcome series by entry index */
     size_t tool_series_count;
+    struct tool_check *tool_checks; /* compiled schemas by entry index; NULL: none yet */
     struct exchange *exchanges; /* in flight */
     size_t in_flight;
     struct idmap questions;   /* struct question by id: what clients were asked */

@@ -31,7 +31,7 @@ struct run {
 };
 
 /* Each level takes about 400 bytes of a stack of 64 KiB. */
-enum { MAX_DEPTH = 96 };
+enum { MAX_DEPTH = 64 };
 
 /* ---- failing ------------------------------------------------------------------------- */
 
