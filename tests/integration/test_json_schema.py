@@ -35,7 +35,8 @@ def suite(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runner():
-    built = pathlib.Path(binary()).resolve().parents[2] / "tests" / "unit" / "mcp" / "json_schema_suite"
+    folder = pathlib.Path(binary()).resolve().parent
+    built = folder.parent.parent / "tests" / "unit" / "mcp" / "json_schema_suite"
     if not built.exists():
         built = ROOT / "build" / "meson" / "tests" / "unit" / "mcp" / "json_schema_suite"
     if not built.exists():

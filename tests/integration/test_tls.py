@@ -231,7 +231,7 @@ def test_a_broken_certificate_on_sighup_is_refused(https, authority):
 def test_tls_is_not_switched_off_while_running(https, authority, tmp_path):
     gw = https()
     (tmp_path / "gatespan.json").write_text("{}")
-    gw.wait_log("TLS cannot be switched on or off")
+    gw.wait_log("tls (on or off) cannot change while running")
     assert not refused(gw, authority.client())
 
 
