@@ -451,14 +451,15 @@ def test_metrics_count_calls(gateway):
     before = gw.metric(name + "_count", **labels)
     for _ in range(3):
         gw.call_tool("time__get_current_time")
-    assert gw.metric(name + "_count", **labels) == before + 3
+    wait_for(lambda: gw.metric(name + "_count", **labels) == before + 3, what="the calls counted, after their answers")
     assert gw.metric(name + "_bucket", le="+Inf", **labels) == before + 3
     assert gw.metric(name + "_sum", **labels) > 0
     lines = gw.request("GET", "/metrics").body.decode().splitlines()
     assert f"# TYPE {name} histogram" in lines
     gw.modern("tools/call", {"name": "one__crash", "arguments": {}})
     failed = {**labels, "gen_ai_tool_name": "one__crash", "upstream": "one"}
-    assert gw.metric(name + "_count", **failed) == 1 and gw.metric(name + "_count", **failed, outcome="ok") == 0
+    wait_for(lambda: gw.metric(name + "_count", **failed) == 1, what="the failure counted")
+    assert gw.metric(name + "_count", **failed, outcome="ok") == 0
     for other in ("gatespan_exchanges_in_flight", "gatespan_sessions", "process_resident_memory_bytes",
                   "process_cpu_seconds_total", "gatespan_warden_children", "gatespan_upstream_ready"):
         assert any(line.startswith(other) for line in lines), other
