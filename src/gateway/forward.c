@@ -769,6 +769,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_on_pipe(x),
         .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
         .traceparent = trace_of(x), .wants_notes = x->can_stream && x->in.progress_token.p,
+        .wants_logs = x->can_stream && x->log_level < LOG_LEVELS,
     };
     upstream_next_id(x->upstream, x->gw->worker, &r);
     if (!str_eq(old_name, x->target))

@@ -54,6 +54,7 @@ struct upstream_request {
     unsigned asks;           /* what its caller can be asked (mcp/question.h) */
     uint64_t caller;         /* who that is: principal and session; 0: nobody who could be asked */
     bool wants_notes;        /* the client takes progress of this call */
+    bool wants_logs;         /* log messages too, of some level */
     bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
 };
 

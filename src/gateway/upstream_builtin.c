@@ -47,8 +47,9 @@ static err_t builtin_probe(struct task *t, struct upstream *u) {
     jw_put_string(&w, "version", S(GATESPAN_VERSION));
     jw_object_end(&w);
     u->info = (struct upstream_info){
-        .revision = LATEST_LEGACY, /* their results have its shape: most clients take it as is */
-        .has = { .tools = true, .resources = resources != NULL, .list_changed = u->builtin->watch != NULL,
+        /* their results have its shape: most clients take it as is; who asks, asks as R26 does */
+        .revision = u->builtin->asks ? LATEST_MODERN : LATEST_LEGACY,
+        .has = { .tools = true, .prompts = u->builtin->prompts != NULL, .logging = u->builtin->logs, .resources = resources != NULL, .list_changed = u->builtin->watch != NULL,
                  .subscribe = resources && u->builtin->watch,
                  .completions = resources && resources->complete },
         .server_info = arena_dup(&u->info_arena, buf_view(&info)),
@@ -102,6 +103,32 @@ static struct str cursor_of(struct arena *a, const struct upstream_request *r) {
     return raw.p && raw.p[0] == '"' ? json_unquote(a, raw) : S("");
 }
 
+/* What the run before asked for, and what it knew (servers/ask.c). */
+static void read_inputs(struct call_ctx *ctx, const struct upstream_request *r) {
+    struct str params = params_of(ctx->arena, r);
+    if (!params.p)
+        return;
+    struct str state = json_raw_get(params, S("requestState"));
+    ctx->responses = json_raw_get(params, S("inputResponses"));
+    if (state.p && state.p[0] == '"')
+        ctx->state = json_unquote(ctx->arena, state);
+}
+
+/* P-085, and hints for caches: what a result of the newest revision has beside. */
+static void make_modern(struct buf *result, enum method m) {
+    bool cacheable = m != METHOD_TOOLS_CALL && m != METHOD_PROMPTS_GET && m != METHOD_COMPLETE;
+    struct str rest = buf_view(result);
+    if (rest.n < 3 || str_starts(rest, S("{\"resultType\"")))
+        return;
+    struct buf made = { 0 };
+    buf_str(&made, S("{\"resultType\":\"complete\","));
+    if (cacheable)
+        buf_str(&made, S("\"ttlMs\":0,\"cacheScope\":\"private\","));
+    buf_str(&made, str_skip(rest, 1));
+    buf_done(result);
+    *result = made;
+}
+
 static void answer(struct upstream_call *c, struct task *t, struct call_sink *sink, bool *failed) {
     struct upstream *u = c->upstream;
     const struct upstream_request *r = c->request;
@@ -110,10 +137,20 @@ static void answer(struct upstream_call *c, struct task *t, struct call_sink *si
     arena_init(&a, room, sizeof room);
     struct call_ctx ctx = {
         .task = t, .arena = &a, .principal = r->principal, .tenant = S("default"), .wall = clock_wall(), .sink = sink,
+        .asks = r->asks,
     };
+    if (u->builtin->asks)
+        read_inputs(&ctx, r);
     *failed = false;
     switch (r->method) {
     case METHOD_TOOLS_LIST: server_list(u->builtin, u->builtin_self, &c->local); break;
+    case METHOD_PROMPTS_LIST:
+        server_prompt_list(u->builtin, u->builtin_self, &ctx, &c->local, failed);
+        break;
+    case METHOD_PROMPTS_GET:
+        server_prompt_get(u->builtin, u->builtin_self, &ctx, r->name,
+                          json_raw_get(params_of(&a, r), S("arguments")), &c->local, failed);
+        break;
     case METHOD_RESOURCES_LIST:
         server_resource_list(u->builtin, u->builtin_self, &ctx, cursor_of(&a, r), &c->local,
                              failed);
@@ -130,6 +167,9 @@ static void answer(struct upstream_call *c, struct task *t, struct call_sink *si
     default:
         server_call(u->builtin, u->builtin_self, &ctx, r->name, r->arguments, &c->local, failed);
     }
+    if (u->builtin->asks && !*failed)
+        make_modern(&c->local, r->method);
+    call_ctx_done(&ctx);
     arena_done(&a);
 }
 
@@ -248,7 +288,8 @@ static void end_run(struct builtin_run *run) {
 static err_t builtin_begin(struct task *t, struct upstream_call *c) {
     if (!c->upstream->builtin)
         return ERR(UNAVAILABLE, "not started yet");
-    return c->request->wants_notes ? begin_run(t, c) : OK;
+    bool logs = c->upstream->builtin->logs && c->request->wants_logs;
+    return c->request->wants_notes || logs ? begin_run(t, c) : OK;
 }
 
 static err_t builtin_next(struct task *t, struct upstream_call *c, struct envelope *out) {

@@ -36,7 +36,10 @@ static void put_tool(const struct tool *tool, struct jw *w) {
     jw_put_string(w, "title", str_of(tool->title));
     jw_put_string(w, "description", str_of(tool->description));
     jw_key(w, S("inputSchema"));
-    field_schema(tool->args, tool->arg_count, w);
+    if (tool->schema)
+        jw_raw(w, str_of(tool->schema));
+    else
+        field_schema(tool->args, tool->arg_count, w);
     if (tool->result) {
         jw_key(w, S("outputSchema"));
         field_schema(tool->result, tool->result_count, w);
@@ -145,6 +148,16 @@ static void put_result(const struct tool_result *r, struct buf *out) {
     buf_str(out, r->is_error ? S(",\"isError\":true}") : S("}"));
 }
 
+static void put_rpc_error(const struct tool_result *r, struct buf *out) {
+    struct jw w = jw_init(out);
+    jw_object(&w);
+    jw_put_int(&w, "code", r->rpc_code);
+    jw_put_string(&w, "message", buf_view(&r->text));
+    if (r->structured.n)
+        jw_put_raw(&w, "data", buf_view(&r->structured));
+    jw_object_end(&w);
+}
+
 /* One line for each problem, so that the model can mend all of them at once (P-025). */
 static void put_problems(const struct tool *tool, const struct field_problems *p,
                          struct buf *text) {
@@ -208,6 +221,21 @@ static void result_fail(const struct tool *tool, err_t e, struct tool_result *r)
     put_failure(tool, e, &r->text);
 }
 
+/* False: the arguments are wrong, and the result says how. */
+static bool run_tool(const struct tool *tool, void *self, struct call_ctx *c, struct str arguments,
+                     struct tool_result *result) {
+    void *args = &arguments;
+    if (!tool->schema) {
+        args = arena_zero(c->arena, tool->args_size);
+        if (!read_arguments(tool, arguments, c->arena, args, result))
+            return false;
+    }
+    err_t e = tool->run(c, self, args, result);
+    if (e)
+        result_fail(tool, e, result);
+    return true;
+}
+
 void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, struct str name,
                  struct str arguments, struct buf *out, bool *failed) {
     const struct tool *tool = find_tool(ops, name);
@@ -217,14 +245,12 @@ void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, s
         return;
     }
     SCOPED(result_done) struct tool_result result = { 0 };
-    void *args = arena_zero(c->arena, tool->args_size);
     buf_reserve(&result.structured, 512); /* most results fit: one allocation */
-    if (!read_arguments(tool, arguments, c->arena, args, &result)) {
+    if (!run_tool(tool, self, c, arguments, &result))
         result.is_error = true;
-    } else {
-        err_t e = tool->run(c, self, args, &result);
-        if (e)
-            result_fail(tool, e, &result);
-    }
-    put_result(&result, out);
+    *failed = result.rpc_code != 0;
+    if (*failed)
+        put_rpc_error(&result, out);
+    else if (result.is_error || !call_put_asked(c, out))
+        put_result(&result, out);
 }

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "base/field.h"
+#include "mcp/revision.h"
 #include "run/task.h"
 
 /* What a tool is given beside its arguments. */
@@ -19,6 +20,11 @@ struct call_ctx {
     struct str tenant;
     nanos wall;            /* wall-clock time of the call: tests own it */
     struct call_sink *sink; /* NULL: nobody listens */
+    /* of call_ask */
+    unsigned asks;         /* what the caller can be asked (mcp/question.h) */
+    struct str responses;  /* raw object: answers to what the run before asked; or absent */
+    struct str state;      /* answers of the runs before that one, the same way */
+    struct buf asked, known; /* members so far: questions open, answers used */
 };
 /* To the caller while the tool runs; dropped where the caller asked for none (P-241, P-232). */
 struct call_sink {
@@ -32,6 +38,7 @@ struct tool_result {
     struct buf text;       /* a text block; used when structured is empty, or instead of its copy */
     struct buf content;    /* further raw content blocks, comma separated, without brackets */
     bool is_error;         /* it failed: text says why, so that the model can mend it (P-025) */
+    int rpc_code;          /* not 0: a JSON-RPC error instead; structured is its data */
 };
 
 /* Fills *result. A returned error is shown as isError with its text, INTERNAL ones are
@@ -53,6 +60,9 @@ struct tool {
     size_t result_count;
     unsigned hints;
     tool_fn *run;
+    /* A schema that rows cannot say, instead of args: listed as it is; `run` gets a
+     * const struct str *, the raw arguments as they came (p NULL: none). */
+    const char *schema;
 };
 
 #define TOOL(name_, title_, args_, args_type, result_, fn, hints_, description_)                   \
@@ -99,6 +109,15 @@ struct server_resources {
                       struct str_list *out, size_t *total);
 };
 
+/* Functions may wait. NOT_FOUND and INVALID become -32602 (P-221). */
+struct server_prompts {
+    /* `w` is inside the array of the list. */
+    err_t (*list)(struct call_ctx *c, void *self, struct jw *w);
+    /* `w` is inside the array "messages"; `arguments` raw, p NULL: none. May call_ask. */
+    err_t (*get)(struct call_ctx *c, void *self, struct str name, struct str arguments,
+                 struct jw *w);
+};
+
 struct server_ops {
     const char *name;    /* "time": the upstream's name when none is configured */
     const char *title, *summary;
@@ -117,6 +136,9 @@ struct server_ops {
     bool (*offers)(void *self, const struct tool *tool);
     /* NULL: none, or what these options leave of them. */
     const struct server_resources *(*resources)(void *self);
+    const struct server_prompts *prompts; /* NULL: none */
+    bool asks; /* tools or prompts use call_ask */
+    bool logs; /* tools use call_sink.log without being asked for progress */
     /* On the home worker: waits until a list is no longer what it was (OK), for an error or
      * for cancellation. NULL: lists never change. */
     err_t (*watch)(struct task *t, void *self, struct server_watcher *watcher);
@@ -126,6 +148,22 @@ struct server_ops {
 extern const struct server_ops *const builtin_servers[];
 extern const size_t builtin_count;
 const struct server_ops *builtin_find(struct str name);
+/* One more, of a program that has a server of its own (tests/conformance); before anything else
+ * starts. It is found by name, and listed nowhere. */
+void builtin_add(const struct server_ops *ops);
+
+/* Asks the caller (DESIGN decision 10), on the path of an upstream on the wire that asks: a modern
+ * client gets input_required, a legacy one a request. True: *answer is its result, raw, that fits
+ * the method. False: the question is noted; ask further ones whose answers do not depend on it,
+ * then return OK. The function then runs again, from the start, once there are answers: before
+ * call_ask it must do nothing that may not be done twice. `key` names the question in this call;
+ * `params` is a raw object. Ask only what c->asks offers, and only where server_ops.asks is set. */
+bool call_ask(struct call_ctx *c, const char *key, enum method method, struct str params,
+              struct str *answer);
+/* What there was to ask: appends the result input_required and returns true; for server_call and
+ * its like. */
+bool call_put_asked(struct call_ctx *c, struct buf *out);
+void call_ctx_done(struct call_ctx *c);
 
 /* The tool at position i of all, NULL behind the last. */
 const struct tool *server_tool(const struct server_ops *ops, size_t i);
@@ -147,6 +185,10 @@ void server_resource_templates(const struct server_ops *ops, void *self, struct 
                                struct buf *out, bool *failed);
 void server_resource_read(const struct server_ops *ops, void *self, struct call_ctx *c,
                           struct str uri, struct buf *out, bool *failed);
+void server_prompt_list(const struct server_ops *ops, void *self, struct call_ctx *c,
+                        struct buf *out, bool *failed);
+void server_prompt_get(const struct server_ops *ops, void *self, struct call_ctx *c,
+                       struct str name, struct str arguments, struct buf *out, bool *failed);
 /* `params` as they came: ref, argument, context. */
 void server_complete(const struct server_ops *ops, void *self, struct call_ctx *c,
                      struct str params, struct buf *out, bool *failed);

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/mem.h"
 #include "servers/server.h"
 #include <fcntl.h>
 #include <pthread.h>
@@ -54,6 +55,15 @@ static err_t nothing(struct call_ctx *c, void *self, const void *given,
     return OK;
 }
 
+/* Two questions, one after the other. */
+static err_t ask(struct call_ctx *c, void *self, const void *given, struct tool_result *result) {
+    struct str first, second;
+    if (call_ask(c, "a", METHOD_ROOTS_LIST, S("{}"), &first) &&
+        call_ask(c, "b", METHOD_ROOTS_LIST, S("{}"), &second))
+        buf_fmt(&result->text, "%.*s then %.*s", STR(first), STR(second));
+    return OK;
+}
+
 static const struct tool tools[] = {
     TOOL("play", "Play", play_args, struct play_args, play_result, play, TOOL_DESTRUCTIVE | TOOL_OPEN_WORLD, "Plays."),
     { .name = "nothing", .title = "Nothing", .description = "Does nothing.", .run = nothing,
@@ -61,6 +71,13 @@ static const struct tool tools[] = {
 };
 static const struct server_ops theatre = {
     .name = "theatre", .title = "Theatre", .tools = tools, .tool_count = ARRAY_SIZE(tools),
+};
+
+static const struct tool ask_tool = {
+    .name = "ask", .title = "Ask", .description = "Asks.", .run = ask, .schema = "{\"type\":\"object\"}",
+};
+static const struct server_ops asker = {
+    .name = "asker", .title = "Asker", .tools = &ask_tool, .tool_count = 1, .asks = true,
 };
 
 static char called[4096];
@@ -119,6 +136,33 @@ static void an_internal_error_is_not_shown(void **state) {
     log_setup((struct log_conf){ .level = LOG_OFF });
     assert_call("{\"act\":\"break\"}",
                 "{\"content\":[{\"type\":\"text\",\"text\":\"internal error\"}],\"isError\":true}");
+}
+
+static void assert_asked(const char *responses, const char *state, const char *want) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    SCOPED(buf_done) struct buf out = { 0 };
+    bool failed = true;
+    struct call_ctx c = { .arena = &a, .responses = str_of(responses), .state = str_of(state) };
+    server_call(&asker, NULL, &c, S("ask"), S("{}"), &out, &failed);
+    assert_string_equal(buf_text(&out), want);
+    assert_false(failed);
+    call_ctx_done(&c);
+}
+
+/* P-096, P-099, P-100: the answers of earlier runs come back in the state */
+static void a_tool_that_asks_runs_again_with_all_answers(void **state) {
+    const char *first = "{\"resultType\":\"input_required\",\"inputRequests\":{\"a\":{\"method\":"
+                        "\"roots/list\",\"params\":{}}},\"requestState\":\"{}\"}";
+    assert_asked("", "", first);
+    assert_asked("null", "", first);
+    assert_asked("{\"a\":7,\"x\":{\"roots\":[]}}", "", first);
+    assert_asked("{\"a\":{\"roots\":[1]}}", "{}",
+                 "{\"resultType\":\"input_required\",\"inputRequests\":{\"b\":{\"method\":"
+                 "\"roots/list\",\"params\":{}}},"
+                 "\"requestState\":\"{\\\"a\\\":{\\\"roots\\\":[1]}}\"}");
+    assert_asked("{\"b\":{\"roots\":[2]}}", "{\"a\":{\"roots\":[1]}}",
+                 "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"roots\\\":[1]} then "
+                 "{\\\"roots\\\":[2]}\"}]}");
 }
 
 /* P-200: all problems at once, each with its name */
@@ -234,6 +278,7 @@ int main(void) {
         cmocka_unit_test(a_tool_may_have_its_own_text_and_content),
         cmocka_unit_test(a_failure_of_a_tool_is_a_result_that_says_why),
         cmocka_unit_test(an_internal_error_is_not_shown),
+        cmocka_unit_test(a_tool_that_asks_runs_again_with_all_answers),
         cmocka_unit_test(wrong_arguments_are_all_named),
         cmocka_unit_test(arguments_that_are_no_json_are_refused),
         cmocka_unit_test(absent_arguments_are_none),
