@@ -112,6 +112,7 @@ struct gateway_worker {
     uint64_t next_parked;
     struct push_stream *streams; /* GET streams and listens */
     struct line *lines;         /* WebSockets and HTTP+SSE (line.h) */
+    struct push_stream *told_next; /* a walk over them goes on here: a push may end several */
     size_t stream_count;
     uint64_t next_stream;
 };

@@ -40,6 +40,8 @@ static void unlink_stream(struct push_stream *p) {
     *p->back = p->next;
     if (p->next)
         p->next->back = p->back;
+    if (gw->told_next == p)
+        gw->told_next = p->next;
     gw->stream_count--;
     metric_add(METRIC_SERIES(&metric_streams_open), -1);
     timer_unset(gw->worker, &p->keep_alive);
@@ -156,8 +158,8 @@ void streams_tell_changes(struct gateway_worker *gw) {
         return;
     uint64_t now[CHANGES];
     digests(s->catalogue, now);
-    for (struct push_stream *p = gw->streams, *next; p; p = next) {
-        next = p->next;
+    for (struct push_stream *p = gw->streams; p; p = gw->told_next) {
+        gw->told_next = p->next;
         tell(p, now);
     }
 }
@@ -188,8 +190,8 @@ static bool watches(const struct push_stream *p, struct str shown) {
 }
 
 void streams_tell_update(struct gateway_worker *gw, struct str shown) {
-    for (struct push_stream *p = gw ? gw->streams : NULL, *next; p; p = next) {
-        next = p->next;
+    for (struct push_stream *p = gw ? gw->streams : NULL; p; p = gw->told_next) {
+        gw->told_next = p->next;
         if (!watches(p, shown))
             continue;
         SCOPED(buf_done) struct buf b = { 0 };
