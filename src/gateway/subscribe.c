@@ -261,7 +261,7 @@ static bool remember(struct subscribers *s, const struct exchange *x, struct wat
     if (!one) {
         one = NEW(struct subscriber);
         memcpy(one->session, x->session.id, SESSION_ID);
-        one->in_table = session_lives(x->gw->gateway->sessions, key_of(one->session));
+        one->in_table = x->session.in_table; /* it may have ended by now: then the sweep finds it */
         map_put(&s->by_session, key_of(one->session), one);
     }
     bool room = one->list.n < (size_t)x->snapshot->conf->limits.subscriptions;

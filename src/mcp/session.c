@@ -120,6 +120,7 @@ err_t session_open(struct sessions *s, enum revision revision, uint64_t principa
     n->view.log_level = -1;
     n->view.principal = principal;
     n->view.profile = profile;
+    n->view.in_table = true;
     n->view.stream_worker = -1;
     n->used = now;
     if (client.n)

@@ -25,6 +25,7 @@ struct session_view {
     uint64_t profile;        /* hash of the profile's name: a session stays on its endpoint */
     unsigned asks;           /* what its client can be asked (mcp/question.h) */
     bool initialized;        /* notifications/initialized came */
+    bool in_table;           /* of a table; else it lasts as long as its channel */
     int stream_worker;       /* worker with its GET stream, -1: none */
     uint64_t stream;         /* which one */
 };
