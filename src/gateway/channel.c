@@ -6,12 +6,14 @@
 #include "gateway/era.h"
 #include "gateway/question.h"
 #include "gateway/subscribe.h"
+#include "net/conn.h"
 
 struct channel_call { /* one message and what becomes of it */
     struct exchange x;
     struct channel *channel;
     struct channel_call *next, **back; /* in flight */
     struct pin *pin, *keys_pin;
+    struct buf text; /* counted among the buffers, like the body of a request */
     struct arena arena;
     char storage[2048];
 };
@@ -62,12 +64,14 @@ struct channel_call *channel_call_new(struct channel *ch, struct task *t, struct
     void *snapshot = NULL;
     arena_init(&c->arena, c->storage, sizeof c->storage);
     c->channel = ch;
+    c->text = (struct buf){ 0 };
+    net_buf_put(ch->gw->worker, &c->text, text);
     c->keys_pin = keys_pin;
     c->pin = snapshot_pin(ch->gw->worker, ch->gw->gateway->snapshots, &snapshot);
     c->x = (struct exchange){
         .face = &channel_face, .face_self = ch, .gw = ch->gw, .task = t, .arena = &c->arena,
         .snapshot = snapshot, .who = who, .profile_name = ch->profile,
-        .in.text = arena_dup(&c->arena, text),
+        .in.text = buf_view(&c->text),
         .era = ERA_LEGACY, .revision = ch->opened ? ch->session.revision : REV_NONE,
         .can_stream = true, .began = ch->gw->worker->now,
     };
@@ -77,6 +81,7 @@ struct channel_call *channel_call_new(struct channel *ch, struct task *t, struct
 void channel_call_free(struct channel_call *c) {
     snapshot_unpin(c->channel->gw->worker, c->pin);
     snapshot_unpin(c->channel->gw->worker, c->keys_pin);
+    net_buf_done(c->channel->gw->worker, &c->text);
     arena_done(&c->arena);
     free(c);
 }
