@@ -2,11 +2,12 @@
 import concurrent.futures
 import json
 import signal
+import socket
 import sys
 import time
 
 import pytest
-from conftest import fixture_server, free_port, http_server, upstream_config, wait_for
+from conftest import fixture_server, free_port, http_server, memory_bound, resident, upstream_config, wait_for
 
 CLIENT_KEY = "a-client-key-of-the-tests"
 
@@ -183,3 +184,91 @@ def test_an_upstream_is_lost_while_sessions_are_opened_on_it(gateway, processes)
         assert all(c.result().status == 200 for c in calls)
     gw.wait_ready("h")
     assert "content" in clients[0].result("tools/call", {"name": "h__echo", "arguments": {"text": "x"}})
+
+
+# ---- lines and subscriptions
+
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+
+WATCHABLE = """
+import json, sys, time
+for line in sys.stdin:
+    m = json.loads(line)
+    if "id" not in m:
+        continue
+    r = {} if m["method"].startswith("resources/") else None
+    if m["method"] == "initialize":
+        r = {"protocolVersion": "2025-11-25", "capabilities": {"resources": {"subscribe": True}},
+             "serverInfo": {"name": "w", "version": "1"}}
+    elif m["method"] == "resources/list":
+        r = {"resources": [{"uri": "x://a", "name": "a"}]}
+    elif m["method"] == "resources/subscribe":
+        time.sleep(1.5)
+    body = {"result": r} if r is not None else {"error": {"code": -32601, "message": "no"}}
+    print(json.dumps({"jsonrpc": "2.0", "id": m["id"], **body}), flush=True)
+"""
+
+
+class Deaf:
+    """A WebSocket client that takes nothing from its socket after the handshake."""
+
+    def __init__(self, gw):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.connect(("127.0.0.1", gw.port))
+        self.socket.sendall((
+            f"GET /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {gw.key}\r\nConnection: upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode())
+        assert self.socket.recv(12) == b"HTTP/1.1 101"
+
+    def send(self, method, params, number):
+        body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
+        size = (bytes([0x80 | len(body)]) if len(body) < 126 else
+                b"\xfe" + len(body).to_bytes(2, "big") if len(body) < 65536 else b"\xff" + len(body).to_bytes(8, "big"))
+        self.socket.sendall(b"\x81" + size + b"\0\0\0\0" + body)
+
+
+def test_a_line_that_lags_ends_with_all_its_streams(gateway):
+    """The notification that is too much for it is one of several: the others go with the line."""
+    gw = gateway(upstream_config("up", **fixture_server("legacy")), "--workers", "1")
+    gw.wait_ready("up")
+    c = Deaf(gw)
+    for i in range(4):
+        c.send("subscriptions/listen", {"notifications": {"toolsListChanged": True}, "_meta": META}, 1000 + i)
+    wait_for(lambda: gw.metric("gatespan_streams_open") == 4, what="the streams")
+    for i in range(80):
+        c.send("tools/call", {"name": "up__echo", "arguments": {"text": "x" * 60000}, "_meta": META}, i)
+    time.sleep(1)
+    made = gw.request("POST", "/api/v1/proxy/servers", {"name": "late", "config": {"builtin": "time"}})
+    assert made.status == 201, made.body
+    wait_for(lambda: gw.metric("gatespan_lines_open") == 0, 40, "the end of the line that is not read")
+    assert gw.metric("gatespan_streams_open") == 0
+    c.socket.close()
+
+
+def test_a_session_that_ends_while_it_subscribes_leaves_nothing(gateway):
+    gw = gateway(upstream_config("w", command=sys.executable, args=["-c", WATCHABLE]))
+    gw.wait_ready("w")
+    session = gw.session()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(session.call, "resources/subscribe", {"uri": "gatespan+x://w/a"})
+        wait_for(lambda: gw.metric("gatespan_watched_resources") == 1, what="the subscription")
+        assert gw.request("DELETE", "/mcp", headers=session.headers).status == 200
+        call.result()
+    wait_for(lambda: gw.metric("gatespan_watched_resources") == 0, 15, "the end of the subscription")
+
+
+def test_large_messages_of_a_line_count_while_they_are_worked_on(gateway, processes):
+    """As bodies of requests do: one client with many calls does not take all memory there is."""
+    server = http_server(processes)
+    gw = gateway({**upstream_config("up", url=server.url), "limits": {"buffers": "64MiB"}}, "--workers", "1")
+    gw.wait_ready("up")
+    c = Deaf(gw)
+    before = resident(gw)
+    with pytest.raises(OSError):
+        for i in range(250):
+            c.send("tools/call", {"name": "up__slow", "arguments": {"x": "x" * 4000000, "seconds": 20}, "_meta": META}, i)
+    assert resident(gw) - before < memory_bound(200)
+    wait_for(lambda: gw.metric("gatespan_lines_open") == 0, what="the end of the line")
+    c.socket.close()
