@@ -263,7 +263,16 @@ static void put_merge_schema(struct jw *w, const struct schema *s) {
     jw_object_end(w);
 }
 
+/* A body that is taken as it comes. */
+static void put_archive(struct jw *w) {
+    jw_put_raw(w, "requestBody",
+               S("{\"content\":{\"application/"
+                 "x-tar\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}}}"));
+}
+
 static void put_body(struct jw *w, const struct route *r) {
+    if (r->flags & ROUTE_ARCHIVE)
+        put_archive(w);
     if (!r->body)
         return;
     jw_key(w, S("requestBody"));
@@ -359,9 +368,10 @@ static void put_operation(struct jw *w, const struct route_table *table, const s
     jw_object_end(w);
 }
 
-/* /mcp speaks JSON-RPC: its messages are described by the protocol, not here. */
+/* /mcp speaks JSON-RPC: its messages are described by the protocol, not here. What streams under
+ * /api is. */
 static bool is_described(const struct route *r) {
-    return r->run != NULL;
+    return r->run || strncmp(r->path, "/api/", 5) == 0;
 }
 
 static bool path_before(const struct route_table *table, size_t row) {

@@ -171,7 +171,7 @@ static void serve_restore(struct task *t, struct http_request *r) {
 static const struct route rows[] = {
     { .methods = "POST", .path = "/api/v1/backup", .need = NEED_ADMIN, .id = "backup_make", .serve = serve_backup,
       .media = "application/x-tar", .help = "Everything the gateway knows, as one checksummed archive." },
-    { .methods = "POST", .path = "/api/v1/restore", .need = NEED_ADMIN, .id = "backup_restore", .serve = serve_restore,
+    { .methods = "POST", .path = "/api/v1/restore", .need = NEED_ADMIN, .id = "backup_restore", .serve = serve_restore, .flags = ROUTE_ARCHIVE,
       .help = "Puts an archive back: all of it is checked before anything changes." },
 };
 const struct route_table backup_routes = { "backup", rows, ARRAY_SIZE(rows) };

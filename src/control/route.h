@@ -33,6 +33,7 @@ enum route_flags {
     ROUTE_ETAG = 1 << 2,     /* the answer carries an ETag; If-None-Match may save it */
     ROUTE_MERGE = 1 << 3,    /* the body is a merge patch (RFC 7396): the handler reads it */
     ROUTE_IF_MATCH_MAY = 1 << 4, /* If-Match counts when it is there */
+    ROUTE_ARCHIVE = 1 << 6,  /* the body is an archive: the row's own `serve` reads it */
     ROUTE_WAITS = 1 << 5,    /* may take long or fail behind us: 502, 504 */
 };
 
