@@ -180,15 +180,17 @@ static bool is_metadata_v4(uint32_t a) {
 }
 
 static bool is_metadata(const struct sockaddr *address) {
-    static const uint8_t amazon[16] = { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 };
+    static const uint8_t amazon[16] = { 0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, 0x54 },
+                         google[16] = { 0xfd, 0x20, 0x00, 0xce, [14] = 0x02, 0x54 },
+                         nat64[12] = { 0x00, 0x64, 0xff, 0x9b }; /* RFC 6052: IPv4 behind it */
     if (address->sa_family == AF_INET)
         return is_metadata_v4(ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr));
     const uint8_t *b = ((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr;
-    if (IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)b))
+    if (IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)b) || memcmp(b, nat64, sizeof nat64) == 0)
         return is_metadata_v4((uint32_t)b[12] << 24 | (uint32_t)b[13] << 16 | (uint32_t)b[14] << 8 |
                               b[15]);
     return IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)b) ||
-           memcmp(b, amazon, sizeof amazon) == 0;
+           memcmp(b, amazon, sizeof amazon) == 0 || memcmp(b, google, sizeof google) == 0;
 }
 
 static void add_address(struct http_pool *p, const struct sockaddr *address, socklen_t n) {

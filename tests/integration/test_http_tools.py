@@ -159,7 +159,9 @@ def test_answers_of_every_kind_are_results(gw, api):
     assert moved["is_error"] and "redirects are not followed" in moved["content"][0]["text"]
 
 
-@pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "http://[fe80::1]/", "http://[::ffff:169.254.169.254]/"])
+@pytest.mark.parametrize("url", [
+    "http://169.254.169.254/latest", "http://[fe80::1]/", "http://[::ffff:169.254.169.254]/",
+    "http://[64:ff9b::169.254.169.254]/", "http://[fd20:ce::254]/"])
 def test_metadata_addresses_are_not_connected_to(gw, url):
     register(gw, name="cloud", url=url)
     answer = gw.request("POST", TOOLS + "/cloud/execute", {"timeout": "2s"})
