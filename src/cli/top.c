@@ -96,13 +96,12 @@ static void pause_for(int64_t wait) {
 
 static int run(struct cli *c) {
     struct mcp_client m;
-    struct arena kept = c->arena; /* options' texts; what a look needs is freed after it */
     int64_t every = 0;
     bool once = cli_has(c, "once");
     int code = client_open(c, &m);
     if (!code)
         code = cli_duration(c, "every", 2 * NANOS_SEC, &every);
-    kept = c->arena;
+    struct arena kept = c->arena; /* options' texts; what a look needs is freed after it */
     while (!code && !client_interrupted()) {
         json now = NULL;
         arena_init(&c->arena, NULL, 0);

@@ -306,10 +306,9 @@ static err_t check_key(const struct yaml *y, struct str key) {
                            STR(str_head(key, 60)));
 }
 
-static err_t key(struct yaml *y) {
+static err_t key(struct yaml *y, struct frame *f) {
     if (y->event.type != YAML_SCALAR_EVENT)
         return conf_text_error(y->out, here(y), "a key must be a text");
-    struct frame *f = top(y);
     struct str name = arena_dup(y->a, scalar_text(y));
     TRY(check_tag(y, y->event.data.scalar.tag, "str"));
     TRY(check_key(y, name));
@@ -347,7 +346,7 @@ static err_t on_event(struct yaml *y) {
     if (type == YAML_DOCUMENT_START_EVENT && y->documents++)
         return conf_text_error(y->out, here(y), "a second document: one file holds one");
     if (f && f->object && !f->at_value && type != YAML_MAPPING_END_EVENT)
-        return key(y);
+        return key(y, f);
     switch (type) {
     case YAML_SCALAR_EVENT:
         return scalar(y);

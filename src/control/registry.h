@@ -107,11 +107,10 @@ struct idempotent_answer {
  * is still at work (single flight) and when route or body differ from the first one's; the
  * texts tell which. What a crash left unfinished counts as not done. */
 err_t idempotency_begin(struct task *t, struct registry *r, struct arena *a,
-                        const struct idempotent *request, bool *replay,
-                        struct idempotent_answer *out);
+                        const struct idempotent *q, bool *replay, struct idempotent_answer *out);
 /* Keeps the answer (sealed: it may carry a new key) for `ttl`. */
-err_t idempotency_finish(struct task *t, struct registry *r, const struct idempotent *request,
+err_t idempotency_finish(struct task *t, struct registry *r, const struct idempotent *q,
                          const struct idempotent_answer *answer, nanos ttl);
-err_t idempotency_abandon(struct task *t, struct registry *r, const struct idempotent *request);
+err_t idempotency_abandon(struct task *t, struct registry *r, const struct idempotent *q);
 /* Forgets what has expired; at the start also what a crash left unfinished. */
 err_t idempotency_expire(struct task *t, struct registry *r, bool unfinished);

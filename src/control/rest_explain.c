@@ -95,13 +95,16 @@ static err_t find_key(struct asking *a) {
         return OK;
     if (!r->who->grants.admin)
         return ERR(DENIED, "only an admin key may ask about other keys");
-    a->who = NULL;
+    const struct principal *found = NULL;
     for (size_t i = 0; i < key_index_count(index); i++) {
         const struct principal *p = key_index_at(index, i);
-        if (str_eq(p->id, wanted) || (!a->who && str_eq(p->name, wanted)))
-            a->who = p;
+        if (str_eq(p->id, wanted) || (!found && str_eq(p->name, wanted)))
+            found = p;
     }
-    return a->who ? OK : ERR(NOT_FOUND, "there is no key \"%.*s\" that is accepted", STR(wanted));
+    if (!found)
+        return ERR(NOT_FOUND, "there is no key \"%.*s\" that is accepted", STR(wanted));
+    a->who = found;
+    return OK;
 }
 
 static bool pass_profile(struct asking *a) {

@@ -103,7 +103,8 @@ static void put_cursor(struct rest *r, int64_t cursor) {
 }
 
 static double milliseconds(nanos n) {
-    return (double)(n / NANOS_US) / 1000.0;
+    nanos micros = n / NANOS_US; /* whole ones: three digits are enough */
+    return (double)micros / 1000.0;
 }
 
 static void write_row(struct rest *r, const struct history_row *row) {

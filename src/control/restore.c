@@ -309,7 +309,7 @@ static err_t put_config(struct restoring *r) {
                    &document))
         return bad(r, BACKUP_CONFIG " cannot be unsealed");
     struct str path = json_get_text(document, S("path")), base = path;
-    while (base.p && str_find_char(base, '/') >= 0)
+    while (base.n && str_find_char(base, '/') >= 0)
         base = str_skip(base, (size_t)str_find_char(base, '/') + 1);
     if (!base.n || str_eq(base, S("..")) || str_eq(base, S(".")))
         base = S("gatespan.yaml");

@@ -10,4 +10,4 @@ struct http_service routes_service(struct control *c);
 
 /* Appends the OpenAPI 3.1 document, or the page that /docs shows (openapi.c, docs_page.c). */
 void openapi_write(struct buf *out);
-void docs_page_write(struct buf *out);
+void docs_page_write(struct buf *b);

@@ -46,11 +46,14 @@ static struct relay *relay_ref(struct relay *r) {
     return r;
 }
 
-static void relay_unref(struct relay *r) {
-    if (atomic_fetch_sub(&r->refs, 1) != 1)
-        return;
+static void relay_free(struct relay *r) {
     arena_done(&r->arena);
     free(r);
+}
+
+static void relay_unref(struct relay *r) {
+    if (atomic_fetch_sub(&r->refs, 1) == 1)
+        relay_free(r);
 }
 
 /* ---- home: towards the asker ------------------------------------------------------- */
@@ -88,15 +91,19 @@ static struct relay_packet *packet_new(const struct str *pieces, size_t n) {
     return p;
 }
 
-/* Answers are control mail: only a worker that has stopped refuses them. */
-static void packet_send(struct relay *r, struct relay_packet *p) {
+/* Takes over a reference. Answers are control mail: only a worker that has stopped refuses them. */
+static void packet_post(struct relay *r, struct relay_packet *p) {
     bool control = p->answer || p->last;
-    p->relay = relay_ref(r);
+    p->relay = r;
     p->mail = (struct mail){ .deliver = on_packet, .bytes = control ? 0 : sizeof *p + p->n };
     if (worker_post(r->asker, &p->mail))
         return;
     relay_unref(r);
     free(p);
+}
+
+static void packet_send(struct relay *r, struct relay_packet *p) {
+    packet_post(relay_ref(r), p);
 }
 
 static err_t relay_notify(struct exchange *x, const struct str *pieces, size_t n) {
@@ -129,6 +136,13 @@ static void serve(struct exchange *x, struct relay *r) {
     upstream_unref(x->upstream);
 }
 
+/* The last packet; the round's reference goes with it. */
+static void end_round(struct relay *r) {
+    struct relay_packet *end = packet_new(NULL, 0);
+    end->last = true;
+    packet_post(r, end);
+}
+
 static void run_round(struct task *t, void *arg) {
     struct relay *r = arg;
     SCOPED(arena_scope) struct arena a;
@@ -150,23 +164,13 @@ static void run_round(struct task *t, void *arg) {
     r->task = NULL;
     r->x = NULL;
     snapshot_unpin(r->home, pin);
-    struct relay_packet *end = packet_new(NULL, 0);
-    end->last = true;
-    packet_send(r, end);
-    relay_unref(r);
-}
-
-static void refuse_round(struct relay *r) {
-    struct relay_packet *end = packet_new(NULL, 0);
-    end->last = true;
-    packet_send(r, end);
-    relay_unref(r);
+    end_round(r);
 }
 
 static void on_order(struct worker *w, struct mail *m) {
     struct relay *r = relay_of_mail(m, order);
     if (!gateway_here(w) || !task_spawn(w, run_round, r))
-        refuse_round(r); /* the call waits on; its requestState is good still */
+        end_round(r); /* the call waits on; its requestState is good still */
     worker_run_ready(w);
 }
 
@@ -252,8 +256,7 @@ void relay_run(struct exchange *x, unsigned home, uint64_t number) {
     struct relay *r = relay_new(x, home, number);
     r->order = (struct mail){ .deliver = on_order };
     if (!worker_post(r->home, &r->order)) {
-        relay_unref(r);
-        leave(r, false);
+        relay_free(r); /* nobody else has seen it */
         answer_failure(x, ERR(UNAVAILABLE, "the worker that holds the call has stopped"));
         return;
     }

@@ -292,7 +292,9 @@ static void write_request(struct buf *out, const struct upstream_request *r, str
 static err_t ask(struct task *t, struct upstream *u, const struct upstream_request *r,
                  struct buf *out) {
     SCOPED(upstream_end) struct upstream_call c = { 0 };
-    TRY(upstream_begin(t, u, r, &c));
+    err_t e = upstream_begin(t, u, r, &c);
+    if (e || !c.upstream) /* there is one if there is no error, which gcc -fanalyzer cannot know */
+        return e;
     struct envelope m;
     do
         TRY(upstream_next(t, &c, &m));

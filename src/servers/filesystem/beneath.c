@@ -204,7 +204,7 @@ err_t beneath_parent(const struct fs *fs, struct arena *a, const char *what,
                      const struct fs_place *p, bool make, int *out, const char **leaf) {
     if (!p->rest.n)
         return ERR(INVALID, "%s: %.*s is a root itself", what, STR(p->root->name));
-    int made;
+    int made = 0; /* the caller does not ask */
     struct fs_place above = { p->root, arena_dup(a, path_parent(p->rest)) };
     above.rest.p = arena_text(a, above.rest);
     *leaf = arena_text(a, path_leaf(p->rest));
