@@ -1,4 +1,4 @@
-/* fixture_main.c - `fixture --listen ADDR:PORT [--era legacy|both]`: a gateway process whose only
+/* fixture_main.c - `fixture --listen ADDR:PORT [--era legacy|both] [--data DIR]`: a gateway process whose only
  * server is the fixture, under its own names, for callers on this machine. */
 #include "base/mem.h"
 #include "control/control.h"
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static int usage(void) {
-    fputs("usage: fixture --listen ADDR:PORT [--era legacy|both]\n", stderr);
+    fputs("usage: fixture --listen ADDR:PORT [--era legacy|both] [--data DIR]\n", stderr);
     return 2;
 }
 
@@ -34,21 +34,28 @@ static int serve(const struct control_options *o) {
 
 int main(int argc, char **argv) {
     static const struct option options[] = { { "listen", 1, NULL, 'l' },
-                                             { "era", 1, NULL, 'e' },
+                                             { "era", 1, NULL, 'e' }, { "data", 1, NULL, 'd' },
                                              { 0 } };
     struct str set[] = { S("anonymous=loopback"), S("protocol.newest=2026-07-28") };
     struct str listen = S("127.0.0.1:8811");
-    char data[] = "/tmp/fixture-XXXXXX";
+    char made[] = "/tmp/fixture-XXXXXX";
+    const char *data = NULL;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (c == 'l')
+        if (c == 'd')
+            data = optarg;
+        else if (c == 'l')
             listen = str_of(optarg);
         else if (c == 'e' && str_eq(str_of(optarg), S("legacy")))
             set[1] = S("protocol.newest=2025-11-25");
         else if (c != 'e' || !str_eq(str_of(optarg), S("both")))
             return usage();
     }
-    if (optind != argc || !mkdtemp(data))
+    if (optind != argc)
         return usage();
+    if (!data && !(data = mkdtemp(made))) {
+        perror("fixture: a folder in /tmp");
+        return 1;
+    }
     signal(SIGPIPE, SIG_IGN);
     builtin_add(&fixture_server);
     /* one worker: what the fixture keeps needs no lock */
