@@ -59,15 +59,22 @@ static err_t send_all(struct task *t, struct http_request *r, struct buf *b) {
     return e;
 }
 
-/* Until the reader goes or the gateway does. */
+/* His key may be gone, or no admin's any more. */
+static bool may_read_on(const struct http_request *r) {
+    const struct visit *v = r->user;
+    const struct key_index *keys = snapshot_peek(r->worker, v->gateway->keys);
+    const struct principal *now = keys ? key_index_find(keys, v->who->id, v->who->index) : NULL;
+    return now && now->grants.admin && !atomic_load(&v->gateway->draining);
+}
+
+/* Until the reader goes, his right does, or the gateway. */
 static err_t follow(struct task *t, struct http_request *r, const struct logs_query *q,
                     struct log_tap *tap) {
-    const struct control *c = r->service->arg;
     SCOPED(buf_done) struct buf lines = { 0 };
     SCOPED(buf_done) struct buf out = { 0 };
     nanos said = task_now(t);
     sse_comment(&out, S("the log from now on"));
-    while (!atomic_load(&control_gateway((struct control *)c)->draining)) {
+    while (may_read_on(r)) {
         buf_clear(&lines);
         uint64_t lost = log_tap_take(tap, &lines);
         add_lines(q, buf_view(&lines), lost, &out);

@@ -1,5 +1,6 @@
 """Ways around the rules: permissions, Host and Origin, limits, what a reload must not leave behind."""
 import concurrent.futures
+import http.client
 import json
 import signal
 import socket
@@ -80,6 +81,20 @@ def test_a_key_that_loses_a_right_loses_it_with_the_reload(gateway, tmp_path):
             wait_for(reloaded, what="the reload")
             wait_for(lambda: gw.modern("tools/call", {"name": "r__b"}, key=CLIENT_KEY).message.get(
                 "error", {}).get("code") == code, 5, "the new right")
+
+
+def test_a_revoked_key_reads_the_log_no_longer(gateway):
+    gw = gateway()
+    made = gw.request("POST", "/api/v1/keys", {"name": "spy", "admin": True}).json
+    connection = http.client.HTTPConnection("127.0.0.1", gw.port, timeout=10)
+    connection.request("GET", "/api/v1/logs", headers={"Authorization": f"Bearer {made['key']}"})
+    stream = connection.getresponse()
+    assert stream.status == 200 and stream.readline()
+    tag = gw.request("GET", f"/api/v1/keys/{made['id']}").headers["etag"]
+    assert gw.request("DELETE", f"/api/v1/keys/{made['id']}", None, {"If-Match": tag}).status == 204
+    time.sleep(1)
+    gw.request("POST", "/api/v1/proxy/servers", {"name": "after-it", "config": {"builtin": "time"}})
+    assert b"after-it" not in stream.read()
 
 
 def test_two_keys_with_one_id_are_refused(gateway):
