@@ -315,7 +315,7 @@ static bool lists_are_known(const struct control *c) {
 static void on_opening(struct worker *w, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, opening));
     if (!lists_are_known(c) && worker_now(w) < c->open_at) {
-        timer_set(w, t, worker_now(w) + 5 * NANOS_MS);
+        timer_set(w, t, worker_now(w) + NANOS_MS); /* short: it is part of every start */
         return;
     }
     snapshot_publish(c);
@@ -325,7 +325,7 @@ static void on_opening(struct worker *w, struct timer *t) {
 static void wait_for_lists(struct control *c) {
     c->opening.fire = on_opening;
     c->open_at = worker_now(c->worker) + c->held->conf->limits.list_wait;
-    timer_set(c->worker, &c->opening, worker_now(c->worker) + 2 * NANOS_MS);
+    timer_set(c->worker, &c->opening, worker_now(c->worker) + NANOS_MS);
 }
 
 /* ---- drain ------------------------------------------------------------------------- */
