@@ -95,6 +95,13 @@ err_t idempotency_abandon(struct task *t, struct registry *r, const struct idemp
 
 err_t idempotency_expire(struct task *t, struct registry *r, bool unfinished) {
     const struct store_value binds[] = { store_int(clock_wall()), store_int(unfinished) };
-    return store_write(t, registry_store(r), &(struct store_statement){
-        "DELETE FROM idempotency WHERE expires <= ?1 OR (?2 AND status = 0)", binds, 2, NULL }, 1, NULL);
+    const struct store_value most[] = { store_int(IDEMPOTENCY_MOST) };
+    const struct store_statement statements[] = {
+        { "DELETE FROM idempotency WHERE expires <= ?1 OR (?2 AND status = 0)", binds, 2, NULL },
+        { "DELETE FROM idempotency WHERE (tenant_id, key_id, idempotency_key) IN"
+          " (SELECT tenant_id, key_id, idempotency_key FROM"
+          " (SELECT *, row_number() OVER (PARTITION BY tenant_id, key_id ORDER BY expires DESC) AS place"
+          " FROM idempotency WHERE status <> 0) WHERE place > ?1)", most, 1, NULL },
+    };
+    return store_write(t, registry_store(r), statements, ARRAY_SIZE(statements), NULL);
 }

@@ -112,5 +112,7 @@ err_t idempotency_begin(struct task *t, struct registry *r, struct arena *a,
 err_t idempotency_finish(struct task *t, struct registry *r, const struct idempotent *q,
                          const struct idempotent_answer *answer, nanos ttl);
 err_t idempotency_abandon(struct task *t, struct registry *r, const struct idempotent *q);
-/* Forgets what has expired; at the start also what a crash left unfinished. */
+/* Forgets what has expired, of each key all but the newest IDEMPOTENCY_MOST answers, and at the
+ * start also what a crash left unfinished. */
+enum { IDEMPOTENCY_MOST = 1000 };
 err_t idempotency_expire(struct task *t, struct registry *r, bool unfinished);

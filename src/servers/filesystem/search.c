@@ -439,7 +439,7 @@ static void put_lines(struct buf *out, const struct search *s) {
         else
             buf_fmt(out, "%.*s%s\n", STR(m->path), str_eq(m->type, S("directory")) ? "/" : "");
         for (size_t k = 0; k < m->after.n; k++)
-            buf_fmt(out, "%.*s-%lld- %.*s\n", STR(m->path), (long long)(m->line + 1 + (int64_t)k),
+            buf_fmt(out, "%.*s-%lld- %.*s\n", STR(m->path), (long long)m->line + 1 + (long long)k,
                     STR(m->after.items[k]));
     }
     if (!s->out.matches.n)

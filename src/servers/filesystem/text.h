@@ -6,7 +6,7 @@
 #include "servers/filesystem/fs.h"
 
 /* NULL: it is UTF-8 without NUL bytes. Else what it looks like, for messages. */
-const char *text_is_not(struct str content);
+const char *text_is_not(struct str s);
 
 /* At most n bytes from `at` on, appended; stops at the end of the file. */
 err_t text_read(int fd, const char *what, int64_t at, size_t n, struct buf *out);

@@ -404,6 +404,28 @@ static void what_was_abandoned_or_expired_may_be_done_again(void **state) {
                      ERR_INVALID);
 }
 
+static void one_key_fills_no_store(void **state) {
+    struct place *p = *state;
+    struct idempotent_answer answer = { 200, S(""), S("") }, again;
+    bool replay = true;
+    char name[16];
+    for (int i = 0; i < IDEMPOTENCY_MOST + 20; i++) {
+        struct idempotent q = request_of("1", "body");
+        snprintf(name, sizeof name, "k%d", i);
+        q.key = str_of(name);
+        assert_null(idempotency_begin(NULL, p->registry, &p->arena, &q, &replay, &again));
+        assert_null(idempotency_finish(NULL, p->registry, &q, &answer, (1000 + i) * NANOS_SEC));
+    }
+    assert_null(idempotency_expire(NULL, p->registry, false));
+    struct idempotent oldest = request_of("1", "body"), kept = oldest;
+    oldest.key = S("k19");
+    kept.key = S("k20");
+    assert_null(idempotency_begin(NULL, p->registry, &p->arena, &oldest, &replay, &again));
+    assert_false(replay);
+    assert_null(idempotency_begin(NULL, p->registry, &p->arena, &kept, &replay, &again));
+    assert_true(replay);
+}
+
 /* ---- history ------------------------------------------------------------------------ */
 
 static void add_call(struct place *p, nanos at, const char *tool, const char *key,
@@ -499,6 +521,7 @@ int main(void) {
         T(another_request_under_the_same_key_is_refused),
         T(one_of_many_at_once_does_the_work),
         T(what_was_abandoned_or_expired_may_be_done_again),
+        T(one_key_fills_no_store),
         T(history_pages_newest_first_and_filters),
         T(figures_are_exact),
     };

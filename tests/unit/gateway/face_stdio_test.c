@@ -118,6 +118,12 @@ static err_t open_face(struct task *t, void *arg) {
     return OK;
 }
 
+static err_t on_start(struct worker *w, void *arg) {
+    if (!w->control)
+        net_start(w, 1 << 20); /* messages in flight are counted */
+    return OK;
+}
+
 static void on_stop(struct worker *w, void *arg) {
     struct bench *b = arg;
     if (w->control) {
@@ -148,7 +154,7 @@ static void make_pipes(struct bench *b) {
 
 static void run(void (*script)(struct task *t, struct bench *b)) {
     struct bench b = { .script = script };
-    struct worker_hooks hooks = { .on_stop = on_stop, .arg = &b };
+    struct worker_hooks hooks = { .on_start = on_start, .on_stop = on_stop, .arg = &b };
     atomic_store(&calls_begun, 0);
     atomic_store(&calls_ended, 0);
     make_pipes(&b);
@@ -159,6 +165,8 @@ static void run(void (*script)(struct task *t, struct bench *b)) {
     workers_run(b.all);
     gateway_free(b.gateway);
     upstream_unref(b.upstream);
+    assert_int_equal(net_stats(workers_at(b.all, 0)).buffered, 0);
+    net_stop(workers_at(b.all, 0));
     workers_free(b.all);
     assert_true(b.ended);
     char rest;
