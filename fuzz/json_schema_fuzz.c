@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct str instance = str_from((const char *)data, size), schema = str_cut(&instance, '\n');
     struct json_schema_options o = { .max_bytes = 16 * 1024, .max_nodes = 500, .max_steps = 20000 };
     struct json_schema *s = NULL;
-    SCOPED(arena_scope) struct arena a;
+    SCOPED(arena_scope) struct arena a = { 0 };
     json v = NULL;
     if (json_schema_compile(schema, &o, &s))
         return 0;

@@ -21,7 +21,7 @@ static struct str compile_error(const char *schema) {
 static struct str verdict(const char *schema, const char *instance) {
     static char text[ERR_TEXT];
     struct json_schema *s = NULL;
-    SCOPED(arena_scope) struct arena a;
+    SCOPED(arena_scope) struct arena a = { 0 };
     json v = NULL;
     arena_init(&a, NULL, 0);
     err_t e = json_schema_compile(str_of(schema), NULL, &s);
