@@ -63,7 +63,8 @@ def test_every_path_refuses_other_methods_and_lists_its_own(gw):
     for method, path, _ in described(gw):
         own.setdefault(path, set()).add(method)
     for path, methods in own.items():
-        want = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+        streams = path == "/api/v1/logs"  # a stream has no length to tell
+        want = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods and not streams else set())
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - methods:
             answer = gw.request(method, real(path))
             refused(answer, 405, "method")
