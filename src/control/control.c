@@ -487,6 +487,10 @@ err_t control_run(struct control *c) {
     TRY(workers_start(worker_count(c->held->conf), (struct worker_limits){ 0 }, hooks, &c->all));
     err_t e = serve(c);
     struct err saved = e ? *e : (struct err){ 0 };
+    if (e) { /* what the workers let go of when they stop is still there */
+        workers_stop(c->all);
+        workers_run(c->all);
+    }
     close_all(c);
     return e ? err_again(&saved) : OK;
 }
