@@ -41,20 +41,23 @@ struct key_item {
     int state;
     struct key_grants grants;
 };
+/* What a key may do, the same in every answer. */
+#define GRANT_ROWS \
+    FIELD_AS("admin", T, grants.admin, BOOL, NULL, NULL, 0, "May use the administration surface too."), \
+    FIELD_AS("profiles", T, grants.profiles, STRS, NULL, NULL, 0, "Profiles it may use; empty: every one."), \
+    FIELD_AS("allow", T, grants.allow, STRS, NULL, NULL, 0, "Globs over shown names it may see and call; empty: all."), \
+    FIELD_AS("deny", T, grants.deny, STRS, NULL, NULL, 0, "Globs over shown names it may not."), \
+    FIELD_AS("rate", T, grants.rate, RATE, NULL, NULL, 0, "Calls it may make."), \
+    FIELD_AS("burst", T, grants.burst, INT, NULL, NULL, 0, "Calls it may make at once."), \
+    FIELD_AS("expires", T, grants.expires, STR, NULL, NULL, 0, "Not accepted from then on; empty: never."), \
+    FIELD(T, created, STR, NULL, NULL, 0, "When it was made.")
 #define T struct key_item
 static const struct field item_fields[] = {
     FIELD(T, id, STR, NULL, NULL, 0, "What stands behind gs_ in the key."),
     FIELD_AS("name", T, grants.name, STR, NULL, NULL, 0, "For people, logs and metrics."),
     FIELD_CHOICE(T, state, states, NULL, 0, "Whether it is accepted."),
     FIELD(T, source, STR, NULL, NULL, 0, "registry (may be changed here), or file."),
-    FIELD_AS("admin", T, grants.admin, BOOL, NULL, NULL, 0, "May use the administration surface too."),
-    FIELD_AS("profiles", T, grants.profiles, STRS, NULL, NULL, 0, "Profiles it may use; empty: every one."),
-    FIELD_AS("allow", T, grants.allow, STRS, NULL, NULL, 0, "Globs over shown names it may see and call; empty: all."),
-    FIELD_AS("deny", T, grants.deny, STRS, NULL, NULL, 0, "Globs over shown names it may not."),
-    FIELD_AS("rate", T, grants.rate, RATE, NULL, NULL, 0, "Calls it may make."),
-    FIELD_AS("burst", T, grants.burst, INT, NULL, NULL, 0, "Calls it may make at once."),
-    FIELD_AS("expires", T, grants.expires, STR, NULL, NULL, 0, "Not accepted from then on; empty: never."),
-    FIELD(T, created, STR, NULL, NULL, 0, "When it was made."),
+    GRANT_ROWS,
     FIELD(T, revoked, STR, NULL, NULL, 0, "When it was revoked; empty: it is not."),
     FIELD(T, last_used, STR, NULL, NULL, 0, "To about a minute; empty: never, or not known."),
 };
@@ -62,14 +65,7 @@ static const struct field made_fields[] = {
     FIELD(T, id, STR, NULL, NULL, 0, "What stands behind gs_ in the key."),
     FIELD(T, key, STR, NULL, NULL, 0, "The key itself, in this answer only."),
     FIELD_AS("name", T, grants.name, STR, NULL, NULL, 0, "For people, logs and metrics."),
-    FIELD_AS("admin", T, grants.admin, BOOL, NULL, NULL, 0, "May use the administration surface too."),
-    FIELD_AS("profiles", T, grants.profiles, STRS, NULL, NULL, 0, "Profiles it may use; empty: every one."),
-    FIELD_AS("allow", T, grants.allow, STRS, NULL, NULL, 0, "Globs over shown names it may see and call; empty: all."),
-    FIELD_AS("deny", T, grants.deny, STRS, NULL, NULL, 0, "Globs over shown names it may not."),
-    FIELD_AS("rate", T, grants.rate, RATE, NULL, NULL, 0, "Calls it may make."),
-    FIELD_AS("burst", T, grants.burst, INT, NULL, NULL, 0, "Calls it may make at once."),
-    FIELD_AS("expires", T, grants.expires, STR, NULL, NULL, 0, "Not accepted from then on; empty: never."),
-    FIELD(T, created, STR, NULL, NULL, 0, "When it was made."),
+    GRANT_ROWS,
 };
 #undef T
 static const struct schema key_schema = SCHEMA("Key", item_fields, struct key_item);
