@@ -215,7 +215,7 @@ TOOL_FN(ask_possible) {
     return OK;
 }
 
-/* P-104 */
+/* P-045 */
 TOOL_FN(needs_sampling) {
     if (c->asks & ASK_SAMPLING)
         return simple_text(c, self, args, r);
