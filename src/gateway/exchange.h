@@ -80,7 +80,6 @@ struct exchange {
     } trace;
 };
 
-enum { LOG_LEVELS = 8 };
 
 /* Sets method from the envelope; a spelling with escapes, such as tools\/call, is resolved. */
 void exchange_read_method(struct exchange *x);

@@ -758,6 +758,16 @@ static err_t call_parkable(struct exchange *x, const struct upstream_request *r,
     return read_answer(x, c, own, to, NULL);
 }
 
+/* What a legacy upstream is told, whose session several callers may share: never less than those
+ * get who name no level (P-231), and each is given only its own (P-443). */
+static unsigned verbosity_of(const struct exchange *x) {
+    bool asked = x->era == ERA_MODERN ? x->in.log_level.p != NULL : x->session.log_level >= 0;
+    int usual = log_level_parse(S("warning"));
+    if (!asked || !x->can_stream)
+        return 0;
+    return (unsigned)(LOG_LEVELS - (x->log_level < usual ? x->log_level : usual));
+}
+
 /* One request to the upstream; `in` has what the round before left, and what this one leaves. */
 static err_t call_round(struct exchange *x, enum revision to, struct str old_name,
                         struct inputs *in) {
@@ -769,7 +779,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_on_pipe(x),
         .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
         .traceparent = trace_of(x), .wants_notes = x->can_stream && x->in.progress_token.p,
-        .wants_logs = x->can_stream && x->log_level < LOG_LEVELS,
+        .wants_logs = x->can_stream && x->log_level < LOG_LEVELS, .verbosity = verbosity_of(x),
     };
     upstream_next_id(x->upstream, x->gw->worker, &r);
     if (!str_eq(old_name, x->target))

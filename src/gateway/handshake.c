@@ -56,6 +56,13 @@ struct str handshake_initialized(void) {
     return S("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
 }
 
+void handshake_set_level(struct buf *out, const char *id_text, unsigned verbosity) {
+    struct jw w = jw_init(out);
+    open_request(&w, id_text, "logging/setLevel");
+    jw_put_string(&w, "level", log_level_name(LOG_LEVELS - (int)verbosity));
+    close_request(&w);
+}
+
 static struct str text_member(struct arena *a, struct str object, const char *key) {
     struct str raw = json_raw_get(object, str_of(key));
     if (!raw.p || raw.p[0] != '"')

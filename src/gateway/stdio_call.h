@@ -31,7 +31,7 @@ struct stdio_call {
     struct worker *caller;
     uint64_t id, share;
     uint64_t caller_key;       /* see upstream_request */
-    unsigned asks;
+    unsigned asks, verbosity;
     struct mail start, end;    /* to the home worker, each at most once */
     /* the caller's */
     struct event news;

@@ -140,7 +140,21 @@ err_t stdio_link_say(struct stdio_link *l, struct str text) {
     return link_write(l, stdio_out_new(&text, 1));
 }
 
+/* P-443. Servers work on what they are sent in its order, so nobody waits for the answer. */
+static void tell_level(struct stdio_link *l, unsigned verbosity) {
+    struct upstream *u = l->host->upstream;
+    if (verbosity <= l->verbosity || l->modern || !atomic_load(&u->takes_levels))
+        return;
+    SCOPED(buf_done) struct buf text = { 0 };
+    struct upstream_request r = { 0 };
+    upstream_next_id(u, stdio_home(u), &r);
+    handshake_set_level(&text, r.id_text, verbosity);
+    stdio_link_tell(l, buf_view(&text));
+    l->verbosity = verbosity;
+}
+
 static err_t send_call(struct stdio_link *l, struct stdio_call *c) {
+    tell_level(l, c->verbosity);
     TRY(link_write(l, TAKE(c->message)));
     idmap_put(&l->calls, c->id, stdio_call_ref(c));
     c->link = l;

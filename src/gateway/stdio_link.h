@@ -20,6 +20,7 @@ struct stdio_link {
     uint64_t share;
     unsigned asks;             /* what its callers can be asked; share 0: see upstream_declares */
     enum link_state state;
+    unsigned verbosity;        /* of log messages: what it was told; 0: nothing */
     bool modern;               /* never sent a response (P-122) */
     bool changed, listening;   /* share 0: lists are new; asked for such news */
     struct stdio_child *child; /* NULL: not started yet, or gone */

@@ -55,6 +55,7 @@ struct upstream_request {
     uint64_t caller;         /* who that is: principal and session; 0: nobody who could be asked */
     bool wants_notes;        /* the client takes progress of this call */
     bool wants_logs;         /* log messages too, of some level */
+    unsigned verbosity;      /* that it asked for: 1 emergency … LOG_LEVELS debug; 0: it did not */
     bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
 };
 
@@ -110,6 +111,7 @@ struct upstream {
     unsigned home;           /* worker index */
     atomic_int state;        /* enum upstream_state */
     atomic_int revision;     /* enum revision; REV_NONE before the first probe */
+    atomic_bool takes_levels; /* legacy, with logging: sessions are told a level (P-443) */
     pthread_mutex_t lock;    /* reason and part */
     char reason[256];        /* why it is not ready; the last error */
     struct part *part;       /* newest lists; NULL before the first */
@@ -200,6 +202,7 @@ unsigned upstream_declares(const struct upstream *u, unsigned asks, uint64_t sha
 void handshake_discover(struct buf *out, const char *id_text);
 void handshake_initialize(struct buf *out, const char *id_text, enum revision offer, unsigned asks);
 struct str handshake_initialized(void);
+void handshake_set_level(struct buf *out, const char *id_text, unsigned verbosity);
 /* Reads the result of either into `out`; strings go to `a`. UPSTREAM when it makes no sense. */
 err_t handshake_read_discover(struct arena *a, struct str result, struct upstream_info *out);
 err_t handshake_read_initialize(struct arena *a, struct str result, struct upstream_info *out);

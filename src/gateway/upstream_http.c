@@ -12,12 +12,14 @@
 #include "net/http_url.h"
 
 enum { SESSIONS_KEPT = 16384, HEAD_ROOM = 2048, SCAN_WHOLE = 64 * 1024, ERROR_BODY = 64 * 1024 };
+#define LEVEL_PATIENCE (5 * NANOS_SEC)
 #define RELIST (60 * NANOS_SEC) /* where the upstream offers no stream of changes */
 
 struct session { /* an upstream's session for one share */
     uint64_t share;
     struct str id; /* empty: the server keeps none */
-    bool busy;     /* home worker: being opened */
+    bool busy;     /* home worker: being opened, or told a level */
+    unsigned verbosity; /* of log messages: what it was told; 0: nothing */
     bool dropped;  /* home worker: in no table any more, the last user frees it */
     unsigned users; /* home worker: tasks that wait with it in hand */
     nanos used;    /* home worker: when somebody asked last */
@@ -310,9 +312,10 @@ static struct session *session_enter(struct idmap *sessions, uint64_t share, nan
 struct session_order { /* asked of the home worker */
     struct upstream *upstream;
     uint64_t share;
-    unsigned asks;    /* what its callers can be asked */
-    struct str stale; /* the id that was refused; empty: any will do */
-    struct buf id;    /* the answer */
+    unsigned asks;      /* what its callers can be asked */
+    unsigned verbosity; /* at least */
+    struct str stale;   /* the id that was refused; empty: any will do */
+    struct buf id;      /* the answer */
 };
 
 static void run_restore(struct task *t, void *arg) {
@@ -337,11 +340,44 @@ static err_t renew(struct task *t, struct upstream *u, unsigned asks, struct ses
     if (!e) {
         free((char *)s->id.p);
         s->id = str_from(mem_text(id.p, id.n), id.n);
+        s->verbosity = 0;
         if (!s->share)
             restore_later(t, u); /* what the old session had subscribed to is forgotten */
     }
     arena_done(&a);
     return e;
+}
+
+static err_t set_level(struct task *t, struct upstream *u, struct str session, unsigned verbosity) {
+    SCOPED(deadline_scope) struct deadline d = deadline_push(t, LEVEL_PATIENCE);
+    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    SCOPED(buf_done) struct buf message = { 0 };
+    SCOPED(buf_done) struct buf text = { 0 };
+    struct upstream_request own = { 0 };
+    struct envelope answer;
+    upstream_next_id(u, task_worker(t), &own);
+    handshake_set_level(&message, own.id_text, verbosity);
+    struct post p = { .revision = (enum revision)atomic_load(&u->revision), .session = session };
+    TRY(post_once(t, u, &p, buf_view(&message), &r));
+    if (r.status != 200)
+        return refused(r.status);
+    TRY(read_answer(t, &r, str_of(own.id_text), &text, &answer));
+    return answer.kind == ENVELOPE_RESULT
+               ? OK
+               : ERR(UPSTREAM, "%.*s", STR(str_head(answer.error, 200)));
+}
+
+/* P-443. What cannot be told is told once only: no call fails or waits again for its log. */
+static void tell_level(struct task *t, struct upstream *u, struct session *s, unsigned verbosity) {
+    if (verbosity <= s->verbosity || !atomic_load(&u->takes_levels))
+        return;
+    s->busy = true;
+    err_t e = set_level(t, u, s->id, verbosity);
+    s->busy = false;
+    s->verbosity = verbosity;
+    if (e)
+        log_debug("upstream was not told a log level", F("upstream", u->conf->name),
+                  F("error", e->text));
 }
 
 /* Home worker, single file for each share. The keeper may drop the session meanwhile. */
@@ -353,8 +389,11 @@ static err_t get_session(struct task *t, void *arg) {
         e = task_sleep(t, 2 * NANOS_MS);
     if (!e && (!s->id.p || (o->stale.p && str_eq(s->id, o->stale))))
         e = renew(t, o->upstream, o->asks, s);
-    if (!e)
+    if (!e) {
+        tell_level(t, o->upstream, s, o->verbosity);
+        o->verbosity = s->verbosity;
         buf_str(&o->id, s->id);
+    }
     session_leave(s);
     return e;
 }
@@ -363,31 +402,36 @@ static void side_forget(struct upstream_side *side, uint64_t share) {
     session_drop(idmap_del(&side->sessions, share));
 }
 
-/* The session id for a share, from this worker's memory or the home worker. */
-static err_t session_for(struct task *t, struct upstream *u, uint64_t share, unsigned asks,
-                         struct str stale, struct str *out) {
-    struct upstream_side *side = upstream_side(u, task_worker(t));
-    struct session *s = idmap_get(&side->sessions, share);
-    if (s && !(stale.p && str_eq(s->id, stale))) {
-        *out = s->id;
-        return OK;
-    }
-    struct session_order order = { .upstream = u, .share = share, .asks = asks, .stale = stale };
-    struct worker *home = workers_at(u->all, u->home);
-    err_t e = task_worker(t) == home ? get_session(t, &order)
-                                     : task_on(t, home, get_session, &order);
-    if (e) {
-        buf_done(&order.id);
-        return e;
-    }
-    side_forget(side, share);
+static bool is_known(const struct session *s, const struct session_order *o) {
+    return s && !(o->stale.p && str_eq(s->id, o->stale)) &&
+           (o->verbosity <= s->verbosity || !atomic_load(&o->upstream->takes_levels));
+}
+
+static struct session *side_remember(struct upstream_side *side, const struct session_order *o) {
+    side_forget(side, o->share);
     if (side->sessions.count >= SESSIONS_KEPT)
         forget_sessions(&side->sessions); /* the home worker knows them */
-    s = NEW(struct session);
-    s->share = share;
-    s->id = str_from(mem_text(order.id.p, order.id.n), order.id.n);
-    buf_done(&order.id);
-    idmap_put(&side->sessions, share, s);
+    struct session *s = NEW(struct session);
+    s->share = o->share;
+    s->verbosity = o->verbosity;
+    s->id = str_from(mem_text(o->id.p, o->id.n), o->id.n);
+    idmap_put(&side->sessions, o->share, s);
+    return s;
+}
+
+/* The session id for a share, from this worker's memory or the home worker. */
+static err_t session_for(struct task *t, struct session_order *o, struct str *out) {
+    struct upstream *u = o->upstream;
+    struct upstream_side *side = upstream_side(u, task_worker(t));
+    struct session *s = idmap_get(&side->sessions, o->share);
+    if (!is_known(s, o)) {
+        struct worker *home = workers_at(u->all, u->home);
+        err_t e = task_worker(t) == home ? get_session(t, o) : task_on(t, home, get_session, o);
+        if (!e)
+            s = side_remember(side, o);
+        buf_done(&o->id);
+        TRY(e);
+    }
     *out = s->id;
     return OK;
 }
@@ -454,7 +498,11 @@ static bool legacy(const struct upstream *u) {
 /* The worker's own memory of it may go while the call waits. */
 static err_t copy_session(struct task *t, struct upstream_call *c, struct str stale) {
     struct str id;
-    TRY(session_for(t, c->upstream, c->request->share, c->request->asks, stale, &id));
+    struct session_order order = {
+        .upstream = c->upstream, .share = c->request->share, .asks = c->request->asks,
+        .verbosity = c->request->verbosity, .stale = stale,
+    };
+    TRY(session_for(t, &order, &id));
     if (id.n)
         memcpy(c->session_text, id.p, id.n);
     c->session = str_from(c->session_text, id.n);
@@ -678,7 +726,8 @@ static err_t open_changes(struct task *t, struct upstream *u, struct http_reply 
         return post_once(t, u, &p, buf_view(&message), r);
     }
     struct str session;
-    TRY(session_for(t, u, 0, 0, (struct str){ 0 }, &session)); /* used before anything waits */
+    struct session_order order = { .upstream = u };
+    TRY(session_for(t, &order, &session)); /* used before anything waits */
     SCOPED(buf_done) struct buf head = { 0 };
     buf_str(&head, buf_view(&link_of(u)->get_prefix));
     if (u->info.revision >= R06)

@@ -90,6 +90,8 @@ static err_t serve_until_lost(struct task *t, struct upstream *u, unsigned *stre
     arena_reset(&u->info_arena);
     TRY(u->ops->probe(t, u));
     atomic_store(&u->revision, (int)u->info.revision);
+    atomic_store(&u->takes_levels,
+                 u->info.has.logging && revision_era(u->info.revision) == ERA_LEGACY);
     log_info("upstream connected", F("upstream", u->conf->name), F("kind", u->ops->kind),
              F("revision", revision_text(u->info.revision)));
     TRY(read_lists(t, u));

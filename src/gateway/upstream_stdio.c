@@ -401,6 +401,7 @@ static err_t stdio_begin(struct task *t, struct upstream_call *call) {
     struct stdio_out *message = stdio_out_new(r->message, r->pieces);
     struct stdio_call *c = call->stdio = stdio_call_new(u, call->worker, r->id, r->share, message);
     c->asks = r->asks;
+    c->verbosity = r->verbosity;
     c->caller_key = r->caller;
     if (call->worker == stdio_home(u))
         return place(c);

@@ -82,6 +82,7 @@ bool method_exists(enum method m, enum revision r);
 enum feature method_feature(enum method m);
 
 /* Logging levels (P-230), lowest first; -1 for anything else. */
+enum { LOG_LEVELS = 8 };
 int log_level_parse(struct str name);
 struct str log_level_name(int level); /* of a valid one */
 
