@@ -80,7 +80,6 @@ struct exchange {
     } trace;
 };
 
-
 /* Sets method from the envelope; a spelling with escapes, such as tools\/call, is resolved. */
 void exchange_read_method(struct exchange *x);
 /* Runs one request or notification to its end. The face filled the first half. */

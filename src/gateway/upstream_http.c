@@ -362,9 +362,8 @@ static err_t set_level(struct task *t, struct upstream *u, struct str session, u
     if (r.status != 200)
         return refused(r.status);
     TRY(read_answer(t, &r, str_of(own.id_text), &text, &answer));
-    return answer.kind == ENVELOPE_RESULT
-               ? OK
-               : ERR(UPSTREAM, "%.*s", STR(str_head(answer.error, 200)));
+    return answer.kind == ENVELOPE_RESULT ? OK
+                                          : ERR(UPSTREAM, "%.*s", STR(str_head(answer.error, 200)));
 }
 
 /* P-443. What cannot be told is told once only: no call fails or waits again for its log. */
