@@ -550,6 +550,9 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     struct conn *c = handle->data;
     struct worker *w = c->worker;
     worker_now(w);
+    worker_take_mail(w); /* which may have closed c: then nothing below applies */
+    if (c->closed)
+        return;
     if (status < 0 || c->failing)
         broken(c);
     else if (c->connecting)

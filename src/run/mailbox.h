@@ -22,6 +22,10 @@ struct mailbox {
 /* 0, or what libuv refused with. */
 int mailbox_open(struct mailbox *box, struct worker *w, size_t bound);
 bool mailbox_post(struct mailbox *box, struct mail *m);
+/* True when there is something to drain, or the mailbox was closed. */
+static inline bool mailbox_waits(const struct mailbox *box) {
+    return __atomic_load_n(&box->newest, __ATOMIC_ACQUIRE) != NULL;
+}
 /* Delivers all that was queued when it was called. */
 void mailbox_drain(struct mailbox *box);
 /* Refuses from now on, delivers the rest, and waits until no poster touches the handle. */

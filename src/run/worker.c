@@ -46,6 +46,14 @@ bool worker_post(struct worker *to, struct mail *m) {
     return mailbox_post(&to->private->box, m);
 }
 
+void worker_take_mail(struct worker *w) {
+    struct mailbox *box = &w->private->box;
+    if (!mailbox_waits(box))
+        return;
+    mailbox_drain(box);
+    worker_run_ready(w);
+}
+
 /* ---- a turn of the loop ------------------------------------------------------------ */
 
 /* Runs before every sleep: what is ready now, by a callback that forgot to call

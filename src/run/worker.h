@@ -88,6 +88,11 @@ struct worker *worker_here(void);
  * True: m will be delivered, in the order in which one thread posted. */
 bool worker_post(struct worker *to, struct mail *m);
 
+/* Delivers the mail that waits now, not at its turn. Whoever is about to act on word from
+ * outside calls it first: what had been posted here before that word was sent is then known,
+ * so a client that was answered by one worker finds the same truth at the next. */
+void worker_take_mail(struct worker *w);
+
 /* Runs what event_set and task_spawn made ready. Every libuv callback of ours that may
  * have set an event ends with this, so that a reply is handled in the turn it came. */
 void worker_run_ready(struct worker *w);

@@ -131,6 +131,44 @@ static void what_is_not_used_comes_again_in_front_of_what_follows(void **state) 
     net_close(&n);
 }
 
+struct note {
+    struct mail mail;
+    struct tale *tale;
+    bool close;
+    size_t calls_before; /* of on_data, when it was delivered */
+    bool delivered;
+};
+
+static void note_taken(struct worker *w, struct mail *m) {
+    struct note *note = (struct note *)m;
+    note->delivered = true;
+    note->calls_before = note->tale->calls;
+    if (note->close) {
+        conn_close(note->tale->conn);
+        note->tale->conn = NULL;
+    }
+}
+
+/* The bytes are there first, so their event is: mail comes before them all the same. */
+static void mail_that_waits_is_delivered_before_bytes(void **state) {
+    for (int close = 0; close < 2; close++) {
+        struct net n;
+        struct peer p;
+        struct tale t = { 0 };
+        net_open(&n);
+        join(&t, &n, &p, NULL);
+        net_settle(&n);
+        struct note note = { .mail.deliver = note_taken, .tale = &t, .close = close };
+        peer_say(&p, "abc");
+        assert_true(worker_post(n.w, &note.mail));
+        AWAIT(&n, note.delivered && (close || t.calls == 1));
+        assert_int_equal(note.calls_before, 0);
+        assert_int_equal(t.calls, close ? 0 : 1);
+        part(&t, &p);
+        net_close(&n);
+    }
+}
+
 static void kept_bytes_come_again_at_resume(void **state) {
     struct net n;
     struct peer p;
@@ -658,6 +696,7 @@ static int remove_certs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_used_comes_again_in_front_of_what_follows),
+        cmocka_unit_test(mail_that_waits_is_delivered_before_bytes),
         cmocka_unit_test(kept_bytes_come_again_at_resume),
         cmocka_unit_test(held_memory_survives_what_other_connections_read),
         cmocka_unit_test(a_large_message_that_was_kept_is_lent_not_copied),
