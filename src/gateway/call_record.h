@@ -11,7 +11,7 @@
     X(arguments) X(result)
 
 struct call_record {
-    nanos at;       /* wall clock, when the answer left */
+    nanos at;       /* wall clock, when the answer was ready to leave */
     nanos duration;
     uint64_t request_bytes, response_bytes;
     int32_t error_code;

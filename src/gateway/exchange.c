@@ -15,6 +15,23 @@
 
 enum { RESULT_PIECES = 12 };
 
+/* Once, and before the answer leaves: what a client has seen answered is in the history, even
+ * when we are killed the moment after. */
+static void record(struct exchange *x) {
+    if (x->recorded)
+        return;
+    x->recorded = true;
+    x->took = worker_tick(x->gw->worker) - x->began;
+    call_record_write(x, x->took);
+}
+
+void answer_send(struct exchange *x, int status, const struct str *pieces, size_t n) {
+    x->answered = true;
+    if (x->back) /* else nobody runs it: a face's own refusal, or a round run for its asker */
+        record(x);
+    x->face->answer(x, status, pieces, n);
+}
+
 void answer_result(struct exchange *x, const struct str *result, size_t n) {
     struct str pieces[RESULT_PIECES + 4] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id,
                                              S(",\"result\":") };
@@ -22,11 +39,10 @@ void answer_result(struct exchange *x, const struct str *result, size_t n) {
     for (size_t i = 0; i < n && i < RESULT_PIECES; i++)
         pieces[used++] = result[i];
     pieces[used++] = S("}");
-    x->answered = true;
     if (!x->outcome)
         x->outcome = "ok";
     call_record_answer(x, result, n, x->outcome[0] != 'o');
-    x->face->answer(x, ANSWER_OK, pieces, used);
+    answer_send(x, ANSWER_OK, pieces, used);
 }
 
 int answer_status(const struct exchange *x, int code) {
@@ -101,12 +117,11 @@ void answer_error(struct exchange *x, int status, int code, struct str data, con
     jw_object_end(&w);
     jw_object_end(&w);
     x->rpc_code = code;
-    x->answered = true;
     if (!x->outcome)
         x->outcome = outcome_of(code);
     struct str piece = buf_view(&b);
     call_record_answer(x, &piece, 1, true);
-    x->face->answer(x, status ? status : answer_status(x, code), &piece, 1);
+    answer_send(x, status ? status : answer_status(x, code), &piece, 1);
     buf_done(&b);
 }
 
@@ -219,23 +234,22 @@ static metric_series series_of(struct exchange *x) {
 
 /* Success of a known tool is one array look-up; everything else may take its time. */
 static void account(struct exchange *x) {
-    nanos took = worker_tick(task_worker(x->task)) - x->began;
-    call_record_write(x, took);
+    record(x);
     bool usual = x->method == METHOD_TOOLS_CALL && x->entry && x->rpc_code == 0 &&
                  x->entry->index < x->gw->tool_series_count &&
                  x->gw->generation == x->snapshot->generation && x->outcome && x->outcome[0] == 'o';
     if (!usual) {
-        metric_observe(series_of(x), took);
+        metric_observe(series_of(x), x->took);
     } else {
         metric_series *series = &x->gw->tool_series[x->entry->index];
         if (!*series)
             *series = series_of(x);
-        metric_observe(*series, took);
+        metric_observe(*series, x->took);
     }
     log_debug("exchange", F("method", method_name(x->method)),
               F("target", uri_public(x->arena, x->entry ? x->entry->shown : x->target)),
               F("key", x->who->name), F("outcome", x->outcome ? x->outcome : "none"),
-              F("ms", (double)took / (double)NANOS_MS));
+              F("ms", (double)x->took / (double)NANOS_MS));
 }
 
 static metric_series in_flight(void) {

@@ -69,6 +69,8 @@ struct exchange {
     int rpc_code;             /* of the error answered, 0: a result */
     nanos retry_after;        /* of an answer 429 or 503; 0: soon */
     const char *outcome;      /* short word for metrics */
+    nanos took;               /* from began until the answer left, or until there was none */
+    bool recorded;            /* in the history; took is known */
     uint64_t answer_bytes;    /* for the history */
     struct str answer_kept;   /* the same: its beginning, where payloads are kept */
     struct exchange *next, **back; /* in flight on this worker */
@@ -85,7 +87,8 @@ void exchange_read_method(struct exchange *x);
 /* Runs one request or notification to its end. The face filled the first half. */
 void exchange_run(struct exchange *x);
 
-/* Answers, for steps and faces. */
+/* Answers, for steps and faces. Each ends in answer_send, the one way to the face. */
+void answer_send(struct exchange *x, int status, const struct str *pieces, size_t n);
 void answer_result(struct exchange *x, const struct str *result, size_t n);
 /* `data` is raw JSON or empty. status 0: by the era's rule (PROTOCOL §2, §5.6). */
 void answer_error(struct exchange *x, int status, int code, struct str data, const char *format,

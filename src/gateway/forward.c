@@ -6,6 +6,7 @@
 #include "gateway/forward.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/call_record.h"
 #include "gateway/exchange.h"
 #include "gateway/metrics.h"
 #include "gateway/param_headers.h"
@@ -559,10 +560,10 @@ static void bridge_error(struct exchange *x, struct str error, enum revision fro
     translate_error(&b, x->method, error, from, x->revision, uri);
     x->rpc_code = code_of(buf_view(&b));
     x->outcome = "upstream_error";
-    x->answered = true;
     struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"),
                             buf_view(&b), S("}") };
-    x->face->answer(x, answer_status(x, x->rpc_code), pieces, ARRAY_SIZE(pieces));
+    call_record_answer(x, pieces, ARRAY_SIZE(pieces), true);
+    answer_send(x, answer_status(x, x->rpc_code), pieces, ARRAY_SIZE(pieces));
 }
 
 static bool level_wanted(const struct exchange *x, struct str params) {

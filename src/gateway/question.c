@@ -232,10 +232,9 @@ static err_t await_answers(struct exchange *x) {
 static err_t answer_with_refusal(struct exchange *x, const struct question *q) {
     struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"), q->answer,
                             S("}") };
-    x->answered = true;
     x->outcome = "refused";
     call_record_answer(x, pieces, ARRAY_SIZE(pieces), true);
-    x->face->answer(x, 200, pieces, ARRAY_SIZE(pieces));
+    answer_send(x, 200, pieces, ARRAY_SIZE(pieces));
     return ERR(DENIED, "the client refused %.*s", STR(method_name(q->method)));
 }
 

@@ -219,9 +219,8 @@ static void hand_on_answer(struct exchange *x, const struct relay_packet *p) {
     struct str text = str_from(p->text, p->n);
     x->rpc_code = p->rpc_code;
     x->outcome = p->outcome;
-    x->answered = true;
     call_record_answer(x, &text, 1, p->rpc_code != 0);
-    x->face->answer(x, p->status, &text, 1);
+    answer_send(x, p->status, &text, 1);
 }
 
 static err_t hand_on(struct exchange *x, const struct relay_packet *p) {
