@@ -59,6 +59,13 @@ static inline struct str str_skip(struct str s, size_t from) {
     return (struct str){ from ? s.p + from : s.p, s.n - from }; /* p may be NULL (C17 §6.5.6) */
 }
 
+/* Bytes of all pieces together. */
+static inline size_t str_total(const struct str *pieces, size_t n) {
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += pieces[i].n;
+    return total;
+}
 static inline struct str str_head(struct str s, size_t n) {
     return (struct str){ s.p, n < s.n ? n : s.n };
 }

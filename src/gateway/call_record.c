@@ -131,9 +131,7 @@ static void keep_answer(struct exchange *x, const struct str *pieces, size_t n, 
 void call_record_answer(struct exchange *x, const struct str *pieces, size_t n, bool failed) {
     if (!x->gw || !x->gw->journal || !is_kept(x)) /* gw NULL: units */
         return;
-    x->answer_bytes = 0;
-    for (size_t i = 0; i < n; i++)
-        x->answer_bytes += pieces[i].n;
+    x->answer_bytes = str_total(pieces, n);
     const struct history_conf *conf = &x->snapshot->conf->history;
     if (conf->payloads == HISTORY_PAYLOADS_ALL ||
         (conf->payloads == HISTORY_PAYLOADS_ERRORS && failed))

@@ -79,10 +79,7 @@ static void on_packet(struct worker *w, struct mail *m) {
 }
 
 static struct relay_packet *packet_new(const struct str *pieces, size_t n) {
-    size_t size = 0;
-    for (size_t i = 0; i < n; i++)
-        size += pieces[i].n;
-    struct relay_packet *p = mem_alloc(sizeof *p + size);
+    struct relay_packet *p = mem_alloc(sizeof *p + str_total(pieces, n));
     memset(p, 0, sizeof *p);
     for (size_t i = 0; i < n; i++) {
         memcpy(p->text + p->n, pieces[i].p, pieces[i].n);

@@ -74,10 +74,7 @@ static void spaces_for_breaks(char *p, size_t n) {
 }
 
 struct stdio_out *stdio_out_new(const struct str *pieces, size_t n) {
-    size_t size = 1;
-    for (size_t i = 0; i < n; i++)
-        size += pieces[i].n;
-    struct stdio_out *o = mem_alloc(sizeof *o + size);
+    struct stdio_out *o = mem_alloc(sizeof *o + str_total(pieces, n) + 1);
     *o = (struct stdio_out){ 0 };
     for (size_t i = 0; i < n; i++) {
         if (pieces[i].n)

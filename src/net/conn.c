@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -298,13 +300,6 @@ static void queue_from(struct conn *c, const struct str *pieces, size_t n, size_
     }
 }
 
-static size_t total_of(const struct str *pieces, size_t n) {
-    size_t total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += pieces[i].n;
-    return total;
-}
-
 /* One sendmsg for plain sockets: large pieces are not copied. */
 static ssize_t send_vector(struct conn *c, const struct str *pieces, size_t n) {
     struct iovec iov[PIECES];
@@ -331,7 +326,7 @@ static ssize_t send_flat(struct conn *c, const struct str *pieces, size_t n) {
 err_t conn_send(struct conn *c, const struct str *pieces, size_t n) {
     if (c->closed || c->ended || c->failing || c->finishing)
         return ERR(CLOSED, "the connection is closed");
-    size_t total = total_of(pieces, n);
+    size_t total = str_total(pieces, n);
     if (total == 0)
         return OK;
     if (conn_queued(c) || c->connecting) {
@@ -347,6 +342,14 @@ err_t conn_send(struct conn *c, const struct str *pieces, size_t n) {
     if (sent == TLS_WANT_READ) /* a handshake that waits for its peer: reading goes on with it */
         return OK;
     return flush_queue(c) ? OK : sending_failed(c);
+}
+
+bool conn_unheard(const struct conn *c, size_t n) {
+    int unacknowledged = 0;
+    bool by_its_end = c->problem == 0 || c->problem == EPIPE; /* EPIPE: reset behind its end */
+    if (c->closed || !c->ended || !by_its_end || ioctl(c->fd, SIOCOUTQ, &unacknowledged) < 0)
+        return false;
+    return (size_t)unacknowledged + conn_queued(c) >= n;
 }
 
 void conn_finish(struct conn *c) {
@@ -472,6 +475,8 @@ static bool read_once(struct conn *c) {
         set_flag(c, &c->again, true);
         return false;
     }
+    if (got < 0)
+        c->problem = c->tls ? EPROTO : errno;
     if (got <= 0 && c->failing)
         return false;
     if (got <= 0) {
@@ -532,7 +537,9 @@ static void connected(struct conn *c) {
 static err_t socket_problem(struct conn *c) {
     int problem = 0;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &problem, &(socklen_t){ sizeof problem });
-    const char *why = problem ? strerror(problem) : "closed by its peer";
+    if (problem) /* else a read took it */
+        c->problem = problem;
+    const char *why = c->problem ? strerror(c->problem) : "closed by its peer";
     return c->connecting ? ERR(UNAVAILABLE, "connect: %s", why) : ERR(CLOSED, "socket: %s", why);
 }
 

@@ -55,6 +55,7 @@ struct conn {
     bool writing;           /* bytes wait for the socket to take them */
     bool again;             /* TLS holds bytes, or wants to write first: read at the next turn */
     bool finishing, finished;
+    int problem;            /* errno of what broke it; 0: its peer's end, or nothing yet */
     bool failing;           /* nothing can be sent any more; what came before is read yet */
     struct net_block *lent; /* memory behind the slice being delivered, once held */
 };
@@ -74,6 +75,10 @@ err_t conn_send(struct conn *c, const struct str *pieces, size_t n);
 static inline size_t conn_queued(const struct conn *c) {
     return c->out.n - c->out_at;
 }
+/* Of a connection that ended: its peer had closed before it took in any of the last n bytes
+ * sent, so they did nothing. Its end says what it had received (RFC 9293 §3.10.4); a reset alone
+ * does not, so that after one this is false, as it is whenever there is doubt. */
+bool conn_unheard(const struct conn *c, size_t n);
 /* Nothing will be sent any more: says so to the peer once the queue is empty. Reading goes on. */
 void conn_finish(struct conn *c);
 /* Waits until at most `left` bytes are queued; CLOSED when the connection dies. */

@@ -585,8 +585,11 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
     peer->conn->little = peer->large;
     bool whole = conn_send(peer->conn, request, pieces) == OK;
     err_t e = wait_head(t, r); /* who refuses to read on may have said why */
-    /* a connection that was closed while it rested; what never left us whole did nothing */
-    *out_again = e && reused && e->kind == ERR_CLOSED && (!whole || (flags & HTTP_SAFE));
+    if (!e || !reused || e->kind != ERR_CLOSED)
+        return e;
+    /* closed while it rested: what never left us whole, or never arrived, did nothing */
+    *out_again = !whole || (flags & HTTP_SAFE) ||
+                 conn_unheard(peer->conn, str_total(request, pieces));
     return e;
 }
 

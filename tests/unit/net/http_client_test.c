@@ -416,6 +416,50 @@ static void only_a_safe_call_is_sent_again_when_a_used_connection_dies(void **st
     close_stage(&s);
 }
 
+/* The upstream ends an idle connection in the moment in which we use it: what it never took
+ * in, it never did. */
+static void a_call_that_meets_a_closed_connection_is_sent_again(void **state) {
+    struct stage s;
+    struct peer up, next;
+    struct call first = { 0 }, unsafe = { 0 };
+    open_pool(&s);
+    begin_on(&s, &first, &up);
+    peer_say(&up, OK_2);
+    done_with(&first, KIND_OK, 200);
+    peer_close(&up);
+    begin(&s, &unsafe); /* before the loop could see that end */
+    upstream_accept(&next, &s.n, s.listening);
+    assert_int_equal(peer_message(&next), 0);
+    assert_true(buf_is(&next.head, ask));
+    peer_say(&next, OK_2);
+    done_with(&unsafe, KIND_OK, 200);
+    assert_int_equal(http_pool_stats(s.pool).connects, 2);
+    call_free(&first);
+    call_free(&unsafe);
+    peer_close(&next);
+    close_stage(&s);
+}
+
+/* A reset, unlike an end, may come from somebody who had read the call, and had not yet said so. */
+static void a_call_that_meets_a_reset_is_not_sent_again(void **state) {
+    struct stage s;
+    struct peer up;
+    struct call first = { 0 }, unsafe = { 0 };
+    open_pool(&s);
+    begin_on(&s, &first, &up);
+    peer_say(&up, OK_2);
+    done_with(&first, KIND_OK, 200);
+    setsockopt(up.fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 },
+               sizeof(struct linger));
+    begin(&s, &unsafe);
+    peer_close(&up);
+    done_with(&unsafe, ERR_CLOSED, 0);
+    assert_int_equal(http_pool_stats(s.pool).connects, 1);
+    call_free(&first);
+    call_free(&unsafe);
+    close_stage(&s);
+}
+
 static void a_new_connection_that_dies_is_not_tried_again(void **state) {
     struct stage s;
     struct peer up;
@@ -978,6 +1022,8 @@ int main(void) {
         cmocka_unit_test(what_came_before_the_end_is_not_lost_on_a_slow_task),
         cmocka_unit_test(what_came_for_a_slow_task_is_bounded),
         cmocka_unit_test(only_a_safe_call_is_sent_again_when_a_used_connection_dies),
+        cmocka_unit_test(a_call_that_meets_a_closed_connection_is_sent_again),
+        cmocka_unit_test(a_call_that_meets_a_reset_is_not_sent_again),
         cmocka_unit_test(a_new_connection_that_dies_is_not_tried_again),
         cmocka_unit_test(an_idle_connection_that_ends_or_speaks_leaves_the_pool),
         cmocka_unit_test(a_connection_that_is_not_clean_is_not_used_again),
