@@ -123,7 +123,7 @@ static const struct schema info_schema = SCHEMA("Info", info_fields, struct info
 
 static struct str_list revisions(const struct gateway_conf *conf, struct arena *a) {
     struct str_list list = { .items = ARENA_ARRAY(a, struct str, REVISIONS) };
-    for (int i = 0; i <= conf->protocol.newest; i++)
+    for (int i = conf->protocol.oldest; i <= conf->protocol.newest; i++)
         list.items[list.n++] = revision_text((enum revision)i);
     return list;
 }

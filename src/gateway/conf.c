@@ -176,7 +176,8 @@ static const char *const revision_words[] = { "2024-11-05", "2025-03-26", "2025-
                                               "2025-11-25", "2026-07-28", NULL };
 
 static const struct field protocol_fields[] = {
-    FIELD_CHOICE(struct protocol_conf, newest, revision_words, "2026-07-28", 0, "Newest revision of MCP that clients are offered; those before it too."),
+    FIELD_CHOICE(struct protocol_conf, newest, revision_words, "2026-07-28", 0, "Newest revision of MCP that clients are offered."),
+    FIELD_CHOICE(struct protocol_conf, oldest, revision_words, "2024-11-05", 0, "Oldest revision of MCP that clients are offered; 2026-07-28 serves no sessions at all."),
 };
 
 /* ---- parts that are not built yet ----------------------------------------------------- */

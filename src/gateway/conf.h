@@ -136,7 +136,7 @@ struct metrics_conf {
 };
 
 struct protocol_conf {
-    int newest; /* enum revision */
+    int newest, oldest; /* enum revision */
 };
 
 /* ---- options of parts that are not built yet: read, checked, and warned of ---- */

@@ -318,6 +318,12 @@ static void check_otlp(struct check *c) {
                  arena_dup(c->arena, str_of(e->text)));
 }
 
+static void check_protocol(struct check *c) {
+    if (c->conf->protocol.oldest > c->conf->protocol.newest)
+        complain(c, S("protocol.oldest"), find(c, "protocol", S("oldest")),
+                 S("is after protocol.newest, so that nothing would be served"));
+}
+
 void conf_check(struct gateway_conf *g, json document, struct arena *a,
                 struct field_problems *problems) {
     struct check c = { g, document, a, problems };
@@ -331,5 +337,6 @@ void conf_check(struct gateway_conf *g, json document, struct arena *a,
         check_key(&c, &((struct key_conf *)g->keys.items)[i]);
     check_otlp(&c);
     check_listen(&c);
+    check_protocol(&c);
     check_secret(&c);
 }

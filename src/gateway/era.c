@@ -7,6 +7,10 @@ bool era_offers_modern(const struct exchange *x) {
     return revision_era((enum revision)x->snapshot->conf->protocol.newest) == ERA_MODERN;
 }
 
+bool era_offers_legacy(const struct exchange *x) {
+    return revision_era((enum revision)x->snapshot->conf->protocol.oldest) == ERA_LEGACY;
+}
+
 bool era_check_meta(struct exchange *x) {
     bool capabilities = x->in.client_capabilities.p && x->in.client_capabilities.p[0] == '{';
     if (x->in.protocol_version.p && (x->in.kind != ENVELOPE_REQUEST || capabilities))
@@ -18,18 +22,24 @@ bool era_check_meta(struct exchange *x) {
     return false;
 }
 
-bool era_check_version(struct exchange *x) {
-    x->revision = revision_parse(x->in.protocol_version);
-    if (x->revision != REV_NONE && revision_era(x->revision) == ERA_MODERN)
-        return true;
+/* P-042, P-062; `requested` is raw JSON. */
+static bool unsupported(struct exchange *x, struct str requested, const char *why) {
     SCOPED(buf_done) struct buf data = { 0 };
     struct jw w = jw_init(&data);
     jw_object(&w);
     jw_put_raw(&w, "supported", S("[\"2026-07-28\"]"));
-    jw_put_raw(&w, "requested", arena_fmt(x->arena, "\"%.*s\"", STR(x->in.protocol_version)));
+    jw_put_raw(&w, "requested", requested);
     jw_object_end(&w);
-    answer_error(x, 400, RPC_UNSUPPORTED_VERSION, buf_view(&data), "Unsupported protocol version");
+    answer_error(x, 400, RPC_UNSUPPORTED_VERSION, buf_view(&data), "%s", why);
     return false;
+}
+
+bool era_check_version(struct exchange *x) {
+    x->revision = revision_parse(x->in.protocol_version);
+    if (x->revision != REV_NONE && revision_era(x->revision) == ERA_MODERN)
+        return true;
+    return unsupported(x, arena_fmt(x->arena, "\"%.*s\"", STR(x->in.protocol_version)),
+                       "Unsupported protocol version");
 }
 
 bool era_negotiate(struct exchange *x) {
@@ -40,10 +50,15 @@ bool era_negotiate(struct exchange *x) {
                      "initialize needs params.protocolVersion");
         return false;
     }
+    if (!era_offers_legacy(x))
+        return unsupported(x, raw,
+                           "There is no initialize here: revision 2026-07-28 alone is spoken");
     enum revision wanted = revision_parse(json_unquote(x->arena, raw));
-    enum revision newest = (enum revision)x->snapshot->conf->protocol.newest;
+    const struct protocol_conf *offered = &x->snapshot->conf->protocol;
+    enum revision newest = (enum revision)offered->newest;
     newest = newest < LATEST_LEGACY ? newest : LATEST_LEGACY;
-    x->revision = wanted != REV_NONE && wanted <= newest ? wanted : newest;
+    bool known = wanted != REV_NONE && (int)wanted >= offered->oldest && wanted <= newest;
+    x->revision = known ? wanted : newest;
     return true;
 }
 

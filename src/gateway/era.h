@@ -6,6 +6,8 @@
 /* False where protocol.newest is a legacy revision: modern requests are then read as legacy ones,
  * and refused as a server of that time would, so that clients fall back (P-059). */
 bool era_offers_modern(const struct exchange *x);
+/* False where protocol.oldest is the modern one: there are no sessions then (P-056, P-062). */
+bool era_offers_legacy(const struct exchange *x);
 /* Modern: what params._meta must hold (P-040, P-041). */
 bool era_check_meta(struct exchange *x);
 /* Modern: the version is one of ours; sets x->revision (P-042). */

@@ -233,6 +233,12 @@ static void serve_initialize(struct http_face *f) {
 static bool find_session(struct http_face *f) {
     struct exchange *x = &f->x;
     struct str id = f->request->head->known[HTTP_MCP_SESSION_ID];
+    if (!era_offers_legacy(x)) {
+        answer_error(x, 400, RPC_HEADER_MISMATCH, (struct str){ 0 },
+                     "MCP-Protocol-Version must be 2026-07-28, as must the one in _meta: "
+                     "no other revision is spoken here");
+        return false;
+    }
     if (!id.p) {
         answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 },
                      "Mcp-Session-Id is missing: initialize first, or send the _meta of revision "

@@ -1,5 +1,5 @@
-/* fixture_main.c - `fixture --listen ADDR:PORT [--era legacy|both] [--data DIR]`: a gateway process whose only
- * server is the fixture, under its own names, for callers on this machine. */
+/* fixture_main.c - `fixture --listen ADDR:PORT [--era legacy|modern|both] [--data DIR]`: a gateway
+ * process whose only server is the fixture, under its own names, for callers on this machine. */
 #include "base/mem.h"
 #include "control/control.h"
 #include "fixture.h"
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static int usage(void) {
-    fputs("usage: fixture --listen ADDR:PORT [--era legacy|both] [--data DIR]\n", stderr);
+    fputs("usage: fixture --listen ADDR:PORT [--era legacy|modern|both] [--data DIR]\n", stderr);
     return 2;
 }
 
@@ -47,6 +47,8 @@ int main(int argc, char **argv) {
             listen = str_of(optarg);
         else if (c == 'e' && str_eq(str_of(optarg), S("legacy")))
             set[1] = S("protocol.newest=2025-11-25");
+        else if (c == 'e' && str_eq(str_of(optarg), S("modern")))
+            set[1] = S("protocol.oldest=2026-07-28");
         else if (c != 'e' || !str_eq(str_of(optarg), S("both")))
             return usage();
     }

@@ -943,3 +943,22 @@ def test_damaged_messages_hurt_nobody(gw):
         assert answer.status in (200, 202, 400, 404), (answer.status, body)
         if answer.body:
             assert answer.json["jsonrpc"] == "2.0"
+
+
+def test_a_gateway_without_sessions_says_what_it_speaks(gateway):
+    """P-056, P-062: protocol.oldest of 2026-07-28 leaves nothing to initialize."""
+    gw = gateway({"protocol": {"oldest": "2026-07-28"}})
+    accept = {"Accept": "application/json, text/event-stream"}
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}
+    answer = gw.request("POST", "/mcp", initialize, accept)
+    assert answer.status == 400 and "mcp-session-id" not in answer.headers
+    assert answer.message["error"]["code"] == -32022
+    data = answer.message["error"]["data"]
+    assert (data["supported"], data["requested"]) == (["2026-07-28"], "2025-11-25")
+    assert "2026-07-28" in answer.message["error"]["message"]
+    plain = gw.request("POST", "/mcp", {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}, accept)
+    assert (plain.status, plain.message["error"]["code"]) == (400, -32020)
+    assert gw.request("GET", "/mcp", headers=accept).status == 405
+    assert "time__get_current_time" in gw.tools()
+    assert gw.request("GET", "/api/v1/info").json["revisions"] == ["2026-07-28"]

@@ -150,6 +150,12 @@ static void listen_addresses_are_checked(void **state) {
     refuses("{'listen':[]}", "listen", "one to eight");
 }
 
+static void offered_revisions_are_a_range(void **state) {
+    accepts("{'protocol':{'oldest':'2025-06-18','newest':'2025-06-18'}}");
+    refuses("{'protocol':{'oldest':'2026-07-28','newest':'2025-11-25'}}", "protocol.oldest",
+            "after protocol.newest");
+}
+
 static void problems_are_counted_beyond_those_kept(void **state) {
     SCOPED(done) struct fixture f = { 0 };
     SCOPED(buf_done) struct buf b = { 0 };
@@ -242,6 +248,7 @@ int main(void) {
         cmocka_unit_test(profiles_and_keys_name_what_exists),
         cmocka_unit_test(new_names_are_such_as_clients_take),
         cmocka_unit_test(listen_addresses_are_checked),
+        cmocka_unit_test(offered_revisions_are_a_range),
         cmocka_unit_test(problems_are_counted_beyond_those_kept),
         cmocka_unit_test(servers_of_desktop_clients_become_upstreams),
         cmocka_unit_test(keys_of_other_programs_are_warnings),
