@@ -86,7 +86,8 @@ static bool refuse_resource(struct exchange *x, struct str uri) {
     jw_object(&w);
     jw_put_string(&w, "uri", uri);
     jw_object_end(&w);
-    int code = x->era == ERA_MODERN ? RPC_INVALID_PARAMS : RPC_RESOURCE_NOT_FOUND; /* P-211 */
+    bool reads = x->method != METHOD_COMPLETE; /* else it is a wrong parameter (P-211, P-222) */
+    int code = reads && x->era == ERA_LEGACY ? RPC_RESOURCE_NOT_FOUND : RPC_INVALID_PARAMS;
     answer_error(x, 0, code, buf_view(&data), "Resource not found: %.*s",
                  (int)(uri.n < 200 ? uri.n : 200), uri.p);
     return false;
