@@ -49,6 +49,10 @@ struct log_conf log_conf_of(const struct gateway_conf *conf) {
     };
 }
 
+struct shared_conf shared_conf_of(const struct gateway_conf *conf) {
+    return (struct shared_conf){ .bytes = (size_t)conf->limits.shared };
+}
+
 struct session_limits session_limits_of(const struct gateway_conf *conf) {
     return (struct session_limits){
         .all = (size_t)conf->limits.sessions, .per_principal = (size_t)conf->limits.sessions_per_key,
@@ -418,9 +422,15 @@ static void give_memory_back(void) {
         malloc_trim(0);
 }
 
+static void tend_shared(struct task *t, void *arg) {
+    struct control *c = arg;
+    sessions_expire(t, c->gateway->sessions, task_now(t));
+    shared_tend(c->shared);
+}
+
 static void on_housekeeping(struct worker *w, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, housekeeping));
-    sessions_expire(c->gateway->sessions, worker_now(w));
+    task_spawn(w, tend_shared, c); /* with none to spare, the next time */
     subscribers_sweep(c->gateway, w);
     gateway_read_clock(c->gateway);
     give_memory_back();
@@ -446,7 +456,9 @@ static void begin_timers(struct control *c) {
 
 static err_t serve(struct control *c) {
     c->worker = workers_control(c->all);
-    c->gateway = gateway_new(c->all, c->seal, session_limits_of(c->held->conf));
+    struct shared_conf shared = shared_conf_of(c->held->conf);
+    TRY(shared_open(&shared, &c->shared));
+    c->gateway = gateway_new(c->all, c->seal, c->shared, session_limits_of(c->held->conf));
     c->servers = NEW_ARRAY(struct http_server *, workers_count(c->all) + 1);
     c->service = routes_service(c);
     if (c->warden)
@@ -471,6 +483,7 @@ static void close_all(struct control *c) {
     c->upstream_count = 0;
     exporter_free(TAKE(c->exporter));
     gateway_free(c->gateway);
+    shared_close(TAKE(c->shared));
     for (unsigned i = 0; i < workers_count(c->all); i++)
         /* the last handles gave their buffers back as the loops ended */
         net_stop(workers_at(c->all, i));

@@ -24,6 +24,9 @@
     X(uptime, GAUGE, "gatespan_uptime_seconds", "Time since the start.", NULL)                             \
     X(sessions, GAUGE, "gatespan_sessions", "Sessions of legacy clients.", NULL)                           \
     X(sessions_limit, GAUGE, "gatespan_sessions_limit", "Most sessions.", NULL)                            \
+    X(shared_entries, GAUGE, "gatespan_shared_entries", "Entries of shared state: records of sessions.", NULL) \
+    X(shared_bytes, GAUGE, "gatespan_shared_bytes", "Memory of shared state.", NULL)                       \
+    X(shared_limit, GAUGE, "gatespan_shared_limit_bytes", "Most memory of shared state.", NULL)            \
     X(connections_limit, GAUGE, "gatespan_client_connections_limit", "Most connections of clients.", NULL) \
     X(snapshot_generation, GAUGE, "gatespan_snapshot_generation",                                          \
       "Number of the snapshot (configuration and catalogue) that is served.", NULL)                        \

@@ -29,6 +29,7 @@ struct control {
     struct timer key_expiry;     /* when the next of them expires */
     struct warden *warden;
     struct workers *all;
+    struct shared *shared;       /* expiring state: sessions */
     struct gateway *gateway;
     struct http_service service;
     struct http_server **servers; /* by worker index */
@@ -96,6 +97,7 @@ void account_request(struct http_request *r);
 /* control.c */
 struct log_conf log_conf_of(const struct gateway_conf *conf);
 struct session_limits session_limits_of(const struct gateway_conf *conf);
+struct shared_conf shared_conf_of(const struct gateway_conf *conf);
 void worker_open(struct control *c, struct worker *w); /* a data worker's parts, on its thread */
 void drain_begin(struct control *c);
 void server_conf_of(const struct control *c, const struct gateway_conf *conf,

@@ -123,6 +123,8 @@ static err_t apply(struct control *c, struct held_conf *next) {
     c->held = merged;
     configure_log(c, next->conf);
     sessions_configure(c->gateway->sessions, session_limits_of(next->conf));
+    struct shared_conf shared = shared_conf_of(next->conf);
+    shared_configure(c->shared, &shared);
     configure_servers(c, next->conf);
     upstreams_apply(c, merged->conf);
     /* keys first: a view of the new snapshot is compiled from the new grants only */

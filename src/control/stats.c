@@ -150,6 +150,10 @@ static void collect(struct metric_sink *out, void *arg) {
     build_numbers(out);
     SAMPLE(workers_running, workers_count(c->all));
     SAMPLE(sessions, sessions_count(c->gateway->sessions));
+    struct shared_stats shared = shared_stats(c->shared);
+    SAMPLE(shared_entries, shared.entries);
+    SAMPLE(shared_bytes, shared.bytes);
+    SAMPLE(shared_limit, shared.bytes_limit);
     SAMPLE(uptime, (double)(clock_mono() - c->gateway->started) / (double)NANOS_SEC);
     SAMPLE(log_dropped, log_dropped());
     SAMPLE(log_left_out, log_left_out());

@@ -140,6 +140,7 @@ static const struct field limits_fields[] = {
     FIELD(T, sessions_per_key, INT, "20000", "1..10000000", 0, "The same for one key."),
     FIELD(T, streams_per_key, INT, "1000", "1..1000000", 0, "Open subscriptions of one key; more get 429."),
     FIELD(T, session_idle, DURATION, "1h", "1s..30d", 0, "Sessions end after this long without use."),
+    FIELD(T, shared, BYTES, "64MiB", "1MiB..64GiB", 0, "Memory for expiring state that all workers see (records of sessions); beyond it new ones get 503."),
     FIELD(T, head_timeout, DURATION, "10s", "10ms..5m", 0, "Longest time for a head to arrive."),
     FIELD(T, body_timeout, DURATION, "30s", "10ms..1h", 0, "Longest time for a body to arrive."),
     FIELD(T, idle_timeout, DURATION, "75s", "1s..1h", 0, "Idle client connections are closed after this."),

@@ -109,6 +109,7 @@ struct limits_conf {
     int64_t sessions, sessions_per_key;
     int64_t streams_per_key;    /* GET streams and listens */
     nanos session_idle;
+    int64_t shared;             /* bytes of expiring state in memory (store/shared.h) */
     nanos head_timeout, body_timeout, idle_timeout, send_timeout;
     nanos drain;                /* longest graceful stop */
     int64_t page;               /* items of one list page */

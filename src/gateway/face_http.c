@@ -194,10 +194,6 @@ static void serve_modern(struct http_face *f) {
 
 /* ---- legacy (PROTOCOL §5.3) -------------------------------------------------------- */
 
-static uint64_t profile_hash(const struct http_face *f) {
-    return hash_str(f->x.profile_name);
-}
-
 static struct str client_name(struct exchange *x) {
     struct str info = json_raw_get(x->in.params, S("clientInfo"));
     struct str raw = info.p ? json_raw_get(info, S("name")) : info;
@@ -212,20 +208,21 @@ static void serve_initialize(struct http_face *f) {
     struct exchange *x = &f->x;
     if (!era_negotiate(x))
         return;
-    err_t e = session_open(x->gw->gateway->sessions, x->revision, x->who->digest, profile_hash(f),
-                           client_name(x), task_now(x->task), &x->session);
+    const struct session_start start = {
+        .revision = x->revision, .principal = x->who->digest,
+        .profile = session_profile(x->profile_name), .asks = era_asks(x), .client = client_name(x),
+    };
+    err_t e = session_open(x->task, x->gw->gateway->sessions, &start, task_now(x->task),
+                           &x->session);
     if (e) {
-        answer_error(x, 429, RPC_INTERNAL, (struct str){ 0 }, "%s", e->text);
+        answer_error(x, err_status(e->kind), RPC_INTERNAL, (struct str){ 0 }, "%s", e->text);
         return;
     }
-    x->session.asks = era_asks(x);
-    session_set_asks(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
-                     x->session.asks);
     f->fields[f->field_count++] = (struct http_field){ S("mcp-session-id"),
                                                        str_from(x->session.id, SESSION_ID) };
     exchange_run(x);
     if (x->rpc_code) /* refused by a limit: nobody would end it */
-        session_close(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
+        session_close(x->task, x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
                       x->who->digest);
 }
 
@@ -245,8 +242,8 @@ static bool find_session(struct http_face *f) {
                      "2026-07-28");
         return false;
     }
-    if (!session_find(x->gw->gateway->sessions, id, x->who->digest, profile_hash(f),
-                      task_now(x->task), &x->session)) {
+    if (!session_find(x->task, x->gw->gateway->sessions, id, x->who->digest,
+                      session_profile(x->profile_name), task_now(x->task), &x->session)) {
         answer_error(x, 404, RPC_INVALID_REQUEST, (struct str){ 0 },
                      "The session has ended; initialize again");
         return false;
@@ -266,7 +263,7 @@ static void take_notification(struct exchange *x) {
     struct sessions *all = x->gw->gateway->sessions;
     enum method m = method_parse(x->in.method);
     if (m == METHOD_N_INITIALIZED)
-        session_set_initialized(all, str_from(x->session.id, SESSION_ID));
+        session_set_initialized(x->task, all, str_from(x->session.id, SESSION_ID));
     if (m == METHOD_N_CANCELLED && x->in.params.p) {
         struct str id = json_raw_get(x->in.params, S("requestId"));
         if (id.p)
@@ -399,7 +396,8 @@ static void serve_delete(struct http_face *f) {
         return;
     stream_end_session(x->gw->gateway, &x->session);
     subscribers_forget(x->gw->gateway, x->gw->worker, x->session.id);
-    session_close(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID), x->who->digest);
+    session_close(x->task, x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
+                  x->who->digest);
     http_respond(x->task, f->request, &(struct http_answer){
         .status = 200, .fields = f->fields, .field_count = f->field_count });
 }

@@ -121,10 +121,12 @@ static bool open_session(struct method_face *f) {
     struct exchange *x = &f->x;
     if (!era_negotiate(x))
         return false;
-    err_t e = session_open(x->gw->gateway->sessions, x->revision, x->who->digest,
-                           hash_str(x->profile_name), S(""), task_now(x->task), &x->session);
+    const struct session_start start = { .revision = x->revision, .principal = x->who->digest,
+                                         .profile = session_profile(x->profile_name) };
+    err_t e = session_open(x->task, x->gw->gateway->sessions, &start, task_now(x->task),
+                           &x->session);
     if (e)
-        return refuse(f, 429, "limited", e->text);
+        return refuse(f, err_status(e->kind), err_word(e->kind), e->text);
     f->fields[f->field_count++] = (struct http_field){ S("mcp-session-id"),
                                                        str_from(x->session.id, SESSION_ID) };
     return true;
@@ -135,8 +137,8 @@ static bool find_session(struct method_face *f) {
     struct str id = f->request->head->known[HTTP_MCP_SESSION_ID];
     if (!id.p)
         return true;
-    if (!session_find(x->gw->gateway->sessions, id, x->who->digest, hash_str(x->profile_name),
-                      task_now(x->task), &x->session))
+    if (!session_find(x->task, x->gw->gateway->sessions, id, x->who->digest,
+                      session_profile(x->profile_name), task_now(x->task), &x->session))
         return refuse(f, 404, "not_found", "The session has ended; initialize again");
     x->revision = x->session.revision;
     return true;

@@ -50,7 +50,11 @@ static void keys_free(void *index) {
 
 /* ---- the process ------------------------------------------------------------------- */
 
-struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
+static void on_session_ended(void *gateway, const struct session_view *session) {
+    stream_end_session(gateway, session);
+}
+
+struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct shared *shared,
                             struct session_limits limits) {
     struct gateway *g = NEW(struct gateway);
     gateway_metrics_register();
@@ -58,7 +62,9 @@ struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
     g->ring = ring;
     g->snapshots = publication_new(all, snapshot_free);
     g->keys = publication_new(all, keys_free);
-    g->sessions = sessions_new(limits);
+    g->shared = shared;
+    g->sessions = sessions_new(limits, shared);
+    sessions_on_ended(g->sessions, on_session_ended, g);
     g->limits = limits_new();
     g->parking = parking_new();
     g->subscribers = subscribers_new();

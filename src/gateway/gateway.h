@@ -13,6 +13,7 @@
 #include "mcp/session.h"
 #include "net/http_server.h"
 #include "run/snapshot.h"
+#include "store/shared.h"
 
 /* Everything a request reads, immutable, compiled by the control worker. */
 struct snapshot {
@@ -38,6 +39,7 @@ struct gateway {
     struct workers *all;
     struct publication *snapshots; /* struct snapshot */
     struct publication *keys;      /* struct key_index */
+    struct shared *shared;         /* expiring state, perhaps of all nodes; the control plane's */
     struct sessions *sessions;
     struct seal_ring ring;         /* cursors, request states */
     struct subscribers *subscribers; /* sessions that watch resources, see subscribe.h */
@@ -50,7 +52,7 @@ struct gateway {
     nanos wall_offset; /* atomic: what makes wall clock of monotonic time */
 };
 
-struct gateway *gateway_new(struct workers *all, struct seal_ring ring,
+struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct shared *shared,
                             struct session_limits limits);
 void gateway_free(struct gateway *g);
 /* From the workers' start and stop hooks. */

@@ -68,7 +68,7 @@ static void line_free(struct line *l) {
     if (l->next)
         l->next->back = l->back;
     metric_add(METRIC_SERIES(&metric_lines_open), -1);
-    session_close(gw->gateway->sessions, str_from(l->channel.session.id, SESSION_ID),
+    session_close(NULL, gw->gateway->sessions, str_from(l->channel.session.id, SESSION_ID),
                   l->channel.session.principal);
     arena_done(&l->arena);
     free(l);
@@ -138,8 +138,9 @@ static err_t line_new(struct http_request *r, enum revision revision, struct lin
     struct visit *v = r->user;
     struct gateway_worker *gw = gateway_here(r->worker);
     struct session_view session;
-    TRY(session_open(gw->gateway->sessions, revision, v->who->digest, hash_str(v->rest), S(""),
-                     worker_now(r->worker), &session));
+    const struct session_start start = { .revision = revision, .principal = v->who->digest,
+                                         .profile = session_profile(v->rest), .bound = true };
+    TRY(session_open(NULL, gw->gateway->sessions, &start, worker_now(r->worker), &session));
     struct line *l = NEW(struct line);
     arena_init(&l->arena, NULL, 0);
     l->writers = (struct gate){ .limit = 1 };
@@ -289,7 +290,7 @@ static struct str session_of(struct str query) {
 static bool find_line(struct task *t, struct http_request *r, struct session_view *out) {
     struct visit *v = r->user;
     struct str id = session_of(r->head->query);
-    bool found = session_find(v->gateway->sessions, id, v->who->digest, hash_str(v->rest),
+    bool found = session_find(t, v->gateway->sessions, id, v->who->digest, session_profile(v->rest),
                               task_now(t), out);
     if (!found || out->stream_worker < 0)
         visit_refuse(t, r, REFUSE_API, 404, "not_found",

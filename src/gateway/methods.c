@@ -121,7 +121,8 @@ void method_set_level(struct exchange *x) {
         return;
     }
     x->session.log_level = level; /* the face's copy, where no table holds the session */
-    session_set_level(x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID), level);
+    session_set_level(x->task, x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
+                      level);
     method_ping(x);
 }
 

@@ -218,6 +218,7 @@ void stream_open_get(struct push_stream *p, struct exchange *x) {
                        (int)x->gw->worker->index, p->number);
     struct str hello = S(": stream open\n\n");
     http_stream_push(p->self, &hello, 1);
+    session_tell_stream(x->task, x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID));
 }
 
 static bool read_filter(struct exchange *x, bool wants[CHANGES]) {

@@ -5,8 +5,18 @@
  * Ids are 192 random bits, base64url; they are names, not credentials: every look-up
  * compares the principal.
  *
+ * A session's record also lies in shared state (store/shared.h), under "session/<id>", so that
+ * another node, or this one after a restart, finds it where shared state outlives the process.
+ * This table is what calls read; the record is written when the session changes, kept alive
+ * once in an eighth of `idle`, and read when the table does not know the id. Notices tell other
+ * nodes to read anew. What a node cannot hand over (its GET stream, its subscriptions) stays
+ * its own.
+ *
  * Threads  any
- * Limits   in all and per principal; an idle session ends after a while
+ * Waits    what takes a task, for shared state; a find of a session that the table has, never
+ *          but for that eighth
+ * Limits   of this process: in all and per principal; an idle session ends after a while,
+ *          one that moves between nodes up to an eighth earlier
  */
 #pragma once
 #include "base/clock.h"
@@ -14,6 +24,8 @@
 #include "mcp/revision.h"
 
 struct sessions;
+struct shared;
+struct task;
 
 #define SESSION_ID 32 /* characters of an id */
 
@@ -35,26 +47,43 @@ struct session_limits {
     nanos idle;
 };
 
-struct sessions *sessions_new(struct session_limits limits);
+/* `shared` outlives it; NULL: nobody else needs them (tests). */
+struct sessions *sessions_new(struct session_limits limits, struct shared *shared);
 void sessions_free(struct sessions *s);
 void sessions_configure(struct sessions *s, struct session_limits limits);
+/* Called, on any thread, with a session whose GET stream here has to end: it was closed on
+ * another node, or opened a newer stream there. Before the first session. */
+typedef void session_ended_fn(void *arg, const struct session_view *session);
+void sessions_on_ended(struct sessions *s, session_ended_fn *fn, void *arg);
 
-/* LIMITED beyond a bound; out->id is the new id. `client` is kept for people to see. */
-err_t session_open(struct sessions *s, enum revision revision, uint64_t principal, uint64_t profile,
-                   struct str client, nanos now, struct session_view *out);
+struct session_start {
+    enum revision revision;
+    uint64_t principal, profile;
+    unsigned asks;
+    struct str client; /* its name, for people to see */
+    bool bound;        /* to one connection, with which it ends: no other node hears of it */
+};
+/* The hash of a profile's name; the same in every process. */
+uint64_t session_profile(struct str name);
+/* LIMITED beyond a bound, UNAVAILABLE without shared state; out->id is the new id. */
+err_t session_open(struct task *t, struct sessions *s, const struct session_start *start, nanos now,
+                   struct session_view *out);
 /* False when there is none of that id for that principal and profile, or it was idle too
  * long. Counts as use. */
-bool session_find(struct sessions *s, struct str id, uint64_t principal, uint64_t profile,
-                  nanos now, struct session_view *out);
-/* Each false when the session is gone. */
-bool session_set_initialized(struct sessions *s, struct str id);
+bool session_find(struct task *t, struct sessions *s, struct str id, uint64_t principal,
+                  uint64_t profile, nanos now, struct session_view *out);
 bool session_lives(struct sessions *s, struct str id);
-bool session_set_asks(struct sessions *s, struct str id, unsigned asks);
-bool session_set_level(struct sessions *s, struct str id, int level);
+/* Each false when the session is gone from this table. */
+bool session_set_initialized(struct task *t, struct sessions *s, struct str id);
+bool session_set_asks(struct task *t, struct sessions *s, struct str id, unsigned asks);
+bool session_set_level(struct task *t, struct sessions *s, struct str id, int level);
+bool session_close(struct task *t, struct sessions *s, struct str id, uint64_t principal);
 /* The newest GET stream wins; clear only if it is still the one: then idling begins. */
 bool session_set_stream(struct sessions *s, struct str id, int worker, uint64_t stream);
 void session_clear_stream(struct sessions *s, struct str id, uint64_t stream, nanos now);
-bool session_close(struct sessions *s, struct str id, uint64_t principal);
-/* Ends what was idle too long; sessions with a GET stream are in use. Returns how many. */
-size_t sessions_expire(struct sessions *s, nanos now);
+/* After session_set_stream: other nodes end theirs. */
+void session_tell_stream(struct task *t, struct sessions *s, struct str id);
+/* Ends what was idle too long, every few seconds; sessions with a GET stream are in use.
+ * Returns how many. */
+size_t sessions_expire(struct task *t, struct sessions *s, nanos now);
 size_t sessions_count(struct sessions *s);

@@ -159,7 +159,7 @@ static void run(void (*script)(struct task *t, struct bench *b)) {
     atomic_store(&calls_ended, 0);
     make_pipes(&b);
     assert_null(workers_start(1, (struct worker_limits){ 0 }, hooks, &b.all));
-    b.gateway = gateway_new(b.all, (struct seal_ring){ 0 }, (struct session_limits){ 0 });
+    b.gateway = gateway_new(b.all, (struct seal_ring){ 0 }, NULL, (struct session_limits){ 0 });
     b.upstream = upstream_make(b.all);
     assert_non_null(task_spawn(workers_control(b.all), client_main, &b));
     workers_run(b.all);
