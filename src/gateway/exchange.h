@@ -64,6 +64,7 @@ struct exchange {
     struct str inner_state;   /* of the modern upstream, for a retry; raw */
     struct event answers;     /* one came */
     double progress;          /* the highest told; counts where a call has several rounds */
+    bool later_round;         /* it was called again */
     int log_level;            /* lowest level that the client wants; LOG_LEVELS: none */
     bool answered, cancelled;
     int rpc_code;             /* of the error answered, 0: a result */

@@ -579,13 +579,13 @@ static bool level_wanted(const struct exchange *x, struct str params) {
 static bool progress_grows(struct exchange *x, struct str params) {
     char text[32] = { 0 };
     struct str raw = json_raw_get(params, S("progress"));
-    if (!x->asks || raw.n == 0 || raw.n >= sizeof text)
+    if (raw.n == 0 || raw.n >= sizeof text)
         return true;
     memcpy(text, raw.p, raw.n);
     double told = strtod(text, NULL);
-    if (x->progress > 0 && told <= x->progress)
+    if (x->later_round && told <= x->progress)
         return false;
-    x->progress = told;
+    x->progress = told > x->progress ? told : x->progress;
     return true;
 }
 
@@ -606,6 +606,8 @@ static err_t bridge_notification(struct exchange *x, const struct envelope *m,
         if (!level_wanted(x, m->params))
             return OK;
         prefix = x->upstream->conf->name;
+    } else if (str_eq(m->method, S("notifications/elicitation/complete"))) {
+        return question_completed(x, m->params);
     } else {
         return OK;
     }
@@ -821,6 +823,7 @@ static err_t call_rounds(struct exchange *x, struct str old_name) {
         if (!in.requests.p && !in.state.p)
             return OK;
         TRY(question_gather(x, &in));
+        x->later_round = true;
     }
 }
 

@@ -94,14 +94,27 @@ void questions_withdraw(struct exchange *x) {
             withdraw(q);
 }
 
+static err_t tell_complete(struct exchange *x, struct str id) {
+    struct str text = arena_fmt(
+        x->arena,
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/elicitation/complete\",\"params\":"
+        "{\"elicitationId\":\"%.*s\"}}",
+        STR(id));
+    return x->face->notify(x, &text, 1);
+}
+
+/* Of pages that this call never asked for nobody wants to know. */
+err_t question_completed(struct exchange *x, struct str params) {
+    struct str id = elicitation_id(x, params, 0);
+    for (const struct question *q = x->questions; q; q = q->next)
+        if (str_eq(q->elicitation_id, id))
+            return tell_complete(x, id);
+    return OK;
+}
+
 void questions_complete(struct exchange *x) {
     for (struct question *q = TAKE(x->opened); q; q = q->next) {
-        struct str text = arena_fmt(
-            x->arena,
-            "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/elicitation/complete\",\"params\":"
-            "{\"elicitationId\":\"%.*s\"}}",
-            STR(q->elicitation_id));
-        err_t e = x->face->notify(x, &text, 1);
+        err_t e = tell_complete(x, q->elicitation_id);
         if (e)
             log_debug("end of an elicitation not told", F("error", e->text));
     }

@@ -35,6 +35,8 @@ err_t question_gather(struct exchange *x, struct inputs *in);
 void questions_withdraw(struct exchange *x);
 /* The call that had web pages opened is about to be answered (P-407). */
 void questions_complete(struct exchange *x);
+/* The upstream says the same of one page, under its own name for it (P-272). */
+err_t question_completed(struct exchange *x, struct str params);
 /* A response of a legacy client, to whatever it was asked; any worker. Answers to questions
  * that nobody asked are ignored. */
 void question_take_answer(struct gateway *g, const struct session_view *session,

@@ -318,7 +318,7 @@ static bool junk_is_news(struct stdio_link *l) {
 static void refuse_question(struct stdio_link *l, const struct envelope *m) {
     SCOPED(buf_done) struct buf text = { 0 };
     SCOPED(buf_done) struct buf why = { 0 };
-    struct str member = question_refusal(&why, m);
+    struct str member = question_refusal(&why, m, 0);
     buf_fmt(&text, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,", STR(m->id));
     buf_str(&text, member);
     buf_char(&text, '}');

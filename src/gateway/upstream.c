@@ -217,11 +217,25 @@ void upstream_answer(struct upstream_call *c, struct str id, struct str member) 
     c->upstream->ops->say(c, buf_view(&b));
 }
 
-struct str question_refusal(struct buf *out, const struct envelope *m) {
+/* The feature was declared, but not this mode of it, so the method is there (P-251, P-275). */
+static bool is_other_mode(unsigned needs, unsigned asks) {
+    unsigned elicitation = ASK_FORM | ASK_URL;
+    return (needs & elicitation && asks & elicitation) ||
+           (needs & ASK_SAMPLING_TOOLS && asks & ASK_SAMPLING);
+}
+
+struct str question_refusal(struct buf *out, const struct envelope *m, unsigned asks) {
     if (str_eq(m->method, S("ping")))
         return S("\"result\":{}");
-    buf_fmt(out, "\"error\":{\"code\":-32601,\"message\":\"the client offers no %.*s\"}",
-            STR(str_head(m->method, m->methods_escaped ? 0 : 100)));
+    struct str method = str_head(m->method, m->methods_escaped ? 0 : 100);
+    if (is_other_mode(question_needs(method_parse(m->method), m->params), asks))
+        buf_fmt(
+            out,
+            "\"error\":{\"code\":-32602,\"message\":\"the client offers another mode of %.*s\"}",
+            STR(method));
+    else
+        buf_fmt(out, "\"error\":{\"code\":-32601,\"message\":\"the client offers no %.*s\"}",
+                STR(method));
     return buf_view(out);
 }
 
@@ -230,7 +244,7 @@ bool upstream_asks_caller(struct upstream_call *c, const struct envelope *m) {
     if (needs && !(needs & ~c->request->asks))
         return true;
     SCOPED(buf_done) struct buf text = { 0 };
-    upstream_answer(c, m->id, question_refusal(&text, m));
+    upstream_answer(c, m->id, question_refusal(&text, m, c->request->asks));
     return false;
 }
 

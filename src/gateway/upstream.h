@@ -209,8 +209,8 @@ err_t handshake_read_initialize(struct arena *a, struct str result, struct upstr
 /* A request that came while a call was in flight: true when its caller may be asked; a ping
  * and what nobody can be asked is answered here (P-245, P-432). */
 bool upstream_asks_caller(struct upstream_call *c, const struct envelope *m);
-/* The same as a member of an answer: `"result":…` or `"error":…`. */
-struct str question_refusal(struct buf *out, const struct envelope *m);
+/* The same as a member of an answer: `"result":…` or `"error":…`. `asks` was declared. */
+struct str question_refusal(struct buf *out, const struct envelope *m, unsigned asks);
 /* The answer to server/discover says "modern but another version" (-32020..-32022, P-043). */
 bool handshake_is_modern_error(struct str error, enum revision *out_mutual);
 /* A request of the gateway itself (lists, probes): one call, the answer's result copied to

@@ -41,18 +41,22 @@ static struct http_link *link_of(struct upstream *u) {
 
 /* ---- pools ------------------------------------------------------------------------- */
 
+static struct http_pool *pool_new(struct upstream *u, struct worker *w) {
+    struct http_link *link = link_of(u);
+    return http_pool_new(w, &(struct http_target){
+        .host = link->url.host, .port = link->url.port, .tls = link->tls,
+        .max_conns = (unsigned)u->conf->max_connections,
+        .max_waiting = 20000, /* as many as requests can be in flight */
+        .connect_timeout = u->conf->connect_timeout, .idle_timeout = u->conf->idle_timeout,
+    });
+}
+
 static struct http_pool *pool_of(struct upstream *u, struct worker *w) {
     struct upstream_side *side = upstream_side(u, w);
-    struct http_link *link = link_of(u);
     if (!side->pool && atomic_load(&u->state) == UP_STOPPED)
         return NULL; /* nobody would free another one */
     if (!side->pool)
-        side->pool = http_pool_new(w, &(struct http_target){
-            .host = link->url.host, .port = link->url.port, .tls = link->tls,
-            .max_conns = (unsigned)u->conf->max_connections,
-            .max_waiting = 20000, /* as many as requests can be in flight */
-            .connect_timeout = u->conf->connect_timeout, .idle_timeout = u->conf->idle_timeout,
-        });
+        side->pool = pool_new(u, w);
     return side->pool;
 }
 
@@ -611,8 +615,10 @@ static bool take_event(struct upstream_call *c, struct str data, struct envelope
     case ENVELOPE_ERROR:
         return !out->id.p || str_eq(out->id, str_of(c->request->id_text));
     case ENVELOPE_REQUEST:
-        if (legacy(c->upstream)) /* a modern server must not ask on the wire (P-164) */
+        if (legacy(c->upstream))
             return upstream_asks_caller(c, out);
+        log_warn("modern server asks on the wire", F("upstream", c->upstream->conf->name),
+                 F("method", out->method)); /* P-164 */
         return false;
     case ENVELOPE_BATCH:
         return false;
@@ -818,6 +824,37 @@ static void http_watch_uris(struct upstream *u) {
     task_cancel(link->listener);
 }
 
+/* ---- the end ----------------------------------------------------------------------- */
+
+static err_t delete_session(struct task *t, struct upstream *u, struct http_pool *pool,
+                            struct str id) {
+    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    SCOPED(buf_done) struct buf head = { 0 };
+    write_prefix(u, &head, "DELETE", "application/json, text/event-stream");
+    if (u->info.revision >= R06)
+        buf_fmt(&head, "mcp-protocol-version: %.*s\r\n", STR(revision_text(u->info.revision)));
+    buf_fmt(&head, "mcp-session-id: %.*s\r\ncontent-length: 0\r\n\r\n", STR(id));
+    struct str piece = buf_view(&head), body;
+    TRY(http_call(t, pool, &piece, 1, HTTP_SAFE, &r));
+    return http_reply_body(t, &r, ERROR_BODY, &body);
+}
+
+/* Hands the sessions back (P-037), as many as a moment allows; a server that is not there any more
+ * forgets them by itself. Over connections of its own: those of the calls are being closed. */
+static void end_sessions(struct task *t, struct upstream *u, struct idmap *sessions) {
+    SCOPED(deadline_scope) struct deadline d = deadline_push(t, NANOS_SEC);
+    struct http_pool *pool = pool_new(u, task_worker(t));
+    err_t e = OK;
+    uint64_t share;
+    void *s;
+    for (size_t i = 0; !e && idmap_next(sessions, &i, &share, &s);)
+        if (((struct session *)s)->id.n)
+            e = delete_session(t, u, pool, ((struct session *)s)->id);
+    if (e)
+        log_debug("sessions not handed back", F("upstream", u->conf->name), F("error", e->text));
+    http_pool_free(pool);
+}
+
 static void http_stop(struct task *t, struct upstream *u) {
     struct http_link *link = link_of(u);
     if (!link)
@@ -825,7 +862,11 @@ static void http_stop(struct task *t, struct upstream *u) {
     link->listen_again = false;
     if (link->listener)
         task_cancel(link->listener);
-    forget_sessions(&link->sessions);
+    struct idmap sessions = link->sessions; /* calls may open others meanwhile */
+    link->sessions = (struct idmap){ 0 };
+    if ((u->stopping || task_cancelled(t)) && sessions.count)
+        end_sessions(t, u, &sessions);
+    forget_sessions(&sessions);
 }
 
 static void http_side_close(struct worker *w, struct upstream *u) {
