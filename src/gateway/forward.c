@@ -680,6 +680,7 @@ static err_t read_answer(struct exchange *x, struct upstream_call *c,
             parked_wait(x);
             return OK;
         }
+        upstream_no_deadline(c);
         if (x->questions || x->opened) /* telling the client may wait, and then the slices go */
             keep_answer(x, &m);
         if (x->questions)

@@ -7,6 +7,7 @@
 #include "gateway/metrics.h"
 #include "net/websocket.h"
 #include "run/gate.h"
+#include <limits.h>
 
 #define DRAIN (20 * NANOS_SEC)
 
@@ -143,7 +144,7 @@ static err_t line_new(struct http_request *r, enum revision revision, struct lin
     TRY(session_open(NULL, gw->gateway->sessions, &start, worker_now(r->worker), &session));
     struct line *l = NEW(struct line);
     arena_init(&l->arena, NULL, 0);
-    l->writers = (struct gate){ .limit = 1 };
+    l->writers = (struct gate){ .limit = 1, .max_waiting = UINT_MAX }; /* limits.in_flight bounds */
     l->channel = (struct channel){
         .gw = gw, .ops = &line_ops, .self = l, .who_id = arena_dup(&l->arena, v->who->id),
         .who_index = v->who->index, .profile = arena_dup(&l->arena, v->rest), .session = session,

@@ -50,6 +50,13 @@ void parking_free(struct parking *p) {
     free(p);
 }
 
+size_t parking_count(struct parking *p) {
+    pthread_mutex_lock(&p->lock);
+    size_t n = p->count;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
 static bool count_in(struct parking *all, uint64_t key, const struct limits_conf *limits) {
     pthread_mutex_lock(&all->lock);
     size_t own = (size_t)idmap_get(&all->per_key, key);

@@ -43,3 +43,4 @@ void parked_end_all(struct gateway_worker *gw, bool tell);
 /* Counts for the limits, of the whole process. */
 struct parking *parking_new(void);
 void parking_free(struct parking *p);
+size_t parking_count(struct parking *p);

@@ -253,7 +253,13 @@ void upstream_patience(struct upstream_call *c, nanos longest) {
     c->deadline = deadline_push(c->task, longest);
 }
 
+void upstream_no_deadline(struct upstream_call *c) {
+    deadline_pop(&c->deadline);
+}
+
 void upstream_let_go(struct upstream_call *c) {
+    if (c->let_go)
+        return;
     deadline_pop(&c->deadline);
     leave_side(upstream_side(c->upstream, c->worker));
     c->task = NULL;

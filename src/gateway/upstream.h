@@ -189,8 +189,10 @@ void upstream_end(struct upstream_call *c);
 void upstream_answer(struct upstream_call *c, struct str id, struct str member);
 /* From now on it may take that long: people think slower than programs. */
 void upstream_patience(struct upstream_call *c, nanos longest);
+/* It has answered: what its caller waits for now is no longer its fault. */
+void upstream_no_deadline(struct upstream_call *c);
 /* The task ends, the call goes on: what comes is kept until a task takes it up again. The
- * bound on calls in flight does not count it meanwhile. */
+ * bound on calls in flight does not count it meanwhile. Nothing happens to one let go of. */
 void upstream_let_go(struct upstream_call *c);
 err_t upstream_take_up(struct task *t, struct upstream_call *c);
 /* What its sessions and children declare that clients can be asked. */

@@ -217,7 +217,7 @@ static err_t worker_new(struct workers *all, unsigned index) {
         free(w);
         return e;
     }
-    timers_init(&w->timers, w, &w->private->timer);
+    timers_init(&w->timers, w, all->limits.by_hand ? NULL : &w->private->timer);
     w->tasks = task_pool_new(w, all->limits.tasks, all->limits.stack);
     uv_sem_init(&w->private->started, 0);
     all->at[index] = w;
@@ -260,11 +260,19 @@ static err_t start_threads(struct workers *all) {
     return OK;
 }
 
+static err_t start_by_hand(struct workers *all) {
+    for (unsigned i = 0; i < all->count; i++)
+        TRY(start_hook(all->at[i]));
+    worker_of_thread = workers_control(all);
+    return OK;
+}
+
 static struct worker_limits limits_of(struct worker_limits asked, unsigned n) {
     return (struct worker_limits){
         .mail_bytes = asked.mail_bytes ? asked.mail_bytes : MAIL_BYTES,
         .tasks = asked.tasks ? asked.tasks : TASKS_IN_ALL / (n + 1),
         .stack = asked.stack ? asked.stack : STACK_SIZE,
+        .by_hand = asked.by_hand,
     };
 }
 
@@ -272,6 +280,8 @@ static err_t start(struct workers *all) {
     for (unsigned i = 0; i <= all->count; i++)
         TRY(worker_new(all, i));
     TRY(start_hook(workers_control(all)));
+    if (all->limits.by_hand)
+        return start_by_hand(all);
     sigset_t before;
     block_signals(&before);
     err_t e = start_threads(all);
@@ -309,6 +319,14 @@ unsigned workers_count(const struct workers *all) {
     return all->count;
 }
 
+void worker_turn(struct worker *w) {
+    assert(w->all->limits.by_hand);
+    worker_of_thread = w;
+    timers_advance(&w->timers, worker_tick(w));
+    worker_run_ready(w);
+    uv_run(&w->loop, UV_RUN_NOWAIT);
+}
+
 /* ---- the control worker's run ------------------------------------------------------ */
 
 void workers_run(struct workers *all) {
@@ -329,7 +347,7 @@ static void worker_free(struct worker *w) {
     free(w);
 }
 
-/* After a failed start: workers that have no thread are run to their end here. */
+/* Workers that have no thread (by hand, after a failed start) are run to their end here. */
 static void end_unstarted(struct workers *all) {
     for (unsigned i = 0; i < all->count; i++) {
         struct worker *w = all->at[i];

@@ -70,6 +70,7 @@ struct worker_limits {
     size_t mail_bytes;   /* queued for one worker; 0: 64 MiB */
     unsigned tasks;      /* fibers in flight on one worker; 0: an equal share of 20,000 */
     size_t stack;        /* bytes; 0: 64 KiB (256 KiB under a sanitizer) */
+    bool by_hand;        /* no threads: the caller is all workers in turn, see worker_turn */
 };
 err_t workers_start(unsigned n, struct worker_limits limits, struct worker_hooks hooks,
                     struct workers **out);
@@ -78,6 +79,9 @@ struct worker *workers_at(struct workers *all, unsigned index);
 unsigned workers_count(const struct workers *all); /* N, without the control worker */
 /* Runs the control loop on the calling thread until workers_stop; then joins the rest. */
 void workers_run(struct workers *all);
+/* Workers by hand, for tests that choose what happens first: timers that are due, then one turn
+ * of the loop of w, which never sleeps; from then on the calling thread is w. */
+void worker_turn(struct worker *w);
 void workers_stop(struct workers *all);
 void workers_free(struct workers *all);
 

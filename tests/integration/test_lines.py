@@ -321,6 +321,32 @@ def test_a_reader_that_stops_is_cut_off(gateway):
     assert c.call("ping")["result"] == {}
 
 
+def test_answers_wait_in_line_for_a_slow_reader(gateway):
+    """One of them waits for the client, the others for their turn; none is dropped."""
+    gw = gateway({"upstreams": {"up": fixture_server("legacy")}})
+    gw.wait_ready("up")
+    connection = http.client.HTTPConnection("127.0.0.1", gw.port, timeout=60)
+    connection.request("GET", "/sse", headers=HEADERS)
+    stream = connection.getresponse()
+    assert stream.readline() == b"event: endpoint\n"
+    endpoint = stream.readline().decode()[6:].strip()
+    text = "x" * 1_000_000
+    for i in range(12):
+        body = {"jsonrpc": "2.0", "id": i, "method": "tools/call",
+                "params": {"name": "up__echo", "arguments": {"text": text}, "_meta": META}}
+        assert gw.request("POST", endpoint, body).status == 202
+    other = WebSocket(gw)  # behind them at the same upstream
+    other.open()
+    assert other.call("tools/call", {"name": "up__echo", "arguments": {"text": "last"}})["result"]
+    heard = set()
+    while len(heard) < 12:
+        line = stream.readline()
+        assert line, f"the stream ended after the answers to {sorted(heard)}"
+        if line.startswith(b"data: "):
+            heard.add(json.loads(line[6:])["id"])
+    connection.close()
+
+
 def test_a_flood_of_pings_that_nobody_reads(gateway):
     gw = gateway()
     with socket.create_connection(("127.0.0.1", gw.port)) as s:

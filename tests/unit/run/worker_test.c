@@ -171,6 +171,37 @@ static void the_clock_is_read_again_after_the_loop_slept(void **state) {
     still_end(w);
 }
 
+static void count_mail(struct worker *w, struct mail *m) {
+    *(unsigned *)w->slots[WORKER_TEST] += 1;
+}
+
+static void count_ticks(struct worker *w, struct timer *t) {
+    *(unsigned *)w->slots[WORKER_TEST] += 100;
+}
+
+static void a_worker_by_hand_does_nothing_before_its_turn(void **state) {
+    struct workers *all = NULL;
+    struct worker_limits limits = { .by_hand = true };
+    unsigned seen[2] = { 0 };
+    struct mail mail = { .deliver = count_mail };
+    struct timer timer = { .fire = count_ticks };
+    assert_null(workers_start(2, limits, (struct worker_hooks){ 0 }, &all));
+    for (unsigned i = 0; i < 2; i++)
+        workers_at(all, i)->slots[WORKER_TEST] = &seen[i];
+    assert_true(worker_post(workers_at(all, 1), &mail));
+    timer_set(workers_at(all, 1), &timer, workers_at(all, 1)->now - NANOS_SEC);
+    worker_turn(workers_at(all, 0));
+    assert_ptr_equal(worker_here(), workers_at(all, 0));
+    assert_int_equal(seen[1], 0);
+    worker_turn(workers_at(all, 1));
+    assert_int_equal(seen[1] % 100, 1);
+    while (timer_is_set(&timer)) /* until its tick of a millisecond is over */
+        worker_turn(workers_at(all, 1));
+    assert_int_equal(seen[1], 101);
+    assert_int_equal(seen[0], 0);
+    workers_free(all);
+}
+
 static void random_numbers_differ_between_workers(void **state) {
     struct workers *all = NULL;
     assert_null(workers_start(1, (struct worker_limits){ 0 }, (struct worker_hooks){ 0 }, &all));
@@ -188,6 +219,7 @@ int main(void) {
         cmocka_unit_test(mail_of_the_last_moment_may_start_tasks),
         cmocka_unit_test(any_thread_may_stop_the_workers),
         cmocka_unit_test(the_clock_is_read_again_after_the_loop_slept),
+        cmocka_unit_test(a_worker_by_hand_does_nothing_before_its_turn),
         cmocka_unit_test(random_numbers_differ_between_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
