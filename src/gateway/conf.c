@@ -153,6 +153,14 @@ static const struct field limits_fields[] = {
     FIELD(T, parked, INT, "10000", "1..1000000", 0, "Calls that wait, without a connection, for a client's answers; with more, questions are refused."),
     FIELD(T, parked_per_key, INT, "1000", "1..1000000", 0, "The same for one key."),
     FIELD(T, subscriptions, INT, "100", "1..100000", 0, "Resources that one session or subscription may watch."),
+    FIELD(T, resume_time, DURATION, "2m", "0s..24h", 0, "How long what was said on the stream of a legacy session is kept once nobody reads it, for a client that comes back with Last-Event-ID; 0: streams cannot be resumed."),
+    FIELD(T, resume_bytes, BYTES, "64MiB", "64KiB..64GiB", 0, "Memory for that, shared out to the workers; beyond it the oldest events go."),
+    FIELD(T, resume_events, INT, "100000", "16..100000000", 0, "Events kept, the same way."),
+    FIELD(T, resume_session_bytes, BYTES, "4MiB", "1KiB..1GiB", 0, "The same for one session, on each worker."),
+    FIELD(T, resume_session_events, INT, "1000", "1..1000000", 0, "The same for one session, on each worker."),
+    FIELD(T, resume_retry, DURATION, "1s", "10ms..1m", 0, "What a client waits before it comes back to a stream (revision 2025-11-25)."),
+    FIELD(T, stream_after, DURATION, "2s", "0s..1h", 0, "A call that takes longer is answered on a stream, which its client can come back to (revision 2025-11-25); 0: only when there is something to say before the answer."),
+    FIELD(T, poll_after, DURATION, "0s", "0s..1h", 0, "The stream of a call is closed after this, and its client comes back for the rest (revision 2025-11-25); 0: never."),
     FIELD(T, list_wait, DURATION, "2s", "0s..1m", 0, "How long the first start waits for upstreams before it serves what there is."),
 };
 #undef T

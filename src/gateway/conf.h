@@ -118,6 +118,12 @@ struct limits_conf {
     int64_t rounds;             /* of questions in one call */
     int64_t subscriptions;      /* URIs of one session or listen */
     int64_t parked, parked_per_key; /* calls that wait for a modern client's answers */
+    nanos resume_time;          /* how long streams are kept that nobody reads; 0: not at all */
+    int64_t resume_bytes, resume_events; /* of the process */
+    int64_t resume_session_bytes, resume_session_events; /* of one session, on each worker */
+    nanos resume_retry;         /* what clients wait before they come back */
+    nanos stream_after;         /* calls longer than this are answered on a stream; 0: none */
+    nanos poll_after;           /* such streams are closed after this; 0: never */
     nanos list_wait;            /* how long the first list waits for upstreams that start */
 };
 

@@ -333,6 +333,14 @@ static void on_cancel(struct worker *w, struct mail *m) {
     worker_run_ready(w);
 }
 
+void exchanges_end_session(struct gateway_worker *gw, const char session[SESSION_ID]) {
+    for (struct exchange *x = gw->exchanges; x; x = x->next)
+        if (memcmp(x->session.id, session, SESSION_ID) == 0 && !x->answered) {
+            x->session_ended = true;
+            task_cancel(x->task);
+        }
+}
+
 void exchange_cancel_request(struct gateway *g, const struct session_view *session,
                              struct str raw_id) {
     for (unsigned i = 0; i < workers_count(g->all); i++) {

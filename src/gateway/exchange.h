@@ -25,6 +25,11 @@ struct face_ops {
     err_t (*notify)(struct exchange *x, const struct str *pieces, size_t n);
     /* The answer; once. `status` is what HTTP says. */
     void (*answer)(struct exchange *x, int status, const struct str *pieces, size_t n);
+    /* On the loop, now and then while the answer is awaited. May be NULL. */
+    void (*still_working)(struct exchange *x);
+    /* The client may come back for the answer: its connection ends, if its revision knows of that
+     * (P-151). May be NULL. */
+    void (*let_go)(struct exchange *x);
     /* Turns the answer into a stream that outlives the task; NULL when the client is gone. */
     struct push_stream *(*open_stream)(struct exchange *x);
 };
@@ -67,6 +72,7 @@ struct exchange {
     bool later_round;         /* it was called again */
     int log_level;            /* lowest level that the client wants; LOG_LEVELS: none */
     bool answered, cancelled;
+    bool session_ended;       /* meanwhile: that is why it fails */
     int rpc_code;             /* of the error answered, 0: a result */
     nanos retry_after;        /* of an answer 429 or 503; 0: soon */
     const char *outcome;      /* short word for metrics */
@@ -114,6 +120,8 @@ void exchange_trace_begin(struct exchange *x);
 struct str exchange_trace_call(struct exchange *x);
 void exchange_trace_end(struct exchange *x);
 
+/* The session was closed: what runs in it on this worker fails. */
+void exchanges_end_session(struct gateway_worker *gw, const char session[SESSION_ID]);
 /* Cancels what (session or principal, request id) names, on every worker (P-243). */
 void exchange_cancel_request(struct gateway *g, const struct session_view *session,
                              struct str raw_id);

@@ -8,6 +8,7 @@
 #include "gateway/exchange.h"
 #include "gateway/line.h"
 #include "gateway/question.h"
+#include "gateway/resume.h"
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
 #include "net/websocket.h"
@@ -23,6 +24,7 @@ struct http_face {
     size_t field_count;
     bool json_ok, stream_ok; /* what Accept allows */
     bool streaming;
+    struct resumable *kept; /* the stream, where its client can come back to it */
 };
 
 /* ---- towards the client ------------------------------------------------------------ */
@@ -35,7 +37,25 @@ static err_t begin_stream(struct http_face *f, struct task *t) {
         .status = 200, .type = S("text/event-stream"), .fields = f->fields, .field_count = f->field_count });
 }
 
+/* Of a call: from now on a legacy client can come back to it. */
+static err_t begin_call_stream(struct http_face *f) {
+    TRY(begin_stream(f, f->x.task));
+    f->kept = resumable_open(&f->x, REPLAY_CALL, f->request, NULL, NULL);
+    return OK;
+}
+
+static err_t send_kept(struct http_face *f, const struct str *pieces, size_t n) {
+    struct str event[12];
+    size_t used = 0;
+    for (; used < n && used < ARRAY_SIZE(event); used++)
+        event[used] = sse_one_line(f->x.arena, pieces[used]);
+    resumable_send(f->x.task, f->kept, event, used);
+    return OK;
+}
+
 static err_t send_event(struct http_face *f, const struct str *pieces, size_t n) {
+    if (f->kept)
+        return send_kept(f, pieces, n);
     struct str event[12] = { S(SSE_BEFORE) };
     size_t used = 1;
     for (size_t i = 0; i < n && used < ARRAY_SIZE(event) - 1; i++)
@@ -46,11 +66,41 @@ static err_t send_event(struct http_face *f, const struct str *pieces, size_t n)
 
 static err_t face_notify(struct exchange *x, const struct str *pieces, size_t n) {
     struct http_face *f = x->face_self;
-    if (f->request->gone)
-        return OK; /* a legacy client may come back; there is nobody to tell now */
+    if (f->request->gone && !f->kept)
+        return OK; /* nobody can come back for it */
     if (!f->streaming)
-        TRY(begin_stream(f, x->task));
+        TRY(begin_call_stream(f));
     return send_event(f, pieces, n);
+}
+
+static err_t end_stream(struct http_face *f) {
+    if (f->kept)
+        resumable_end(f->kept);
+    return f->kept && f->request->gone ? OK : http_stream_end(f->x.task, f->request);
+}
+
+/* A stream that its client can come back to is begun where nothing else will begin one soon. */
+static bool begin_waiting_stream(struct http_face *f) {
+    bool may = f->x.era == ERA_LEGACY && f->x.revision == R11 && f->stream_ok && !f->x.answered &&
+               f->x.method != METHOD_INITIALIZE;
+    if (may && !f->streaming && !f->request->gone && !begin_call_stream(f) && f->kept)
+        resumable_prime(f->kept);
+    return may && f->kept;
+}
+
+static void face_let_go(struct exchange *x) {
+    struct http_face *f = x->face_self;
+    if (begin_waiting_stream(f))
+        resumable_poll(f->kept);
+}
+
+static void face_still_working(struct exchange *x) {
+    struct http_face *f = x->face_self;
+    const struct limits_conf *l = &x->snapshot->conf->limits;
+    if (!f->streaming && l->stream_after && x->gw->worker->now - x->began >= l->stream_after)
+        begin_waiting_stream(f);
+    else if (f->kept && l->poll_after && resumable_read_for(f->kept) >= l->poll_after)
+        face_let_go(x);
 }
 
 /* Whole seconds, rounded up: who comes back then is served. */
@@ -64,11 +114,11 @@ static void face_answer(struct exchange *x, int status, const struct str *pieces
     struct http_face *f = x->face_self;
     err_t e = OK;
     if (status == 200 && !f->json_ok && !f->streaming)
-        e = begin_stream(f, x->task);
+        e = begin_call_stream(f);
     if (!e && f->streaming) {
         e = send_event(f, pieces, n);
         if (!e)
-            e = http_stream_end(x->task, f->request);
+            e = end_stream(f);
     } else if (!e) {
         if (status == 429 || status == 503)
             put_retry_after(f);
@@ -89,6 +139,7 @@ static struct push_stream *face_open_stream(struct exchange *x) {
 
 static const struct face_ops http_face_ops = {
     .notify = face_notify, .answer = face_answer, .open_stream = face_open_stream,
+    .still_working = face_still_working, .let_go = face_let_go,
 };
 
 /* ---- heads ------------------------------------------------------------------------- */
@@ -319,6 +370,8 @@ static void serve_legacy(struct http_face *f) {
     }
     f->request->on_gone = detached_from_client;
     if (x->in.kind == ENVELOPE_REQUEST) {
+        if (x->revision == R11)
+            resume_watch(x->gw);
         run(f);
         return;
     }
@@ -366,8 +419,27 @@ static void serve_post(struct http_face *f) {
         serve_legacy(f);
 }
 
+/* P-152: what cannot be resumed is refused, the session stays. */
+static void serve_resumption(struct http_face *f, struct str last_event_id) {
+    struct exchange *x = &f->x;
+    struct reader *reader;
+    err_t e = resume_ask(x, last_event_id, &reader);
+    if (e) {
+        bool ours = e->kind != ERR_DENIED && e->kind != ERR_NOT_FOUND;
+        struct err why = *e;
+        answer_error(x, ours ? 503 : 400, ours ? RPC_INTERNAL : RPC_INVALID_REQUEST,
+                     (struct str){ 0 }, "%s", why.text);
+        return;
+    }
+    if (begin_stream(f, x->task))
+        reader_free(reader);
+    else
+        resume_go_on(x->task, reader, f->request);
+}
+
 static void serve_get(struct http_face *f) {
     struct exchange *x = &f->x;
+    struct str last_event_id = f->request->head->known[HTTP_LAST_EVENT_ID];
     x->era = ERA_LEGACY;
     if (!f->stream_ok) {
         refuse(f, 406, "accept", "Accept must allow text/event-stream");
@@ -381,8 +453,10 @@ static void serve_get(struct http_face *f) {
         return;
     if (!stream_allowed(x))
         refuse(f, 429, "limited", "Too many streams of this key are open");
+    else if (last_event_id.n)
+        serve_resumption(f, last_event_id);
     else if (!begin_stream(f, x->task))
-        stream_open_get(stream_over_http(x->gw, f->request), x);
+        stream_open_get(x, f->request);
 }
 
 static void serve_delete(struct http_face *f) {
@@ -398,6 +472,7 @@ static void serve_delete(struct http_face *f) {
     subscribers_forget(x->gw->gateway, x->gw->worker, x->session.id);
     session_close(x->task, x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID),
                   x->who->digest);
+    resume_end_session(x->gw->gateway, &x->session);
     http_respond(x->task, f->request, &(struct http_answer){
         .status = 200, .fields = f->fields, .field_count = f->field_count });
 }
@@ -445,6 +520,8 @@ void face_http_serve(struct task *t, struct http_request *r) {
         serve_delete(&f);
     else
         refuse(&f, 405, "method", "Only POST, GET and DELETE are served here");
+    if (f.kept)
+        resumable_release(f.kept);
     if (r->detached) /* a stream reads what is current: it keeps no old snapshot alive */
         visit_release(r);
 }

@@ -773,6 +773,12 @@ static unsigned verbosity_of(const struct exchange *x) {
     return (unsigned)(LOG_LEVELS - (x->log_level < usual ? x->log_level : usual));
 }
 
+static void let_go(void *exchange) {
+    struct exchange *x = exchange;
+    if (x->face->let_go)
+        x->face->let_go(x);
+}
+
 /* One request to the upstream; `in` has what the round before left, and what this one leaves. */
 static err_t call_round(struct exchange *x, enum revision to, struct str old_name,
                         struct inputs *in) {
@@ -785,6 +791,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
         .traceparent = trace_of(x), .wants_notes = x->can_stream && x->in.progress_token.p,
         .wants_logs = x->can_stream && x->log_level < LOG_LEVELS, .verbosity = verbosity_of(x),
+        .let_go = let_go, .let_go_of = x,
     };
     upstream_next_id(x->upstream, x->gw->worker, &r);
     if (!str_eq(old_name, x->target))
@@ -878,6 +885,8 @@ static void settle(struct exchange *x, err_t e) {
         return;
     if (x->cancelled)
         x->outcome = "cancelled"; /* the client said so itself: no answer (P-243) */
+    else if (x->session_ended)
+        answer_failure(x, ERR(CANCELLED, "the session was closed while the call was running"));
     else
         answer_failure(x, e);
 }

@@ -5,6 +5,7 @@
 #include "gateway/limit.h"
 #include "gateway/metrics.h"
 #include "gateway/park.h"
+#include "gateway/resume.h"
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
 #include "gateway/tool_check.h"
@@ -69,6 +70,7 @@ struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct s
     g->parking = parking_new();
     g->subscribers = subscribers_new();
     crypto_random(&g->node, sizeof g->node);
+    crypto_random(g->event_key, sizeof g->event_key);
     g->workers = NEW_ARRAY(struct gateway_worker *, workers_count(all) + 1);
     g->started = clock_mono();
     gateway_read_clock(g);
@@ -98,6 +100,7 @@ void gateway_worker_start(struct gateway *g, struct worker *w) {
     gw->gateway = g;
     gw->worker = w;
     gw->keys = key_cache_new(4096);
+    gw->resume = resume_new(gw);
     g->workers[w->index] = gw;
     w->slots[WORKER_GATEWAY] = gw;
 }
@@ -134,6 +137,7 @@ void gateway_worker_stop(struct gateway *g, struct worker *w) {
     forget_views(gw);
     key_cache_free(gw->keys);
     parked_end_all(gw, false);
+    resume_free(gw->resume);
     idmap_done(&gw->questions);
     g->workers[w->index] = NULL;
     w->slots[WORKER_GATEWAY] = NULL;

@@ -44,6 +44,7 @@ struct gateway {
     struct seal_ring ring;         /* cursors, request states */
     struct subscribers *subscribers; /* sessions that watch resources, see subscribe.h */
     struct parking *parking;       /* counts of calls that wait, see park.h */
+    uint64_t event_key[2];         /* binds ids of events to their session, see replay.h */
     uint64_t node;                 /* this process among others with the same keys */
     struct limits_table *limits;
     atomic_bool draining, ready;
@@ -113,6 +114,7 @@ struct gateway_worker {
     struct idmap parked;      /* struct parked by number: calls that wait for a modern client */
     uint64_t next_parked;
     struct push_stream *streams; /* GET streams and listens */
+    struct resume *resume;      /* streams that clients can come back to, see resume.h */
     struct line *lines;         /* WebSockets and HTTP+SSE (line.h) */
     struct push_stream *told_next; /* a walk over them goes on here: a push may end several */
     size_t stream_count;

@@ -13,6 +13,14 @@
     X(lines_open, GAUGE, "gatespan_lines_open", "WebSocket and HTTP+SSE connections of clients.", NULL)     \
     X(in_flight, GAUGE, "gatespan_exchanges_in_flight", "Requests that wait for their answer.", NULL)      \
     X(streams_open, GAUGE, "gatespan_streams_open", "GET streams and subscriptions that are open.", NULL)  \
+    X(replay_streams, GAUGE, "gatespan_replay_streams", "Streams that a legacy client can come back to, open ones too.", NULL) \
+    X(replay_events, GAUGE, "gatespan_replay_events", "Events kept for clients that come back.", NULL)     \
+    X(replay_bytes, GAUGE, "gatespan_replay_bytes", "Bytes of these events.", NULL)                        \
+    X(replay_evicted, COUNTER, "gatespan_replay_evicted_total", "Events let go of before their time, for a limit.", NULL) \
+    X(resumptions, COUNTER, "gatespan_resumptions_total", "Streams that clients came back to, by how it went: resumed, expired, foreign.", \
+      "how")                                                                                               \
+    X(readers_open, GAUGE, "gatespan_resumed_streams_open", "Streams that were resumed and are open.", NULL) \
+    X(polls, COUNTER, "gatespan_stream_polls_total", "Streams of calls that were closed so that their client comes back for the rest.", NULL) \
     X(refusals, COUNTER, "gatespan_refusals_total", "Requests refused before they were an exchange, by reason.", \
       "reason")                                                                                            \
     X(upstream_ready, GAUGE, "gatespan_upstream_ready", "1 while the upstream is ready.", "upstream")        \

@@ -3,6 +3,7 @@
 #include "gateway/stream.h"
 #include "base/mem.h"
 #include "gateway/metrics.h"
+#include "gateway/resume.h"
 #include "gateway/subscribe.h"
 
 #define KEEP_ALIVE (15 * NANOS_SEC)
@@ -28,12 +29,19 @@ struct push_stream {
     uint64_t principal;
     char session[SESSION_ID];      /* legacy; all zero for a listen */
     struct str listen_id;          /* raw id of the listen request; ours to free */
+    bool open;                     /* somebody reads it */
     bool wants[CHANGES];
     uint64_t seen[CHANGES];
     struct watched_list watches; /* of a listen; a session's are in gateway->subscribers */
 };
 
 /* ---- life -------------------------------------------------------------------------- */
+
+static void set_open(struct push_stream *p, bool open) {
+    if (p->open != open)
+        metric_add(METRIC_SERIES(&metric_streams_open), open ? 1 : -1);
+    p->open = open;
+}
 
 static void unlink_stream(struct push_stream *p) {
     struct gateway_worker *gw = p->gw;
@@ -43,7 +51,7 @@ static void unlink_stream(struct push_stream *p) {
     if (gw->told_next == p)
         gw->told_next = p->next;
     gw->stream_count--;
-    metric_add(METRIC_SERIES(&metric_streams_open), -1);
+    set_open(p, false);
     timer_unset(gw->worker, &p->keep_alive);
     if (!p->listen_id.p)
         session_clear_stream(gw->gateway->sessions, str_from(p->session, SESSION_ID), p->number,
@@ -81,7 +89,7 @@ struct push_stream *stream_new(struct gateway_worker *gw, const struct push_ops 
         p->next->back = &p->next;
     gw->streams = p;
     gw->stream_count++;
-    metric_add(METRIC_SERIES(&metric_streams_open), 1);
+    set_open(p, true);
     if (ops->keep_alive)
         timer_set(gw->worker, &p->keep_alive, gw->worker->now + KEEP_ALIVE);
     return p;
@@ -116,6 +124,51 @@ struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_requ
     http_stream_detach(r, on_gone);
     return p;
 }
+
+/* ---- a GET stream, which its client may come back to --------------------------------- */
+
+static bool lasting_message(void *s, struct str text) {
+    resumable_push(s, text);
+    return true;
+}
+
+static void lasting_keep_alive(void *s) {
+    resumable_keep_alive(s);
+}
+
+static void lasting_close(void *s) {
+    resumable_close(s);
+}
+
+static const struct push_ops lasting_push = {
+    .message = lasting_message, .keep_alive = lasting_keep_alive, .close = lasting_close,
+};
+
+static void on_get_gone(struct http_request *r) {
+    for (struct push_stream *p = gateway_here(r->worker)->streams; p; p = p->next)
+        if (p->ops == &lasting_push && resumable_lost(p->self, r))
+            return;
+}
+
+static void on_read(void *stream, bool somebody) {
+    struct push_stream *p = stream;
+    struct sessions *all = p->gw->gateway->sessions;
+    struct str id = str_from(p->session, SESSION_ID);
+    set_open(p, somebody);
+    if (somebody)
+        session_set_stream(all, id, (int)p->gw->worker->index, p->number);
+    else
+        session_lose_stream(all, id, p->number, p->gw->worker->now);
+}
+
+static void on_lapsed(void *stream) {
+    struct push_stream *p = stream;
+    struct resumable *s = p->self;
+    unlink_stream(p);
+    resumable_release(s);
+}
+
+static const struct resumable_owner get_owner = { .read = on_read, .lapsed = on_lapsed };
 
 /* ---- what changed ------------------------------------------------------------------ */
 
@@ -211,13 +264,27 @@ void stream_open_all(struct push_stream *p, const struct snapshot *s, const stru
     digests(s->catalogue, p->seen);
 }
 
-void stream_open_get(struct push_stream *p, struct exchange *x) {
+static struct push_stream *stream_over_get(struct exchange *x, struct http_request *r) {
+    struct push_stream *p = stream_new(x->gw, &lasting_push, NULL);
+    p->self = resumable_open(x, REPLAY_SESSION, r, &get_owner, p);
+    if (!p->self) {
+        p->ops = &http_push;
+        p->self = r;
+    }
+    http_stream_detach(r, p->self == r ? on_gone : on_get_gone);
+    return p;
+}
+
+void stream_open_get(struct exchange *x, struct http_request *r) {
     stream_end_session(x->gw->gateway, &x->session); /* the newest wins */
+    struct push_stream *p = stream_over_get(x, r);
     stream_open_all(p, x->snapshot, x->who, x->session.id);
     session_set_stream(x->gw->gateway->sessions, str_from(p->session, SESSION_ID),
                        (int)x->gw->worker->index, p->number);
     struct str hello = S(": stream open\n\n");
-    http_stream_push(p->self, &hello, 1);
+    http_stream_push(r, &hello, 1);
+    if (p->ops == &lasting_push)
+        resumable_prime(p->self);
     session_tell_stream(x->task, x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID));
 }
 
@@ -262,8 +329,8 @@ static void acknowledge(struct push_stream *p) {
 static size_t streams_of(const struct gateway_worker *gw, uint64_t principal) {
     size_t n = 0;
     for (const struct push_stream *p = gw->streams; p; p = p->next)
-        n += p->principal == principal;
-    return n;
+        n += p->principal == principal && (p->ops != &lasting_push || resumable_read_here(p->self));
+    return n + resume_readers_of(gw, principal);
 }
 
 /* The bound is shared out to the workers. */

@@ -29,8 +29,9 @@ bool stream_cancel(struct gateway_worker *gw, const void *self, struct str liste
 struct push_stream *stream_over_http(struct gateway_worker *gw, struct http_request *r);
 /* False when the caller has as many streams open as limits.streams_per_key allows. */
 bool stream_allowed(const struct exchange *x);
-/* Makes it the GET stream of x's session; an older one of the same session is ended. */
-void stream_open_get(struct push_stream *p, struct exchange *x);
+/* The request's answer, which was begun, becomes the GET stream of x's session; an older one of
+ * the same session is ended. When its connection goes it is kept for a while (resume.h). */
+void stream_open_get(struct exchange *x, struct http_request *r);
 /* Makes it the way to a legacy client that has no other stream (stdio). */
 void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who,
                      const char session[SESSION_ID]);

@@ -56,6 +56,8 @@ struct upstream_request {
     bool wants_notes;        /* the client takes progress of this call */
     bool wants_logs;         /* log messages too, of some level */
     unsigned verbosity;      /* that it asked for: 1 emergency … LOG_LEVELS debug; 0: it did not */
+    void (*let_go)(void *of); /* the caller need not hold its connection (servers/server.h) */
+    void *let_go_of;
     bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
 };
 

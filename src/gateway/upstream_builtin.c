@@ -137,7 +137,7 @@ static void answer(struct upstream_call *c, struct task *t, struct call_sink *si
     arena_init(&a, room, sizeof room);
     struct call_ctx ctx = {
         .task = t, .arena = &a, .principal = r->principal, .tenant = S("default"), .wall = clock_wall(), .sink = sink,
-        .asks = r->asks,
+        .asks = r->asks, .let_go = r->let_go, .let_go_of = r->let_go_of,
     };
     if (u->builtin->asks)
         read_inputs(&ctx, r);

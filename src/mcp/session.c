@@ -153,7 +153,7 @@ static void unlock_shard(struct shard **shard) {
 }
 
 static bool is_idle(const struct session *n, nanos before) {
-    return n->used < before && n->view.stream_worker < 0;
+    return n->used < before && (n->view.stream_worker < 0 || n->view.stream_lost);
 }
 
 static void session_put(struct sessions *s, struct session *n) {
@@ -474,9 +474,20 @@ bool session_set_stream(struct sessions *s, struct str id, int worker, uint64_t 
     if (n) {
         n->view.stream_worker = worker;
         n->view.stream = stream;
+        n->view.stream_lost = false;
     }
     pthread_mutex_unlock(&shard->lock);
     return n;
+}
+
+void session_lose_stream(struct sessions *s, struct str id, uint64_t stream, nanos now) {
+    struct shard *shard = lock_shard(s, id);
+    struct session *n = map_get(&shard->map, id);
+    if (n && n->view.stream == stream) {
+        n->view.stream_lost = true;
+        n->used = now;
+    }
+    pthread_mutex_unlock(&shard->lock);
 }
 
 void session_clear_stream(struct sessions *s, struct str id, uint64_t stream, nanos now) {

@@ -40,6 +40,7 @@ struct session_view {
     bool in_table;           /* of a table; else it lasts as long as its channel */
     int stream_worker;       /* worker with its GET stream, -1: none */
     uint64_t stream;         /* which one */
+    bool stream_lost;        /* its connection is; the client may come back to it */
 };
 
 struct session_limits {
@@ -80,6 +81,8 @@ bool session_set_level(struct task *t, struct sessions *s, struct str id, int le
 bool session_close(struct task *t, struct sessions *s, struct str id, uint64_t principal);
 /* The newest GET stream wins; clear only if it is still the one: then idling begins. */
 bool session_set_stream(struct sessions *s, struct str id, int worker, uint64_t stream);
+/* Its connection is lost: idling begins although the stream is there. */
+void session_lose_stream(struct sessions *s, struct str id, uint64_t stream, nanos now);
 void session_clear_stream(struct sessions *s, struct str id, uint64_t stream, nanos now);
 /* After session_set_stream: other nodes end theirs. */
 void session_tell_stream(struct task *t, struct sessions *s, struct str id);

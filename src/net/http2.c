@@ -343,18 +343,20 @@ err_t http2_stream_end(struct http_request *r) {
     return OK;
 }
 
-bool http2_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
+bool http2_stream_abort(struct http_request *r) {
     struct http2_stream *s = r->stream;
-    if (r->gone)
-        return true;
-    put_stream(r, pieces, n);
-    if (unsent(s) <= LAG)
-        return true;
     struct http2_conn *h2 = s->h2;
     nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
     bool gone = stream_lost(s);
     flush(h2);
-    return !gone;
+    return gone;
+}
+
+bool http2_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
+    if (r->gone)
+        return true;
+    put_stream(r, pieces, n);
+    return unsent(r->stream) <= LAG || !http2_stream_abort(r);
 }
 
 /* ---- requests ---------------------------------------------------------------------- */

@@ -42,4 +42,6 @@ err_t http2_stream_write(struct task *t, struct http_request *r, const struct st
                          size_t n);
 err_t http2_stream_end(struct http_request *r);
 bool http2_stream_push(struct http_request *r, const struct str *pieces, size_t n);
+/* Resets it; true when the request is gone already. */
+bool http2_stream_abort(struct http_request *r);
 void http2_finish(struct http_request *r);

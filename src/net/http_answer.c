@@ -336,3 +336,40 @@ void http_stream_close(struct http_request *r) {
     if (!r->task)
         http_request_finish(r);
 }
+
+void http_stream_borrow(struct task *t, struct http_request *r) {
+    r->task = t;
+}
+
+bool http_stream_give_back(struct http_request *r, bool failed) {
+    r->task = NULL;
+    if (r->detached && !r->gone && !failed)
+        return true;
+    if (r->detached && !r->gone) {
+        http_stream_abort(r);
+        return false;
+    }
+    if (r->detached)
+        r->on_gone(r);
+    http_request_finish(r);
+    return false;
+}
+
+void http_stream_abort(struct http_request *r) {
+    if (r->gone)
+        return;
+    if (r->stream)
+        http2_stream_abort(r);
+    else
+        http_conn_end(r->conn);
+}
+
+void http_stream_leave(struct http_request *r) {
+    if (r->gone)
+        return;
+    if (r->stream)
+        http2_stream_end(r);
+    else if (!send_last_chunk(r))
+        http_conn_leave(r);
+    r->gone = true;
+}

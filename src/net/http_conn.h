@@ -41,6 +41,7 @@ struct http_server {
     struct http_conn *conns;
     size_t count, busy;
     bool draining;
+    struct http_conn nobody;    /* of requests whose connection went on without them */
     struct http_request *spare; /* by their `user` */
     size_t spares;
     nanos date_at;
@@ -52,6 +53,8 @@ struct http_server {
 void http_conn_end(struct http_conn *hc);
 /* The request was answered and nobody works on it: on to the next one. */
 void http_request_finish(struct http_request *r);
+/* The request was answered, its task goes on without the connection. */
+void http_conn_leave(struct http_request *r);
 /* For HTTP/2: a request from its head as HTTP/1.1 text, 0 or the status that refuses it; its task
  * (false: there are too many); its end without an answer. */
 int http_request_parse(struct http_conn *hc, struct str text, struct http_request **out,

@@ -210,11 +210,27 @@ void http_request_finish(struct http_request *r) {
     }
     struct http_conn *hc = r->conn;
     hc->server->busy--;
+    if (r->left) {
+        http_request_free(r);
+        return;
+    }
     request_release(hc);
     if (hc->conn)
         go_on(hc);
     else
         http_conn_gone(hc);
+}
+
+/* What the head came with may be read by the task as long as it runs, so the request keeps it. */
+void http_conn_leave(struct http_request *r) {
+    struct http_conn *hc = r->conn;
+    struct sockaddr_storage *peer = ARENA_NEW(&r->arena, struct sockaddr_storage);
+    *peer = hc->peer;
+    r->peer = peer;
+    r->left = true;
+    r->conn = &hc->server->nobody;
+    hc->request = NULL;
+    go_on(hc);
 }
 
 void http_conn_end(struct http_conn *hc) {
@@ -607,6 +623,7 @@ struct http_server *http_server_new(struct worker *w, const struct http_server_c
     struct http_server *s = NEW(struct http_server);
     s->worker = w;
     s->service = service;
+    s->nobody.server = s;
     http_server_configure(s, conf);
     return s;
 }

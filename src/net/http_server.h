@@ -55,6 +55,7 @@ struct http_request {
     struct str id;            /* request id, 16 hex digits */
     struct sockaddr_storage *peer;
     bool answered, gone, streaming, secure, detached;
+    bool left;                /* its connection went on without it, see http_stream_leave */
     /* private */
     struct http_conn *conn;
     struct http2_stream *stream; /* NULL: HTTP/1 */
@@ -100,6 +101,16 @@ void http_stream_detach(struct http_request *r, void (*on_gone)(struct http_requ
 bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n);
 /* Ends a detached stream properly; on_gone is not called. */
 void http_stream_close(struct http_request *r);
+/* A task writes to a detached stream, with http_stream_write: from borrow to give_back the request
+ * stays, and on_gone waits. give_back ends the connection where writing failed; false: the
+ * request is gone, and on_gone ran unless the task closed the stream. */
+void http_stream_borrow(struct task *t, struct http_request *r);
+bool http_stream_give_back(struct http_request *r, bool failed);
+/* Cuts the connection (HTTP/2: the stream) of a request whose task goes on, and sees it gone. */
+void http_stream_abort(struct http_request *r);
+/* Ends the stream of a request whose task goes on: for the task the client is gone, while its
+ * connection takes the next request. On the loop or in the task, but not while that writes. */
+void http_stream_leave(struct http_request *r);
 
 /* A per-worker set of connections under one service. */
 struct http_server *http_server_new(struct worker *w, const struct http_server_conf *conf,

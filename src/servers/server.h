@@ -20,6 +20,10 @@ struct call_ctx {
     struct str tenant;
     nanos wall;            /* wall-clock time of the call: tests own it */
     struct call_sink *sink; /* NULL: nobody listens */
+    /* The caller need not hold its connection: it may come back for the answer (P-151). May be NULL;
+     * gets let_go_of. */
+    void (*let_go)(void *of);
+    void *let_go_of;
     /* of call_ask */
     unsigned asks;         /* what the caller can be asked (mcp/question.h) */
     struct str responses;  /* raw object: answers to what the run before asked; or absent */

@@ -428,6 +428,14 @@ class HttpFixture:
         """Sends a notification on every stream that is open; how many there are."""
         return self._control("behave", {"push": method, "params": params})["streams"]
 
+    def open(self, gate):
+        """Lets calls of `steps` go on that wait for it."""
+        self._control("behave", {"open": gate})
+
+    def ended(self):
+        """[text, "answered" or "left"] of each call of `steps` that is over."""
+        return self._control("ended")
+
     def most_at_once(self):
         """The largest number of calls of `slow` that ran at the same time."""
         return self._control("busy")["most"]
