@@ -10,13 +10,16 @@ static const char *const members[SCHEMAS] = { "inputSchema", "outputSchema" };
 
 struct tool_check {
     struct json_schema *schema[SCHEMAS];
+    char *fault[SCHEMAS]; /* why it does not compile */
     bool looked[SCHEMAS];
 };
 
 void tool_checks_free(struct tool_check *all, size_t n) {
     for (size_t i = 0; all && i < n; i++)
-        for (int k = 0; k < SCHEMAS; k++)
+        for (int k = 0; k < SCHEMAS; k++) {
             json_schema_free(all[i].schema[k]);
+            free(all[i].fault[k]);
+        }
     free(all);
 }
 
@@ -37,16 +40,20 @@ static err_t compile(void *arg, const bool *cancelled) {
     return OK;
 }
 
-static void keep(struct exchange *x, enum schema_of which, struct json_schema *schema) {
+/* Too many servers speak other dialects to refuse them; what leads nowhere is (P-198, P-199). */
+static void keep(struct exchange *x, enum schema_of which, struct compile_job *job) {
     struct gateway_worker *gw = x->gw;
     if (!gw->tool_checks)
         gw->tool_checks = NEW_ARRAY(struct tool_check, gw->tool_series_count + 1);
     struct tool_check *c = &gw->tool_checks[x->entry->index];
-    if (c->looked[which])
-        json_schema_free(schema); /* another task was quicker */
-    else
-        c->schema[which] = schema;
+    if (c->looked[which]) {
+        json_schema_free(job->out); /* another task was quicker */
+        return;
+    }
     c->looked[which] = true;
+    c->schema[which] = job->out;
+    if (job->why.text[0] && job->why.kind != ERR_NOT_FOUND)
+        c->fault[which] = mem_text(job->why.text, strlen(job->why.text));
 }
 
 static bool is_current(const struct exchange *x) {
@@ -71,7 +78,7 @@ static const struct json_schema *schema_of(struct exchange *x, enum schema_of wh
         json_schema_free(job.out);
         return NULL;
     }
-    keep(x, which, job.out);
+    keep(x, which, &job);
     return x->gw->tool_checks[x->entry->index].schema[which];
 }
 
@@ -105,6 +112,22 @@ static bool is_wanted(const struct exchange *x) {
     return x->profile && x->method == METHOD_TOOLS_CALL && x->entry;
 }
 
+/* As it was made before the call. */
+static const struct tool_check *ready(const struct exchange *x) {
+    return is_current(x) && x->gw->tool_checks ? &x->gw->tool_checks[x->entry->index] : NULL;
+}
+
+/* True when there was something to refuse. */
+static bool refuse_unchecked(struct exchange *x, enum schema_of which) {
+    const struct tool_check *c = ready(x);
+    if (!c || !c->fault[which])
+        return false;
+    answer_failure(x, ERR(UPSTREAM,
+                          "%.*s cannot be checked as this profile wants: its %s has a fault: %s",
+                          STR(x->entry->shown), members[which], c->fault[which]));
+    return true;
+}
+
 bool tool_check_arguments(struct exchange *x) {
     if (is_wanted(x) && x->profile->check_results)
         schema_of(x, OF_RESULT); /* while it may wait: a result is gone after a wait */
@@ -112,16 +135,12 @@ bool tool_check_arguments(struct exchange *x) {
         return true;
     const struct json_schema *schema = schema_of(x, OF_ARGUMENTS);
     struct str given = x->in.arguments.p ? x->in.arguments : S("{}");
-    err_t e = schema ? hold_against(x, schema, given) : OK;
+    if (!schema)
+        return !refuse_unchecked(x, OF_ARGUMENTS);
+    err_t e = hold_against(x, schema, given);
     if (e)
         answer_misfit(x, e->text);
     return !e;
-}
-
-/* As it was made before the call. */
-static const struct json_schema *ready_schema(const struct exchange *x, enum schema_of which) {
-    return is_current(x) && x->gw->tool_checks ? x->gw->tool_checks[x->entry->index].schema[which]
-                                               : NULL;
 }
 
 static bool is_failed(struct str result) {
@@ -131,9 +150,10 @@ static bool is_failed(struct str result) {
 bool tool_check_result(struct exchange *x, struct str result) {
     if (!is_wanted(x) || !x->profile->check_results || is_failed(result))
         return true;
-    const struct json_schema *schema = ready_schema(x, OF_RESULT);
+    const struct tool_check *c = ready(x);
+    const struct json_schema *schema = c ? c->schema[OF_RESULT] : NULL;
     if (!schema)
-        return true;
+        return x->profile->check_results == CHECK_WARN || !refuse_unchecked(x, OF_RESULT);
     struct str structured = json_raw_get(result, S("structuredContent"));
     err_t e = structured.p ? hold_against(x, schema, structured)
                            : ERR(INVALID, "structuredContent is missing");

@@ -2,8 +2,9 @@
  * declared (P-196, P-200), where the caller's profile asks for it.
  *
  * A worker compiles a tool's schema at its first use, on the pool, and keeps it as long as
- * the catalogue. A schema that does not compile, or is of another dialect than 2020-12,
- * holds nobody up: it is logged once and its tool is not checked.
+ * the catalogue. One of another dialect than 2020-12 holds nobody up: it is logged once, by its
+ * name, and its tool is not checked (P-198). One that does not compile, since a reference leads
+ * nowhere or out into the network, lets nothing through (P-199).
  */
 #pragma once
 #include "gateway/exchange.h"

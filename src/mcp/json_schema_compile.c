@@ -228,7 +228,7 @@ static err_t check_dialect(struct json_schema *s, json root) {
         return OK;
     return map_get(&s->resources, uri_without_fragment(uri, &fragment))
                ? OK
-               : ERR(INVALID, "$schema: %.*s is not a dialect known here; 2020-12 is",
+               : ERR(NOT_FOUND, "$schema: %.*s is not a dialect known here; 2020-12 is",
                      STR(str_head(uri, 200)));
 }
 

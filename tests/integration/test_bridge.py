@@ -62,7 +62,7 @@ def converse(session, stream, answers=ANSWERS):
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 @pytest.mark.parametrize("question", [FORM, SAMPLE, ROOTS, URL], ids=["form", "sampling", "roots", "url"])
 def test_legacy_client_is_asked_on_the_stream_of_its_call(gateway, processes, era, question):
-    """P-402, P-403, P-460: a real request with an id of the gateway's; the answer reaches the upstream."""
+    """P-260, P-402, P-403, P-460: a real request with an id of the gateway's; the answer reaches the upstream."""
     gw, server = start(gateway, processes, era)
     session = gw.session(capabilities=ALL)
     arguments = {"questions": [question]} if era == "legacy" else {"requests": {"k": question}}

@@ -426,3 +426,18 @@ def test_a_new_child_is_listened_to_like_the_old_one(gateway, mode):
     assert "up__added" not in gw.tools()
     gw.call_tool("up__change")
     wait_for(lambda: "up__added" in gw.tools(), what="the change of the new child")
+
+
+# ---- batches --------------------------------------------------------------------------------------------------
+
+def test_a_batch_is_taken_apart(gateway, processes):
+    """P-010, P-009: the server gets single calls, the client its answers together, with its own ids."""
+    gw, server = start(gateway, processes, revision="2025-03-26")
+    session = gw.session("2025-03-26")
+    messages = [{"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": {"name": "up__echo", "arguments": {"text": str(n)}}}
+                for n in (7, 8, 9)]
+    answer = gw.request("POST", "/mcp", messages, session.headers)
+    assert answer.status == 200 and {m["id"]: text_of(m) for m in answer.message} == {7: "7", 8: "8", 9: "9"}
+    calls = server.seen("tools/call")
+    assert len(calls) == 3 and len({c["message"]["id"] for c in calls}) == 3
+    assert not [s for s in server.seen() if isinstance(s["message"], list)]

@@ -431,3 +431,28 @@ def test_completion_of_what_is_not_there(gateway, processes):
     params = {"ref": {"type": "ref/prompt", "name": "up__p"}, "argument": {"name": "x", "value": ""}}
     assert error_of(bare.modern("completion/complete", params, name="")) == (404, -32601)
     assert error_of(bare.session().call("completion/complete", params)) == (200, -32601)
+
+
+# ---- resources -------------------------------------------------------------------------------------------
+
+def test_uris_are_checked_and_https_is_left_alone(gateway, processes, tmp_path):
+    """P-213, P-637: a client may fetch https by itself, so it stays what it is; file URIs lead nowhere but below a root."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "in.txt").write_text("inside")
+    (tmp_path / "out.txt").write_text("outside")
+    (root / "link").symlink_to(tmp_path / "out.txt")
+    server = http_server(processes, resources=["https://x.example/a?b=c", "note:a"])
+    gw = gateway({"builtins": [], "upstreams": {"up": {"url": server.url}, "files": {
+        "builtin": "filesystem", "options": {"root_path": str(root), "allowed_operations": ["read", "list"]}}}})
+    gw.wait_ready("files")
+    wait_for(lambda: gw.upstream("up")["state"] == "ready", what="up")
+    uris = wait_for(lambda: (u := [r["uri"] for r in gw.modern("resources/list").message["result"]["resources"]])
+                    and len(u) >= 3 and u, what="all listed")
+    assert "https://x.example/a?b=c" in uris and "gatespan+note:up/a" in uris
+    inside = "gatespan+file://files//root/"
+    assert gw.modern("resources/read", {"uri": inside + "in.txt"}).message["result"]["contents"][0]["text"] == "inside"
+    for path in ("../out.txt", "%2e%2e/out.txt", "..%2fout.txt", "x/../../out.txt", "link", "/etc/passwd", "%00", "in.txt%00.md"):
+        message = gw.modern("resources/read", {"uri": inside + path}).message
+        assert message.get("error", {}).get("code") == -32602, (path, message)
+        assert "outside" not in json.dumps(message)

@@ -77,6 +77,7 @@ def pipe(tmp_path):
 
 @pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18", "2025-11-25"])
 def test_a_legacy_session(pipe, version):
+    """P-320: whoever starts the process may use it, without a key."""
     p = pipe()
     assert p.initialize(version)["protocolVersion"] == version
     names = [t["name"] for t in p.ask("tools/list")["result"]["tools"]]
@@ -181,7 +182,7 @@ def listen(p, request_id, **wanted):
 
 
 def test_listen_is_acknowledged_and_cancelled_without_a_word(pipe):
-    """P-111, P-123"""
+    """P-111, P-113, P-123"""
     p = pipe()
     heard = listen(p, "a", toolsListChanged=True)
     assert heard["method"] == "notifications/subscriptions/acknowledged"

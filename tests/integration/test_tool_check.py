@@ -9,6 +9,8 @@ STRICT = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1
 TOOLS = [{"name": "strict", "inputSchema": STRICT},
          {"name": "old", "inputSchema": {**STRICT, "$schema": "http://json-schema.org/draft-07/schema#"}},
          {"name": "broken", "inputSchema": {"type": "object", "properties": {"n": {"$ref": "#/nowhere"}}}},
+         {"name": "away", "inputSchema": {"type": "object", "properties": {"n": {"$ref": "https://x.example/schema.json"}}}},
+         {"name": "odd", "inputSchema": {"type": "object"}, "outputSchema": {"type": "object", "$ref": "#/nowhere"}},
          {"name": "self", "inputSchema": {"type": "object", "allOf": [{"$ref": "#"}]}},
          {"name": "shaped", "inputSchema": {"type": "object"},
           "outputSchema": {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}}]
@@ -52,13 +54,32 @@ def test_a_modern_client_is_told_in_its_form(checked):
     assert answer["result"]["isError"] is True and answer["result"]["resultType"] == "complete"
 
 
-@pytest.mark.parametrize("tool", ["old", "broken"])
-def test_schemas_that_cannot_be_checked_by_hold_nobody_up(checked, tool):
+def test_other_dialects_hold_nobody_up(checked):
+    """P-198: too many servers still speak them; the log names the dialect."""
     gw, server = checked(check_arguments=True)
     for _ in range(3):
-        assert "isError" not in call(gw, tool, {"n": 0})["result"]
+        assert "isError" not in call(gw, "old", {"n": 0})["result"]
     assert len(server.seen("tools/call")) == 3
+    gw.wait_log("draft-07")
     assert gw.logs().count("a tool's schema is not checked") <= 2  # once for each worker
+
+
+@pytest.mark.parametrize("tool,place", [("broken", "#/nowhere"), ("away", "https://x.example/schema.json")])
+def test_references_that_lead_nowhere_let_nothing_through(checked, tool, place):
+    """P-199: what cannot be resolved, or only by asking the network, is refused, not waved through."""
+    gw, server = checked(check_arguments=True)
+    for _ in range(3):
+        error = call(gw, tool, {"n": 0})["error"]
+        assert error["code"] == -32603 and f"up__{tool}" in error["message"] and place in error["message"], error
+    assert not server.seen("tools/call")
+    assert "isError" not in call(gw, tool, {"n": 0}, "lax")["result"]
+
+
+@pytest.mark.parametrize("how", ["off", "warn", "refuse"])
+def test_results_that_cannot_be_checked(checked, how):
+    """P-199"""
+    gw, _ = checked(check_results=how)
+    assert ("error" in call(gw, "odd", {})) == (how == "refuse")
 
 
 def test_a_schema_without_end_is_a_failure_of_the_tool(checked):

@@ -159,7 +159,7 @@ def test_every_way_to_open_is_understood(gateway, mode):
 
 @pytest.mark.parametrize("kind", ["stdio", "http"])
 def test_a_wedged_call_ends_in_an_error_that_names_the_upstream(gateway, processes, kind):
-    """While it hangs, lists, handshakes and other calls are answered; then its own client gets the timeout."""
+    """P-642: while it hangs, lists, handshakes and other calls are answered; then its own client gets the timeout."""
     if kind == "stdio":
         upstream, tool, arguments = stdio(timeout="3s"), "silent", {}
     else:
