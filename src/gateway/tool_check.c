@@ -29,12 +29,14 @@ struct compile_job {
     struct str text;
     struct json_schema *out;
     struct err why;
+    bool other_dialect;
 };
 
 /* Schemas nest deeper than a task's stack is. */
 static err_t compile(void *arg, const bool *cancelled) {
     struct compile_job *job = arg;
-    err_t e = json_schema_compile(job->text, NULL, &job->out);
+    const struct json_schema_options options = { .out_other_dialect = &job->other_dialect };
+    err_t e = json_schema_compile(job->text, &options, &job->out);
     if (e)
         job->why = *e;
     return OK;
@@ -52,7 +54,7 @@ static void keep(struct exchange *x, enum schema_of which, struct compile_job *j
     }
     c->looked[which] = true;
     c->schema[which] = job->out;
-    if (job->why.text[0] && job->why.kind != ERR_NOT_FOUND)
+    if (job->why.text[0] && !job->other_dialect)
         c->fault[which] = mem_text(job->why.text, strlen(job->why.text));
 }
 

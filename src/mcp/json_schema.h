@@ -27,11 +27,12 @@ struct json_schema_options {
     size_t max_bytes;   /* of the schema; 0: 256 KiB */
     unsigned max_nodes; /* subschemas; 0: 10,000 */
     uint64_t max_steps; /* of one validation; 0: 1,000,000: about 20 ms */
+    bool *out_other_dialect; /* may be NULL; set when that is what is wrong with it */
 };
 
-/* NOT_FOUND when its `$schema` names another dialect. INVALID when the text is no JSON, a keyword has
- * the wrong type, a pattern does not compile or a reference leads nowhere; the message names the
- * place as a JSON pointer. */
+/* INVALID when the text is no JSON, its `$schema` names another dialect, a keyword has the wrong
+ * type, a pattern does not compile or a reference leads nowhere; the message names the place as a
+ * JSON pointer. */
 err_t json_schema_compile(struct str text, const struct json_schema_options *options,
                           struct json_schema **out);
 void json_schema_free(struct json_schema *s);

@@ -222,14 +222,15 @@ static err_t add_sources(struct json_schema *s, const struct json_schema_options
 }
 
 /* Keywords of other drafts mean other things: better not to judge by them. */
-static err_t check_dialect(struct json_schema *s, json root) {
+static err_t check_dialect(struct json_schema *s, json root, bool *out_other) {
     struct str uri = { 0 }, fragment;
-    if (!json_is_string(json_get(root, S("$schema")), &uri))
+    if (!json_is_string(json_get(root, S("$schema")), &uri) ||
+        map_get(&s->resources, uri_without_fragment(uri, &fragment)))
         return OK;
-    return map_get(&s->resources, uri_without_fragment(uri, &fragment))
-               ? OK
-               : ERR(NOT_FOUND, "$schema: %.*s is not a dialect known here; 2020-12 is",
-                     STR(str_head(uri, 200)));
+    if (out_other)
+        *out_other = true;
+    return ERR(INVALID, "$schema: %.*s is not a dialect known here; 2020-12 is",
+               STR(str_head(uri, 200)));
 }
 
 static err_t compile(struct json_schema *s, struct str text, const struct json_schema_options *o) {
@@ -238,7 +239,7 @@ static err_t compile(struct json_schema *s, struct str text, const struct json_s
     struct resource *root = NULL;
     TRY(add_sources(s, o, limits));
     TRY(add_document(s, S("schema:"), text, limits, &root));
-    TRY(check_dialect(s, root->root));
+    TRY(check_dialect(s, root->root, o->out_other_dialect));
     for (size_t i = 0; i < s->resource_count; i++)
         s->all_resources[i]->validates = has_validation(s, s->all_resources[i]->root);
     return compile_node(&c, root->root, root, &s->root);
