@@ -795,7 +795,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     struct seal_ring ring = { .count = 1, .keys = { { .id = 1, .key = "fuzz" } } };
     log_setup((struct log_conf){ .level = LOG_OFF, .fd = 2 });
     assert(!workers_start(WORKERS, limits, (struct worker_hooks){ 0 }, &all));
-    gateway = gateway_new(all, ring, (struct session_limits){ 100, 100, NANOS_SEC });
+    gateway = gateway_new(all, ring, NULL, (struct session_limits){ 100, 100, NANOS_SEC });
     for (unsigned i = 0; i < WORKERS; i++) {
         net_start(workers_at(all, i), (size_t)1 << 24);
         gateway_worker_start(gateway, workers_at(all, i));
