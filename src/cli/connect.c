@@ -238,6 +238,18 @@ static void wait_more(struct bridge *b, bool read) {
     curl_multi_poll(b->multi, fds, n, timeout_ms(b, clock_mono()), NULL);
 }
 
+/* Streams are open as long as somebody listens: they keep nobody here. */
+static bool is_outstanding(const struct bridge *b) {
+    for (const struct hop *h = b->hops; h; h = h->next)
+        if (h->kind != HOP_STREAM && !h->listen && !h->cancelled)
+            return true;
+    return b->out.n > b->out_sent || b->in.n;
+}
+
+static bool goes_on(const struct bridge *b) {
+    return !b->stop && !stopped_by && !b->out_broken && (!b->in_ended || is_outstanding(b));
+}
+
 static void turn(struct bridge *b, bool read) {
     int running = 0;
     if (read)
@@ -249,20 +261,8 @@ static void turn(struct bridge *b, bool read) {
     unpause(b);
     read = read && !b->stop;
     bool work = b->hop_count || b->out.n || (read && !b->in_ended);
-    if (work && !b->out_broken && !stopped_by)
+    if (work && (goes_on(b) || (b->closing && !b->out_broken && !stopped_by)))
         wait_more(b, read);
-}
-
-/* Streams are open as long as somebody listens: they keep nobody here. */
-static bool is_outstanding(const struct bridge *b) {
-    for (const struct hop *h = b->hops; h; h = h->next)
-        if (h->kind != HOP_STREAM && !h->listen && !h->cancelled)
-            return true;
-    return b->out.n > b->out_sent || b->in.n;
-}
-
-static bool goes_on(const struct bridge *b) {
-    return !b->stop && !stopped_by && !b->out_broken && (!b->in_ended || is_outstanding(b));
 }
 
 static void close_session(struct bridge *b) {

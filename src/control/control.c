@@ -264,7 +264,20 @@ struct listen_order {
     struct mail mail;
     struct control *control;
     struct http_server_conf conf; /* holds a reference on its TLS context */
+    bool failed;
 };
+
+/* Said when it is so on every worker: whoever waits for the line may connect. */
+static void on_listening(struct worker *control, struct mail *m) {
+    struct listen_order *o = (struct listen_order *)m;
+    struct control *c = o->control;
+    c->listening += !o->failed;
+    free(o);
+    if (c->listening < workers_count(c->all))
+        return;
+    for (size_t i = 0; i < c->listen_count; i++)
+        log_info("listening", F("address", c->listen[i].text), F("tls", c->tls != NULL));
+}
 
 void worker_open(struct control *c, struct worker *w) {
     gateway_worker_start(c->gateway, w);
@@ -280,19 +293,20 @@ static void on_listen_order(struct worker *w, struct mail *m) {
     worker_open(c, w);
     c->servers[w->index] = http_server_new(w, &o->conf, &c->service);
     tls_context_unref(o->conf.tls);
-    free(o);
     for (size_t i = 0; i < c->listen_count; i++) {
         err_t e = http_server_listen(c->servers[w->index], &c->listen[i]);
         if (!e)
             continue;
         log_error("cannot listen", F("address", c->listen[i].text), F("error", e->text));
+        o->failed = true;
         workers_stop(c->all);
     }
+    m->deliver = on_listening;
+    if (!worker_post(c->worker, m))
+        free(o);
 }
 
 static void open_listeners(struct control *c) {
-    for (size_t i = 0; i < c->listen_count; i++)
-        log_info("listening", F("address", c->listen[i].text), F("tls", c->tls != NULL));
     for (unsigned i = 0; i < workers_count(c->all); i++) {
         struct listen_order *o = NEW(struct listen_order);
         *o = (struct listen_order){ .mail.deliver = on_listen_order, .control = c };

@@ -35,6 +35,7 @@ struct control {
     struct http_server **servers; /* by worker index */
     struct listen_addr listen[MAX_LISTEN];
     size_t listen_count;
+    unsigned listening;          /* workers that do */
     struct tls_context *tls;
     struct upstream **upstreams;  /* in the order of the file */
     size_t upstream_count;
