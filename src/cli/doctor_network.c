@@ -108,7 +108,7 @@ void doctor_dns(struct doctor *d) {
 
 struct trial {
     pid_t pid;
-    char folder[64], address[64];
+    char folder[512], address[64];
     char key[KEY_TEXT];
 };
 
@@ -135,7 +135,8 @@ static void make_key(char key[KEY_TEXT]) {
 /* This very program, with its own data directory and port, and nothing to say. TLS is left out:
  * it was looked at already, and we ask on loopback. */
 static bool start_trial(struct doctor *d, struct trial *t) {
-    snprintf(t->folder, sizeof t->folder, "/tmp/gatespan-doctor-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    snprintf(t->folder, sizeof t->folder, "%s/gatespan-doctor-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(t->folder) || !free_port(t->address))
         return false;
     make_key(t->key);

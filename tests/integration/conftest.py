@@ -4,6 +4,7 @@
 ends it afterwards; a sanitizer's report or a leftover process fails the test that caused it.
 """
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -32,10 +33,32 @@ def binary():
     return path
 
 
+def _ports():
+    """Below those that the kernel gives to outgoing connections, which would take one between a test's
+    choice and its use; every run begins elsewhere."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    low, high = (10000, first) if first > 12000 else (1024, 65536)
+    return itertools.islice(itertools.cycle(range(low, high)), os.getpid() * 97 % (high - low), None)
+
+
+_candidates, _reserved = _ports(), []
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of 127.0.0.1 that is this run's alone: an abstract socket stands for it until the run ends,
+    so also while nobody listens there."""
+    for port in itertools.islice(_candidates, 50_000):
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0gatespan-test-port-{port}")
+            with socket.socket() as s:
+                s.bind(("", port))
+        except OSError:
+            mark.close()
+            continue
+        _reserved.append(mark)
+        return port
+    raise AssertionError("no port is free")
 
 
 def wait_for(condition, seconds=20.0, what="the condition"):
@@ -146,7 +169,8 @@ class Gateway:
         return total
 
     def logs(self):
-        return "".join(self.log)
+        """What it has said up to now: what it said before an answer is there when the answer is."""
+        return self.log.read_text(errors="replace")
 
     def wait_log(self, text, seconds=20):
         return wait_for(lambda: text in self.logs(), seconds, f"log line with {text!r}")
@@ -155,6 +179,31 @@ class Gateway:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(seconds)
+
+
+def replace(path, content):
+    """Writes a file as editors do: a new one under the old name, never half of one."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(content if isinstance(content, str) else json.dumps(content))
+    os.replace(new, path)
+
+
+def files_text(folder):
+    """All bytes of all files below a folder; what vanishes while it is looked at is none of them."""
+    found = []
+    for path in folder.rglob("*"):
+        try:
+            found.append(path.read_bytes())
+        except (FileNotFoundError, IsADirectoryError):
+            continue
+    return b"".join(found)
+
+
+def catches(process, number):
+    """True once the process has a handler for that signal."""
+    with open(f"/proc/{process.pid}/status") as f:
+        mask = next(line.split()[1] for line in f if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 class Session:
@@ -280,10 +329,9 @@ def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, da
         command += ["--config", str(path)]
     command += [str(a) for a in arguments]
     environment = {**os.environ, **({"GATESPAN_ADMIN_KEY": key} if key else {}), **(env or {})}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
-                               start_new_session=True)
-    log = []
-    threading.Thread(target=_collect, args=(process.stdout, log), daemon=True).start()
+    log = tmp_path / f"log-{port}"
+    with open(log, "ab") as out:  # appending, as the gateway and its children share it
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
     gw = Gateway(process, port, key, data, log)
     if wait:
         def answers():
@@ -334,6 +382,12 @@ def module_gateway(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def session_gateway(tmp_path_factory):
+    """The same for a gateway that tests of several files share."""
+    yield from _gateways(tmp_path_factory.mktemp("gateway"))
+
+
+@pytest.fixture(scope="session")
 def node():
     """The Node binary that the npm packages want (22 or newer)."""
     path = CLIENTS / "node_modules" / ".bin" / "node"
@@ -372,6 +426,19 @@ def processes():
 def module_processes():
     """The same for helpers that all tests of a file share."""
     yield from _processes()
+
+
+@pytest.fixture(scope="session")
+def session_processes():
+    """The same for helpers that tests of several files share."""
+    yield from _processes()
+
+
+@pytest.fixture(scope="session")
+def world(node, session_gateway, session_processes, tmp_path_factory):
+    """One gateway in front of all official servers, and what each server says by itself."""
+    from test_clients import make_world
+    return make_world(node, session_gateway, session_processes, tmp_path_factory)
 
 
 def sanitized():
@@ -435,6 +502,14 @@ class HttpFixture:
     def ended(self):
         """[text, "answered" or "left"] of each call of `steps` that is over."""
         return self._control("ended")
+
+    def busy(self):
+        """How many calls of `slow` run now."""
+        return self._control("busy")["now"]
+
+    def release(self):
+        """Lets calls of `slow` that were told to wait `until` this end."""
+        self.behave(release=True)
 
     def most_at_once(self):
         """The largest number of calls of `slow` that ran at the same time."""

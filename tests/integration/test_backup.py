@@ -246,7 +246,7 @@ def test_backup_and_restore_while_calls_run(gateway, tmp_path):
         assert "restored-mine.yaml" in done.stderr
         assert (gw.data / "restored-mine.yaml").read_text() == config.read_text()
         assert key_ids(gw.data) == before
-        wait_for(lambda: len(calls) > 200, 20, "calls go on")
+        wait_for(lambda: len(calls) > 200, 60, "calls go on")
     finally:
         stop.set()
         for t in threads:

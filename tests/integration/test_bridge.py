@@ -281,7 +281,7 @@ def test_a_child_that_serves_two_callers_asks_nobody(gateway):
     one, other = gw.session(capabilities=ALL), gw.session(capabilities=ALL)
     waits = threading.Thread(target=other.call, args=("tools/call", {"name": "up__silent"}, None, "w-1"))
     waits.start()
-    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the other call is in flight")
+    gw.wait_log("silent call")
     said = {a["id"]: a for a in text_of(one.call("tools/call", {"name": "up__ask", "arguments": {}}).message)}
     assert said["q-1"]["error"]["code"] == -32601
     other.notify("notifications/cancelled", {"requestId": "w-1"})
@@ -326,7 +326,8 @@ def test_modern_client_of_a_legacy_upstream_is_asked_by_a_round(gateway, process
     assert request["method"] == question["method"]
     assert request["params"]["_meta"]["gatespan/upstream"] == "up"
     assert "elicitationId" not in request["params"]
-    assert gw.metric("gatespan_parked") == 1 and gw.metric("gatespan_exchanges_in_flight") == 0
+    assert gw.metric("gatespan_parked") == 1
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="nothing in flight")
     given = ANSWERS[question["method"]]
     done = modern(gw, "up__ask", arguments, {key: given}, result["requestState"])
     assert text_of(done) == [[{"result": given}]] and done["result"]["resultType"] == "complete"
@@ -432,13 +433,13 @@ def test_a_client_that_never_returns(gateway, processes, over):
     nothing_left(gw)
     if over == "http":
         wait_for(lambda: server.seen("notifications/cancelled"), what="the upstream is told")
+        wait_for(lambda: len(server.seen("")) == 3, what="each question has an answer")
         told = [s["message"] for s in server.seen("")]
         assert {"action": "cancel"} in [m.get("result") for m in told]
         assert sorted(m["error"]["code"] for m in told if "error" in m) == [-32601, -1]
         assert len(server.seen("tools/call")) == 1
     else:
-        cancelled = modern(gw, "up__cancelled")
-        assert len(text_of(cancelled)) == 1
+        wait_for(lambda: len(text_of(modern(gw, "up__cancelled"))) == 1, what="the child is told")
 
 
 def test_a_client_that_goes_in_its_second_round_cancels(gateway, processes):
@@ -460,7 +461,7 @@ def test_a_client_that_goes_in_its_second_round_cancels(gateway, processes):
             "Authorization": f"Bearer {gw.key}"}
     connection = http.client.HTTPConnection("127.0.0.1", gw.port)
     connection.request("POST", "/mcp", json.dumps(body), head)
-    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the round runs")
+    wait_for(lambda: len(server.seen("")) == 2, what="the answer on its way to the upstream")
     connection.close()
     wait_for(lambda: server.seen("notifications/cancelled"), what="the upstream is told")
     nothing_left(gw)
@@ -571,7 +572,8 @@ def test_ten_thousand_calls_wait_at_once(gateway):
     before = resident(gw)
     with ThreadPoolExecutor(32) as pool:
         parts = list(pool.map(begin, range(32)))
-        assert gw.metric("gatespan_parked") == 10000 and gw.metric("gatespan_exchanges_in_flight") == 0
+        assert gw.metric("gatespan_parked") == 10000
+        wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="nothing in flight")
         assert resident(gw) - before < memory_bound(60)  # 4 KiB each, and what 32 connections leave behind
         list(pool.map(go_on, parts))
     nothing_left(gw)
@@ -769,7 +771,7 @@ def test_refusals_of_subscriptions(gateway, processes):
     assert session.result("resources/subscribe", {"uri": A}) == {}
     assert "subscriptions" in session.call("resources/subscribe", {"uri": B}).message["error"]["message"]
     assert session.result("resources/unsubscribe", {"uri": B}) == {}
-    assert gw.metric("gatespan_watched_resources") == 1
+    wait_for(lambda: gw.metric("gatespan_watched_resources") == 1, what="one watched")
     wait_for(lambda: gw.modern("resources/subscribe", {"uri": A}).status == 404, what="gone in modern form (P-049)")
 
 

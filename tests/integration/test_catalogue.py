@@ -1,5 +1,6 @@
 """What is listed under which name, for whom, in which pages; and that calls by these names arrive."""
 import re
+import time
 
 import pytest
 from conftest import fixture_server, http_server, start_gateway, wait_for
@@ -520,14 +521,17 @@ def test_rate_of_a_key(gateway, era):
             return session.call("tools/call", {"name": "time__get_current_time", "arguments": {}})
         return gw.modern("tools/call", {"name": "time__get_current_time", "arguments": {}}, key=key)
 
-    answers = [call() for _ in range(12)]
+    began, answers = time.monotonic(), []
+    while len(answers) < 12 or answers[-1].status == 200:  # a slow machine gets a token a second
+        answers.append(call())
+    came = int(time.monotonic() - began)
     refused = [a for a in answers if a.status == 429]
-    assert answers[0].status == 200 and 5 <= len(refused) <= 8
+    assert answers[0].status == 200 and 4 <= len(answers) - len(refused) <= 7 + came
     retry = refused[-1].message["error"]["data"]["gatespan"]["retryAfterMs"]
     assert 0 < retry <= 1000
     assert int(refused[-1].headers["retry-after"]) >= 1
     assert call(KEY_B).status == 200
-    assert gw.metric("gatespan_limited_total", key="slow") == len(refused)
+    assert gw.metric("gatespan_limited_total", key="slow") == len(refused)  # counted before they are told
     wait_for(lambda: call().status == 200, 10, "a token again")
 
 
@@ -535,11 +539,12 @@ def test_retry_after_is_long_enough(gateway):
     """A client that comes back after Retry-After is served: so it says the whole time, not a second."""
     gw = gateway({"keys": {"slow": {"secret": KEY_A, "rate": "2/m", "burst": 1}}})
     wait_for(gw.tools, what="time listed")
+    began = time.monotonic()
     answers = [gw.modern("tools/list", key=KEY_A) for _ in range(3)]
     refused = answers[-1]
     assert refused.status == 429
     wanted = refused.message["error"]["data"]["gatespan"]["retryAfterMs"]
-    assert wanted > 20_000
+    assert wanted > 29_000 - 1000 * (time.monotonic() - began)
     assert int(refused.headers["retry-after"]) * 1000 >= wanted
 
 

@@ -3,10 +3,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
-from conftest import ADMIN_KEY, ROOT, binary
+from conftest import ADMIN_KEY, ROOT, binary, catches, wait_for
 
 OK, FAILED, USAGE, CONFIG, CREDENTIALS, UPSTREAM, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -392,7 +393,6 @@ def test_top_once(own):
     def figures():
         now = json.loads(own("top", "--once", "-o", "json").stdout)
         return now if now["total"]["calls"] == 2 else None
-    from conftest import wait_for
     now = wait_for(figures, what="both calls counted")
     assert now["tools"][0]["name"] == "time__get_current_time" and now["tools"][0]["errors"] == 1
     assert now["upstreams"][0]["name"] == "time" and now["upstreams"][0]["p99_ms"] > 0
@@ -455,8 +455,8 @@ def test_call_gives_up_in_time(gateway, run, tmp_path):
 def tailing(own, *arguments):
     env = clean_environment(GATESPAN_URL=own.gateway.mcp, GATESPAN_KEY=ADMIN_KEY)
     p = subprocess.Popen([str(binary()), "tail", *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    from conftest import wait_for
-    wait_for(lambda: json.loads(own("top", "--once", "-o", "json").stdout) is not None, what="an answer")
+    wait_for(lambda: catches(p, signal.SIGINT), what="a handler of ctrl-c")
+    wait_for(lambda: own.gateway.metric("gatespan_client_connections") == 2, what="its connection beside the one that asks")
     return p
 
 

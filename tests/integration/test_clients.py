@@ -147,16 +147,15 @@ def own_lists(command_or_url):
     return {**{k: r.get("ok", []) for k, r in zip(kinds, out["results"])}, "instructions": out["instructions"]}
 
 
-@pytest.fixture(scope="module")
-def world(node, module_gateway, module_processes, tmp_path_factory):
-    """One gateway in front of all servers, and what each server says by itself."""
+def make_world(node, session_gateway, session_processes, tmp_path_factory):
+    """For the fixture of that name, which test_connect.py uses too."""
     folder = tmp_path_factory.mktemp("servers")
     files = folder / "files"
     files.mkdir()
     (files / "note.txt").write_text("from the file")
     python_port, typescript_port = free_port(), free_port()
-    helpers = [module_processes(sys.executable, CLIENTS / "python_server.py", python_port),
-               module_processes(node, CLIENTS / "ts_server.mjs", typescript_port)]
+    helpers = [session_processes(sys.executable, CLIENTS / "python_server.py", python_port),
+               session_processes(node, CLIENTS / "ts_server.mjs", typescript_port)]
     memory = {"MEMORY_FILE_PATH": str(folder / "memory.jsonl")}
     commands = {
         "everything": [node, str(MODULES / "server-everything" / "dist" / "index.js")],
@@ -168,7 +167,7 @@ def world(node, module_gateway, module_processes, tmp_path_factory):
     upstreams["memory"]["env"] = memory
     urls = {"python-http": f"http://127.0.0.1:{python_port}/mcp", "typescript": f"http://127.0.0.1:{typescript_port}/mcp"}
     upstreams |= {name: {"url": url} for name, url in urls.items()}
-    gw = module_gateway({"instructions": "Text of the gateway.", "upstreams": upstreams})
+    gw = session_gateway({"instructions": "Text of the gateway.", "upstreams": upstreams})
     gw.wait_ready(*upstreams)
     with ThreadPoolExecutor(3) as pool:
         own = {name: pool.submit(own_lists, {"command": c, "env": memory}) for name, c in commands.items()}

@@ -11,8 +11,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import ADMIN_KEY, binary, free_port, run_client_job, start_gateway, wait_for
-from test_clients import CLIENT_KINDS, STEPS, call, text_of, world  # noqa: F401 (a fixture)
+from conftest import ADMIN_KEY, binary, free_port, replace, run_client_job, start_gateway, wait_for
+from test_clients import CLIENT_KINDS, STEPS, call, text_of
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 
@@ -34,7 +34,7 @@ def job_of(gateway, kind, steps):
 
 
 @pytest.mark.parametrize("kind", STDIO_KINDS)
-def test_a_real_client_does_everything_through_the_pipe(world, kind):  # noqa: F811
+def test_a_real_client_does_everything_through_the_pipe(world, kind):
     plan = [(step, check) for name in STEPS for step, check in STEPS[name](world)]
     lists = [{"op": k} for k in ("tools", "prompts", "resources", "templates")]
     program, job = job_of(world["gateway"], kind, lists + [step for step, _ in plan])
@@ -53,7 +53,7 @@ def test_a_real_client_does_everything_through_the_pipe(world, kind):  # noqa: F
 
 
 @pytest.mark.parametrize("kind", STDIO_KINDS)
-def test_a_real_client_cancels_and_goes_on(world, kind):  # noqa: F811
+def test_a_real_client_cancels_and_goes_on(world, kind):
     """P-123, P-165"""
     steps = [{"op": "call", "name": "python-stdio__stepwise", "arguments": {"steps": 600, "pause": 100},
               "progress": True, "cancelAfter": 2}, call("python-stdio__add", a=2, b=2)]
@@ -116,8 +116,9 @@ class Pipe:
     def log(self):
         return b"".join(self.errors).decode()
 
-    def end(self, seconds=15):
-        """Closes the input; what was still said."""
+    def end(self, seconds=9):
+        """Closes the input; what was still said. A stream that is open keeps it no longer: its next look
+        around would be after ten seconds."""
         self.process.stdin.close()
         code = self.process.wait(seconds)
         for reader in self.readers:
@@ -251,7 +252,7 @@ def test_list_changed_arrives_on_the_stream_and_on_a_listen(pipe, gateway, tmp_p
                  "params": {"notifications": {"toolsListChanged": True}, "_meta": META}})
     assert modern.read()["method"] == "notifications/subscriptions/acknowledged"
     wait_for(lambda: gw.metric("gatespan_streams_open") >= 2, what="both streams")
-    path.write_text(json.dumps({"builtins": []}))
+    replace(path, {"builtins": []})
     assert legacy.read()["method"] == "notifications/tools/list_changed"
     assert modern.read()["method"] == "notifications/tools/list_changed"
     modern.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "l", "_meta": META}})
@@ -282,9 +283,9 @@ def test_a_gateway_that_restarts_is_not_noticed(pipe, tmp_path):
         changed = p.others + [p.read(20)] if not p.others else p.others
         assert changed[0]["method"] == "notifications/tools/list_changed"
         assert "result" in p.ask("tools/list", request_id="again")
-        assert p.log().count("cannot reach") == 1 and "opening a new one" in p.log()
         code, _ = p.end()
         assert code == 0
+        assert p.log().count("cannot reach") == 1 and "opening a new one" in p.log()
     finally:
         second.send_signal(signal.SIGTERM)
         assert second.wait(20) == 0
@@ -389,7 +390,7 @@ class Odd:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/mcp"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.02], daemon=True).start()
 
     def methods(self):
         return [m.get("method") if m else verb for verb, _, m in self.seen]
@@ -466,6 +467,7 @@ def test_a_lost_session_brings_back_level_and_subscriptions(pipe, odd):
     p.ask("resources/subscribe", {"uri": "a:b"}, 2)
     p.ask("resources/subscribe", {"uri": "a:c"}, 3)
     p.ask("resources/unsubscribe", {"uri": "a:c"}, 4)
+    wait_for(lambda: "GET" in server.methods(), what="the stream asked for")
     before = len(server.seen)
     assert p.ask("tools/list", {}, 5)["result"] == {"tools": []}
     assert p.end()[0] == 0

@@ -13,10 +13,11 @@ OK, FAILED, USAGE, CONFIG = 0, 1, 2, 3
 
 @pytest.fixture
 def doctor(tmp_path):
-    def doctor(config=None, *arguments, upstreams=False, data=None, **options):
+    def doctor(config=None, *arguments, upstreams=False, data=None, tmp=None, **options):
         path = tmp_path / "c.json"
         path.write_text(json.dumps({"listen": [f"127.0.0.1:{free_port()}"], **(config or {})}))
         env = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
+        env |= {"TMPDIR": str(tmp)} if tmp else {}
         command = [str(binary()), "doctor", str(path), "--data", str(data or tmp_path / "data"), "-o", "json", *arguments]
         command += [] if upstreams else ["--no-upstreams"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env, **options)
@@ -101,14 +102,15 @@ def test_limits_that_are_too_low(doctor):
 
 
 def test_upstreams_answer_or_not(doctor, tmp_path):
-    before = set(os.listdir("/tmp"))
+    (tmp_path / "tmp").mkdir()
     done = doctor({"upstreams": {"good": {"command": "python3", "args": [str(FIXTURES / "stdio_server.py")]},
-                                 "gone": {"command": "/no/such/program"}}}, upstreams=True)
+                                 "gone": {"command": "/no/such/program"}}}, upstreams=True,
+                  tmp=tmp_path / "tmp")
     states = {f["says"].split()[0]: f for f in found(done, "upstream", "ok", "broken")}
     assert states["time"]["state"] == "ok" and re.search(r"in revision 20\d\d-\d\d-\d\d with \d+ tools", states["time"]["says"])
     assert states["gone"]["state"] == "broken" and "by hand" in states["gone"]["remedy"] and "program" in states["gone"]["says"]
     assert done.returncode == FAILED
-    assert not [n for n in set(os.listdir("/tmp")) - before if n.startswith("gatespan-doctor")], "nothing is left behind"
+    assert not os.listdir(tmp_path / "tmp"), "nothing is left behind"
     assert not (tmp_path / "data").exists()
 
 

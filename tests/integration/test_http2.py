@@ -23,7 +23,7 @@ class Client:
     """One connection; answers by stream."""
 
     def __init__(self, gateway, context=None, settings=None, consume=True):
-        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 10)
+        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 30)
         if context:
             context.set_alpn_protocols(["h2"])
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
@@ -32,16 +32,28 @@ class Client:
             header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False))
         if settings:
             self.h2.local_settings = h2.settings.Settings(client=True, initial_values=settings)
-        self.consume, self.goaway = consume, None
+        self.consume, self.goaway, self.floods = consume, None, False
         self.status, self.headers, self.body, self.ended, self.reset = {}, {}, {}, set(), {}
         self.h2.initiate_connection()
         self.flush()
 
     def flush(self):
+        if self.floods:
+            return  # or frames of two threads would mix
         try:
             self.socket.sendall(self.h2.data_to_send())
         except OSError:
             pass  # it is ended: what it said before is read yet
+
+    def flood(self, data):
+        """Sends it all beside the reading; from now on nothing else is said."""
+        def send():
+            try:
+                self.socket.sendall(data)
+            except OSError:
+                pass
+        self.floods = True
+        threading.Thread(target=send, daemon=True).start()
 
     def head(self, method="GET", path="/health", authority="localhost", key="", headers=()):
         return [(":method", method), (":path", path), (":scheme", "http"), (":authority", authority),
@@ -209,7 +221,7 @@ def test_progress_streams_and_a_reset_cancels(gateway):
     gw.wait_ready("up")
     c = Client(gw)
     stream = c.modern("tools/call", {"name": "up__silent", "arguments": {}})
-    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the call in flight")
+    gw.wait_log("silent call")
     c.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
     c.flush()
     wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="its end")
@@ -285,7 +297,7 @@ def test_rapid_reset(gateway):
         stream = c.h2.get_next_available_stream_id()
         c.h2.send_headers(stream, c.head(), end_stream=True)
         c.h2.reset_stream(stream)
-    threading.Thread(target=c.flush).start()
+    c.flood(c.h2.data_to_send())
     calm(c)
     assert gw.request("GET", "/health").status == 200
     wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="nothing left in flight")
@@ -298,16 +310,9 @@ def test_floods_of_frames_without_work(gateway, one):
     gw = gateway()
     c = Client(gw)
     c.get()
-    threading.Thread(target=lambda: _flood(c.socket, one * 3000), daemon=True).start()
+    c.flood(one * 3000)
     calm(c)
     assert gw.request("GET", "/health").status == 200
-
-
-def _flood(s, data):
-    try:
-        s.sendall(data)
-    except OSError:
-        pass
 
 
 def test_empty_data_flood(gateway):
@@ -315,7 +320,7 @@ def test_empty_data_flood(gateway):
     stream = c.h2.get_next_available_stream_id()
     c.h2.send_headers(stream, c.head("POST", "/mcp", headers=[("content-type", "application/json")]))
     c.flush()
-    threading.Thread(target=lambda: _flood(c.socket, frame(0, 0, stream) * 3000), daemon=True).start()
+    c.flood(frame(0, 0, stream) * 3000)
     calm(c)
 
 
@@ -338,10 +343,13 @@ def test_continuation_flood(gateway):
 def test_broken_beginnings(gateway, bytes_):
     gw = gateway()
     with socket.create_connection(("127.0.0.1", gw.port), 10) as s:
-        s.sendall(bytes_)
-        s.shutdown(socket.SHUT_WR)
-        while s.recv(65536):
-            pass
+        try:
+            s.sendall(bytes_)
+            s.shutdown(socket.SHUT_WR)
+            while s.recv(65536):
+                pass
+        except ConnectionError:
+            pass  # the other way to be told
     assert gw.request("GET", "/health").status == 200
 
 

@@ -37,7 +37,7 @@ def goes_on(request):
 class Wire:
     """A connection on which a test says exactly what it wants."""
 
-    def __init__(self, gateway, timeout=10):
+    def __init__(self, gateway, timeout=30):
         self.socket = socket.create_connection(("127.0.0.1", gateway.port), timeout)
 
     def __enter__(self):
@@ -314,8 +314,8 @@ def test_slow_requests_get_408(quick, part):
     with Wire(quick) as wire:
         back = wire.send(whole).read_all()
     assert status_of(back) == 408
-    assert 0.25 < time.monotonic() - began < 5
-    assert quick.request("GET", "/health").status == 200
+    assert 0.25 < time.monotonic() - began < 9, "the time of the configuration, not of the default"
+    wait_for(lambda: quick.request("GET", "/health").status == 200, what="others served")  # if they are quick themselves
 
 
 def test_dribbled_bytes_do_not_extend_the_time(quick):
@@ -324,7 +324,7 @@ def test_dribbled_bytes_do_not_extend_the_time(quick):
         began = time.monotonic()
         wire.socket.settimeout(0.05)
         data, sent = b"", post(f"X-One: {'a' * 3000}\r\n")
-        while time.monotonic() - began < 5 and not data:
+        while time.monotonic() - began < 9 and not data:
             wire.try_send(sent[:1])
             sent = sent[1:]
             try:
@@ -344,6 +344,7 @@ def test_idle_connections_are_closed_silently(quick, said):
 
 def test_too_many_connections_get_503(gateway):
     gw = gateway({"workers": 1, "limits": {"connections": 5}})
+    wait_for(lambda: gw.metric("gatespan_client_connections") == 1, what="no connection but the one that asks")
     held = []
     try:
         statuses = []
@@ -375,8 +376,8 @@ def test_a_client_that_stops_reading_is_cut_off(gateway):
     with Wire(gw) as wire:
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.send(post(fields, json.dumps(message).encode()).replace(b"Mcp-Method: tools/list", b"Mcp-Method: tools/call"))
-        wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the call in flight")
-        wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="the call ended")
+        wait_for(lambda: gw.metric("mcp_server_operation_duration_seconds_count", gen_ai_tool_name="noisy__flood") == 1,
+                 what="the call ended")
     assert resident(gw) - before < memory_bound(64)
     assert gw.call_tool("noisy__echo", text="still here")["content"][0]["text"] == "still here"
 

@@ -11,7 +11,8 @@ import threading
 import time
 
 import pytest
-from conftest import (ADMIN_KEY, FIXTURES, binary, fixture_server, free_port, http_server, upstream_config, wait_for)
+from conftest import (ADMIN_KEY, FIXTURES, binary, files_text, fixture_server, free_port, http_server, replace,
+                      upstream_config, wait_for)
 
 CLIENT_KEY = "key-of-a-client-0123456789"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -36,13 +37,6 @@ def errors(said):
 
 def text_of(result):
     return result["content"][0]["text"]
-
-
-def replace(path, text):
-    """As editors do: a new file under the old name."""
-    new = path.with_suffix(".new")
-    new.write_text(text if isinstance(text, str) else json.dumps(text))
-    os.replace(new, path)
 
 
 def reloads(gw):
@@ -74,6 +68,14 @@ def descendants(pid):
     return found
 
 
+def command_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline") as f:
+            return f.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def runs(pid):
     """True while the process exists and is no zombie."""
     try:
@@ -81,10 +83,6 @@ def runs(pid):
             return f.read().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def files_text(folder):
-    return b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
 
 
 class Stream:
@@ -210,8 +208,13 @@ def test_the_first_start_shows_keys_once(gateway, tmp_path):
 
 def test_the_data_directory_is_for_its_owner_alone(gateway, tmp_path):
     gateway(data=tmp_path / "mine")
-    modes = {p: p.stat().st_mode & 0o077 for p in [tmp_path / "mine", *(tmp_path / "mine").rglob("*")]}
-    assert not any(modes.values()), modes
+    modes = {}
+    for path in [tmp_path / "mine", *(tmp_path / "mine").rglob("*")]:
+        try:
+            modes[path] = path.stat().st_mode & 0o077
+        except FileNotFoundError:  # a file of the store that was only for a moment
+            continue
+    assert len(modes) > 3 and not any(modes.values()), modes
 
 
 def test_the_admin_key_from_the_environment(gateway, tmp_path):
@@ -336,8 +339,8 @@ def test_listen_does_not_change_while_running(gateway, tmp_path):
     config = {"listen": [f"127.0.0.1:{port}"]}
     gw = gateway(config, listen=False, wait=False)
     gw.port, gw.url = port, f"http://127.0.0.1:{port}"
-    gw.wait_log("upstream connected")
-    wait_for(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), what="listening")
+    gw.wait_log('"event":"listening"')
+    gw.wait_ready("time")
     replace(tmp_path / "gatespan.json", {"listen": [f"127.0.0.1:{other}"], "builtins": []})
     gw.wait_log("listen cannot change while running")
     assert "time__get_current_time" in gw.tools(), "nothing of the refused file is in force"
@@ -348,50 +351,51 @@ def test_listen_does_not_change_while_running(gateway, tmp_path):
 
 @pytest.fixture
 def slow(gateway, processes):
-    """A gateway, and a call through it that takes as long as one says."""
+    """A gateway, a call through it that takes until one says, and its upstream."""
     upstream = http_server(processes)
-    gw = gateway(upstream_config("up", url=upstream.url, timeout="60s")).wait_ready("up")
+    gw = gateway({**upstream_config("up", url=upstream.url, timeout="5m"), "limits": {"drain": "5m"}}).wait_ready("up")
 
-    def begin(seconds):
-        call = Background(lambda: gw.call_tool("up__slow", seconds=seconds, text="whole"))
-        wait_for(lambda: upstream._control("busy")["now"], what="the call arrived")
+    def begin():
+        call = Background(lambda: gw.call_tool("up__slow", until="released", text="whole"))
+        wait_for(upstream.busy, what="the call arrived")
         return call
-    return gw, begin
+    return gw, begin, upstream
 
 
 @pytest.mark.smoke
 def test_sigterm_finishes_what_runs_and_takes_nothing_new(slow):
-    gw, begin = slow
-    idle = socket.create_connection(("127.0.0.1", gw.port))
+    gw, begin, upstream = slow
+    idle = socket.create_connection(("127.0.0.1", gw.port), 20)
     stream = Stream(gw.session())
-    call = begin(2)
+    call = begin()
     gw.process.send_signal(signal.SIGTERM)
     gw.wait_log("draining")
-    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", gw.port)), 2, "new connections refused")
+    wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", gw.port)), what="new connections refused")
     assert call.thread.is_alive(), "the call was still running while new ones were refused"
+    upstream.release()
     assert call.wait().error is None and text_of(call.value) == "whole"
-    assert gw.process.wait(5) == 0
+    assert gw.process.wait(20) == 0
     assert idle.recv(100) == b""
-    assert stream.answer.isclosed() or wait_for(stream.answer.isclosed, 5, "the stream's end")
+    wait_for(stream.answer.isclosed, what="the stream's end")
 
 
 def test_a_second_sigterm_does_not_wait(slow):
-    gw, begin = slow
-    call = begin(20)
+    gw, begin, _ = slow
+    call = begin()
     gw.process.send_signal(signal.SIGTERM)
     gw.wait_log("draining")
     gw.process.send_signal(signal.SIGTERM)
-    assert gw.process.wait(5) == 0
-    assert call.wait(5).error is not None
+    assert gw.process.wait(20) == 0, "the call, and the drain, would last for minutes"
+    assert call.wait().error is not None
 
 
 def test_a_drain_ends_at_its_limit(gateway, processes):
     upstream = http_server(processes)
-    gw = gateway({**upstream_config("up", url=upstream.url, timeout="60s"), "limits": {"drain": "500ms"}}).wait_ready("up")
-    Background(lambda: gw.call_tool("up__slow", seconds=20))
-    wait_for(lambda: upstream._control("busy")["now"], what="the call arrived")
+    gw = gateway({**upstream_config("up", url=upstream.url, timeout="5m"), "limits": {"drain": "500ms"}}).wait_ready("up")
+    Background(lambda: gw.call_tool("up__slow", until="released"))
+    wait_for(upstream.busy, what="the call arrived")
     gw.process.send_signal(signal.SIGTERM)
-    assert gw.process.wait(8) == 0
+    assert gw.process.wait(20) == 0
     assert "drain took too long" in gw.logs()
 
 
@@ -405,7 +409,7 @@ def test_however_it_ends_no_child_process_stays(gateway, number):
                                  stop_grace="200ms"))
     gw.wait_ready("one")
     below = descendants(gw.process.pid)
-    names = [open(f"/proc/{p}/cmdline").read() for p in below]
+    names = [command_of(p) for p in below]
     assert any("sleep" in n for n in names) and any("stdio_server" in n for n in names), names
     gw.process.send_signal(number)
     gw.process.wait(20)
@@ -591,7 +595,7 @@ def test_connections_in_the_accept_queue_are_served_before_the_end(gateway, work
     os.kill(gw.process.pid, signal.SIGSTOP)
     clients = []
     for _ in range(50):
-        s = socket.create_connection(("127.0.0.1", gw.port), 10)
+        s = socket.create_connection(("127.0.0.1", gw.port), 30)
         s.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         clients.append(s)
     os.kill(gw.process.pid, signal.SIGTERM)
@@ -603,7 +607,14 @@ def test_connections_in_the_accept_queue_are_served_before_the_end(gateway, work
             data += piece
         answers.append(data)
     assert [a[:15] for a in answers] == [b"HTTP/1.1 200 OK"] * 50
-    assert gw.process.wait(10) == 0
+    assert gw.process.wait(20) == 0
+
+
+def test_who_waits_for_the_line_listening_may_connect(gateway):
+    gw = gateway(None, "--workers", "4", wait=False)
+    while '"event":"listening"' not in gw.logs():
+        assert gw.process.poll() is None, gw.logs()
+    assert gw.request("GET", "/health").status == 200
 
 
 def test_a_file_of_cursor(gateway, processes):

@@ -2,7 +2,7 @@
 import json
 import re
 
-from conftest import fixture_server, wait_for
+from conftest import fixture_server, replace, wait_for
 
 ID = re.compile(r"[0-9a-f]{16}")
 
@@ -71,7 +71,7 @@ def test_it_is_off_unless_asked_for_and_a_reload_asks(gateway, tmp_path):
     gw = gateway({"builtins": ["time"]})
     gw.request("GET", "/health")
     assert not lines(gw, "request")
-    (tmp_path / "gatespan.json").write_text(json.dumps({"builtins": ["time"], "log": {"requests": True}}))
+    replace(tmp_path / "gatespan.json", {"builtins": ["time"], "log": {"requests": True}})
     gw.process.send_signal(signal.SIGHUP)
     gw.wait_log("configuration reloaded")
     gw.request("GET", "/health")

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from conftest import fixture_server, wait_for
+from conftest import fixture_server, replace, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 
 # Every row that must be there before anything was called: what, not how much, is running.
@@ -51,7 +51,7 @@ def test_a_tool_that_fails_is_no_success(gateway):
 def test_connections_and_pools_are_counted(gateway):
     gw = gateway()
     assert gw.metric("gatespan_client_connections") >= 1
-    assert gw.metric("gatespan_exchanges_in_flight") == 0
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="nothing in flight")
 
 
 def test_the_page_is_what_prometheus_reads(gateway):
@@ -91,13 +91,15 @@ def test_requests_are_counted_by_route_and_status(gateway):
     assert gw.request("POST", "/mcp", b"{}", key="gs_wrong_key_key_key_key").status == 401
     gw.request("BREW", "/mcp")
 
-    wait_for(lambda: gw.metric(name, http_route="/mcp", http_response_status_code="200",
-                               http_request_method="POST") == before + 3, what="three calls")
+    def counted(number, **labels):  # after its answer, whose reader may be faster
+        wait_for(lambda: gw.metric(name, **labels) == number, what=f"{number} of {labels}")
+
+    counted(before + 3, http_route="/mcp", http_response_status_code="200", http_request_method="POST")
     assert gw.metric(name, http_route="/health", http_response_status_code="200") >= 1
-    assert gw.metric(name, http_route="", http_response_status_code="404") == 1
-    assert gw.metric(name, http_route="/mcp", http_response_status_code="401") == 1
-    wait_for(lambda: gw.metric(name, http_request_method="_OTHER") == 1, what="the odd method")
-    assert gw.metric("gatespan_refusals_total", reason="unauthenticated") == 1
+    counted(1, http_route="", http_response_status_code="404")
+    counted(1, http_route="/mcp", http_response_status_code="401")
+    counted(1, http_request_method="_OTHER")
+    wait_for(lambda: gw.metric("gatespan_refusals_total", reason="unauthenticated") == 1, what="the refusal")
 
 
 def test_what_is_no_request_is_counted(gateway):
@@ -106,7 +108,7 @@ def test_what_is_no_request_is_counted(gateway):
     with socket.create_connection(("127.0.0.1", gw.port)) as s:
         s.sendall(b"this is no HTTP\r\n\r\n")
         assert b" 400 " in s.recv(4096)
-    assert gw.metric("gatespan_broken_requests_total", http_response_status_code="400") == 1
+    wait_for(lambda: gw.metric("gatespan_broken_requests_total", http_response_status_code="400") == 1, what="its count")
 
 
 def test_the_process_is_described(gateway):
@@ -136,7 +138,7 @@ def test_an_upstream_is_seen_in_its_state_and_with_its_line(gateway):
     assert gw.metric("gatespan_upstream_state", upstream="slow", state="ready") == 1
     assert gw.metric("gatespan_upstream_state", upstream="slow") == 1
     assert gw.metric("gatespan_upstream_failures_total", upstream="gone") >= 1
-    assert gw.metric("gatespan_upstream_in_flight", upstream="slow") == 0
+    wait_for(lambda: gw.metric("gatespan_upstream_in_flight", upstream="slow") == 0, what="nothing in flight")
     assert gw.metric("gatespan_catalogue_items", kind="tool") > 0
 
 
@@ -146,10 +148,10 @@ def test_reloads_are_counted(gateway, tmp_path):
     generation = gw.metric("gatespan_snapshot_generation")
     gw.process.send_signal(signal.SIGHUP)
     wait_for(lambda: gw.metric("gatespan_reloads_total", outcome="applied") == 1, what="reload applied")
-    assert gw.metric("gatespan_snapshot_generation") > generation
-    (tmp_path / "gatespan.json").write_text('{"nonsense": 1}')
+    wait_for(lambda: gw.metric("gatespan_snapshot_generation") > generation, what="a new catalogue")
+    replace(tmp_path / "gatespan.json", {"nonsense": 1})
     wait_for(lambda: gw.metric("gatespan_reloads_total", outcome="refused") >= 1, what="reload refused")
-    assert gw.metric("gatespan_last_reload_successful") == 0
+    wait_for(lambda: gw.metric("gatespan_last_reload_successful") == 0, what="the mark of it")
 
 
 def test_names_follow_the_conventions(gateway):

@@ -226,7 +226,6 @@ def test_the_standard_environment_is_understood(gateway, receiver):
 def test_a_wrong_environment_is_refused_by_name(tmp_path, name, value):
     gw = start_gateway(tmp_path, {"builtins": ["time"]}, env={name: value}, wait=False)
     assert gw.process.wait(20) == 3
-    time.sleep(0.1)
     word = "otlp.endpoint" if "ENDPOINT" in name else name
     assert word in gw.logs() and value not in gw.logs()
 
@@ -235,8 +234,8 @@ def test_metrics_are_those_of_the_page(gateway, receiver):
     gw = gateway(traced(receiver))
     for _ in range(5):
         gw.call_tool("time__get_current_time")
-    page_count = gw.metric("mcp_server_operation_duration_seconds_count", outcome="ok", mcp_method_name="tools/call")
-    assert page_count == 5
+    wait_for(lambda: gw.metric("mcp_server_operation_duration_seconds_count", outcome="ok", mcp_method_name="tools/call") == 5,
+             what="five calls on the page")
     sent = len(receiver.seen("/v1/metrics"))
     wait_for(lambda: len(receiver.seen("/v1/metrics")) >= sent + 2, what="two exports")
     page = gw.request("GET", "/metrics").body.decode()
@@ -282,7 +281,7 @@ def test_a_collector_that_is_busy_is_asked_again(gateway, receiver):
     assert [r["status"] for r in requests] == [503, 429, 200]
     assert len({json.dumps(r["message"]) for r in requests}) == 1, "the same spans each time"
     assert gw.metric("gatespan_otlp_requests_total", signal="traces", outcome="retry") == 2
-    assert gw.metric("gatespan_otlp_spans_total", outcome="exported") == len(receiver.spans())
+    wait_for(lambda: gw.metric("gatespan_otlp_spans_total", outcome="exported") == len(receiver.spans()), what="their count")
 
 
 def test_what_a_collector_refuses_is_dropped_and_said(gateway, receiver):
@@ -301,11 +300,9 @@ def test_a_collector_that_is_away_costs_spans_only(gateway):
     gw = gateway({"builtins": ["time"], "otlp": {"endpoint": f"http://127.0.0.1:{free_port()}", "queue": 64}})
     for _ in range(300):
         gw.call_tool("time__get_current_time")
-    assert gw.metric("gatespan_otlp_spans_total", outcome="full") > 100
+    wait_for(lambda: gw.metric("gatespan_otlp_spans_total", outcome="full") > 100, what="spans left out")
     assert gw.metric("gatespan_otlp_spans_waiting") <= 64 + 2
-    began = time.monotonic()
-    gw.stop(signal.SIGTERM)
-    assert time.monotonic() - began < 10
+    assert gw.stop(signal.SIGTERM, seconds=20) == 0, "nobody waits for it for long"
 
 
 def test_nothing_is_sent_unless_asked_for(gateway, receiver, processes):

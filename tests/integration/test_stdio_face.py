@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from conftest import binary
+from conftest import binary, sanitized
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 COMMAND = ["serve", "--role", "server:time", "--stdio"]
@@ -205,9 +205,7 @@ def test_end_of_input_ends_the_process(pipe):
     p = pipe()
     p.initialize()
     listen(p, 5, toolsListChanged=True)
-    began = time.monotonic()
     assert p.end() == b""
-    assert time.monotonic() - began < 5
 
 
 def test_a_client_that_went_ends_the_process(pipe):
@@ -235,7 +233,7 @@ def test_a_client_that_stops_reading_holds_back_and_is_served_later(pipe):
     got = [p.read()["id"] for _ in range(n)]
     sender.join()
     assert sorted(got) == list(range(n))
-    if "asan" not in str(binary()):
+    if not sanitized():
         assert resident < 400 * 1024, "answers wait in their tasks, not in an endless buffer"
 
 

@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import pytest
-from conftest import ADMIN_KEY, binary, free_port, http_server, upstream_config, wait_for
+from conftest import ADMIN_KEY, binary, free_port, http_server, replace, upstream_config, wait_for
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -72,7 +72,6 @@ def https(gateway, authority):
         cert, key, serial = authority.issue("server")
         gw = gateway({**config, "tls": {"cert_file": str(cert), "key_file": str(key), **(tls or {})}}, wait=False)
         gw.wait_log('"event":"listening"')
-        wait_for(lambda: not socket.socket().connect_ex(("127.0.0.1", gw.port)), what="listening")
         gw.serial = serial
         return gw
     return start
@@ -82,7 +81,7 @@ class Client:
     """One https connection and what it calls."""
 
     def __init__(self, gateway, context):
-        self.http = http.client.HTTPSConnection("127.0.0.1", gateway.port, context=context, timeout=10)
+        self.http = http.client.HTTPSConnection("127.0.0.1", gateway.port, context=context, timeout=30)
         self.http.connect()
 
     def __enter__(self):
@@ -230,7 +229,7 @@ def test_a_broken_certificate_on_sighup_is_refused(https, authority):
 
 def test_tls_is_not_switched_off_while_running(https, authority, tmp_path):
     gw = https()
-    (tmp_path / "gatespan.json").write_text("{}")
+    replace(tmp_path / "gatespan.json", "{}")
     gw.wait_log("tls (on or off) cannot change while running")
     assert not refused(gw, authority.client())
 

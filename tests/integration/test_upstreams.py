@@ -82,6 +82,7 @@ def test_a_server_that_ends_at_once_says_why(gateway):
     """Its last words on stderr are the reason, and are in the log under its name."""
     gw = gateway(config(broken=stdio("fails")))
     assert "Cannot find module '/x/server.js'" in failed_state(gw, "broken")["reason"]
+    gw.wait_log("Cannot find module")
     line = next(l for l in gw.logs().splitlines() if "Cannot find module" in l)
     assert '"upstream":"broken"' in line
     others_are_fine(gw)
@@ -89,10 +90,10 @@ def test_a_server_that_ends_at_once_says_why(gateway):
 
 def test_a_server_that_never_answers_delays_nobody(gateway):
     """Still starting; lists name it, handshakes do not wait for it, other calls work."""
-    gw = gateway(config(mute=stdio("mute", timeout="60s")))
+    gw = gateway(config(mute=stdio("mute", timeout="5m", probe_timeout="1m")))
     began = time.monotonic()
     others_are_fine(gw)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert missing(gw) == ["mute"]
     assert gw.upstream("mute")["state"] != "ready"
 
@@ -161,23 +162,26 @@ def test_every_way_to_open_is_understood(gateway, mode):
 def test_a_wedged_call_ends_in_an_error_that_names_the_upstream(gateway, processes, kind):
     """P-642: while it hangs, lists, handshakes and other calls are answered; then its own client gets the timeout."""
     if kind == "stdio":
-        upstream, tool, arguments = stdio(timeout="3s"), "silent", {}
+        upstream, tool, arguments = stdio(timeout="5m"), "silent", {}
     else:
-        upstream = {"url": http_server(processes).url, "timeout": "3s"}
-        tool, arguments = "slow", {"seconds": 30}
-    gw = gateway(config(wedged=upstream))
-    gw.wait_ready("wedged")
-    with ThreadPoolExecutor(1) as pool:
-        hanging = pool.submit(failure, gw, f"wedged__{tool}", arguments, "wedged")
-        wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the call in flight")
-        others_are_fine(gw)
-        assert text_of(gw.call_tool("wedged__echo", text="beside it")) == "beside it"
-        assert not hanging.done()
-        error = hanging.result()
-    assert "timed out" in error["message"] or "deadline" in error["message"] or "3s" in error["message"], error
+        server = http_server(processes)
+        upstream, tool, arguments = {"url": server.url, "timeout": "5m"}, "slow", {"until": "released"}
+    gw = gateway(config(wedged=upstream, short={**upstream, "timeout": "2s"}))
+    gw.wait_ready("wedged", "short")
+    hanging = raw_call(gw, f"wedged__{tool}", arguments)
+    gw.wait_log("silent call") if kind == "stdio" else wait_for(server.busy, what="the call upstream")
+    others_are_fine(gw)
+    assert text_of(gw.call_tool("wedged__echo", text="beside it")) == "beside it"
+    hanging.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        hanging.recv(1)
+    hanging.close()
+    error = failure(gw, f"short__{tool}", arguments, "short")
+    assert "timed out" in error["message"] or "deadline" in error["message"] or "2s" in error["message"], error
     assert error["data"]["gatespan"]["kind"] == "timeout"
-    assert text_of(gw.call_tool("wedged__echo", text="after it")) == "after it"
-    assert gw.upstream("wedged")["state"] == "ready"
+    for name in ("wedged", "short"):
+        assert text_of(gw.call_tool(f"{name}__echo", text="after it")) == "after it"
+        assert gw.upstream(name)["state"] == "ready"
 
 
 @pytest.mark.parametrize("fault", [
@@ -387,6 +391,11 @@ def test_a_question_in_mid_call_is_refused_and_ping_is_answered(gateway):
 
 # ---- cancellation and ids ---------------------------------------------------------------------------------
 
+def cancelled_once(gw):
+    """The child has heard of one cancellation, in the end."""
+    wait_for(lambda: len(json.loads(text_of(gw.call_tool("child__cancelled")))) == 1, what="one cancellation at the child")
+
+
 def test_cancelling_a_legacy_call_cancels_it_upstream(gateway):
     """P-243, P-612: the upstream hears of it under its own id."""
     gw = gateway(config(child=stdio(timeout="60s")))
@@ -394,11 +403,11 @@ def test_cancelling_a_legacy_call_cancels_it_upstream(gateway):
     session = gw.session()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(session.call, "tools/call", {"name": "child__silent", "arguments": {}}, None, "to-cancel")
-        wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the call in flight")
+        gw.wait_log("silent call")
         assert session.notify("notifications/cancelled", {"requestId": "to-cancel", "reason": "test"}).status == 202
         wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="the call ended")
         call.result()
-    assert len(json.loads(text_of(gw.call_tool("child__cancelled")))) == 1
+    cancelled_once(gw)
     assert session.notify("notifications/cancelled", {"requestId": "to-cancel"}).status == 202  # finished: ignored
     assert session.notify("notifications/cancelled", {"requestId": 4711}).status == 202  # never there: ignored
 
@@ -410,7 +419,7 @@ def test_another_session_cannot_cancel(gateway):
     mine, other = gw.session(), gw.session()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(mine.call, "tools/call", {"name": "child__silent", "arguments": {}}, None, 77)
-        wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the call in flight")
+        gw.wait_log("silent call")
         assert other.notify("notifications/cancelled", {"requestId": 77}).status == 202
         assert call.result().message["error"]["data"]["gatespan"]["kind"] == "timeout"
 
@@ -434,10 +443,10 @@ def test_a_modern_client_that_goes_cancels_its_call_upstream(gateway, mode):
     gw = gateway(config(child=stdio(mode, timeout="60s")))
     gw.wait_ready("child")
     s = raw_call(gw, "child__silent", {})
-    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 1, what="the call in flight")
+    gw.wait_log("silent call")
     s.close()
     wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="the call ended")
-    assert len(json.loads(text_of(gw.call_tool("child__cancelled")))) == 1
+    cancelled_once(gw)
 
 
 def test_a_legacy_client_that_goes_does_not_cancel_its_call(gateway, processes):
@@ -455,7 +464,8 @@ def test_a_legacy_client_that_goes_does_not_cancel_its_call(gateway, processes):
     wait_for(lambda: server.seen("tools/call"), what="the call upstream")
     s.close()
     wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="the call ended")
-    assert gw.metric("mcp_server_operation_duration_seconds_count", gen_ai_tool_name="up__slow", outcome="ok") == 1
+    wait_for(lambda: gw.metric("mcp_server_operation_duration_seconds_count", gen_ai_tool_name="up__slow", outcome="ok") == 1,
+             what="its count")
     assert not server.seen("notifications/cancelled")
 
 
@@ -856,7 +866,7 @@ def test_listen_ends_with_a_result_when_the_gateway_stops(gateway):
     stream = listen(gw, "last", toolsListChanged=True)
     wait_for(lambda: stream.messages, what="the acknowledgement")
     gw.process.send_signal(signal.SIGTERM)
-    assert stream.ended.wait(10)
+    assert stream.ended.wait(20)
     assert stream.messages[-1]["id"] == "last"
     assert stream.messages[-1]["result"] == {"resultType": "complete", "_meta": {SUBSCRIPTION: "last"}}
 
