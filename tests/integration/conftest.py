@@ -83,7 +83,8 @@ class Answer:
         return json.loads(self.body)
 
     def events(self):
-        return [json.loads(line[6:]) for line in self.body.decode().splitlines() if line.startswith("data: ")]
+        """Its messages; events that only prime the client (P-151) have none."""
+        return [json.loads(line[6:]) for line in self.body.decode().splitlines() if line.startswith("data: ") and line[6:]]
 
     @property
     def message(self):

@@ -748,7 +748,7 @@ TWO_KEYS = {
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Bearer nobody-0123456789", f"Basic {ADMIN_KEY}",
                                            f"Bearer {ADMIN_KEY}x", f"Bearer {ADMIN_KEY[:-1]}", f"Bearer {ADMIN_KEY} x"])
 def test_no_or_wrong_key_is_401(gw, authorization):
-    """§5.6, P-322: with a WWW-Authenticate, before any word about what is there."""
+    """§5.6: with a WWW-Authenticate, before any word about what is there."""
     headers, body = modern_case()
     if authorization is not None:
         headers["Authorization"] = authorization

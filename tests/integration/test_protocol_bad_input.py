@@ -174,8 +174,8 @@ def test_names_and_keys_stay_out_of_the_log(gateway, processes):
     gw.request("GET", "/mcp?key=key-in-the-url-0123456789", key="wrong-key-0123456789abcdef")
     given = {s["headers"].get("mcp-session-id") for s in server.seen()} - {None}
     assert gw.stop() == 0
+    wait_for(lambda: "/mcp" in gw.logs(), what="requests are logged")
     log = gw.logs()
-    assert '"path"' in log or "/mcp" in log
     for secret in (ANN, gw.key, session.id, state, cursor, "upstream-secret", "wrong-key-0123456789abcdef", "key-in-the-url", *given):
         assert secret not in log, secret
 

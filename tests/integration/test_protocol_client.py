@@ -441,3 +441,73 @@ def test_a_batch_is_taken_apart(gateway, processes):
     calls = server.seen("tools/call")
     assert len(calls) == 3 and len({c["message"]["id"] for c in calls}) == 3
     assert not [s for s in server.seen() if isinstance(s["message"], list)]
+
+
+# ---- what cannot be carried -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_changed_roots_are_told_to_nobody(gateway, processes, era):
+    """P-448, P-478: not declared, so not sent; roots are read anew in each call instead."""
+    gw, server = start(gateway, processes, era)
+    session = gw.session(capabilities={"roots": {"listChanged": True}})
+    tool = "up__ask" if era == "legacy" else "up__inputs"
+    arguments = {"questions": [{"method": "roots/list"}]} if era == "legacy" else {"requests": {"k": {"method": "roots/list"}}}
+    for folder in ("one", "two"):
+        with session.stream("tools/call", {"name": tool, "arguments": arguments}) as stream:
+            session.answer(stream.next(), {"roots": [{"uri": f"file:///{folder}"}]})
+            assert f"file:///{folder}" in text_of(stream.next())
+        assert session.notify("notifications/roots/list_changed").status == 202
+    text_of(session.call("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}).message)
+    assert not server.seen("notifications/roots/list_changed")
+    declared = [s["message"]["params"].get("capabilities") or s["message"]["params"]["_meta"][CAPABILITIES]
+                for s in requests_of(server) if s["method"] in ("initialize", "tools/call") and "_meta" in s["message"]["params"]
+                or s["method"] == "initialize"]
+    assert declared and all(d.get("roots", {}) == {} for d in declared), declared
+
+
+def test_a_ping_of_a_server_is_answered_by_the_gateway(gateway, processes):
+    """P-448, P-412: in the middle of a call; the client hears nothing of it, in neither era."""
+    gw, _ = start(gateway, processes)
+    call = {"name": "up__ask", "arguments": {"questions": [{"method": "ping"}]}}
+    with gw.session(capabilities=ALL).stream("tools/call", call) as stream:
+        (message,) = stream.rest()
+    assert json.loads(text_of(message)) == [[{"result": {}}]]
+    assert json.loads(text_of(gw.modern("tools/call", call, meta={CAPABILITIES: ALL}).message)) == [[{"result": {}}]]
+
+
+@pytest.mark.parametrize("hints,most", [({}, 1), ({"destructiveHint": True}, 1), ({"idempotentHint": True}, 2), ({"readOnlyHint": True}, 2)])
+def test_a_lost_stream_of_a_modern_server_is_an_error(gateway, processes, hints, most):
+    """P-474, P-166: it cannot be resumed; what may have been done is not done again."""
+    tool = {"name": "t", "inputSchema": {"type": "object"}, "annotations": hints}
+    gw, server = start(gateway, processes, "modern", tools=[tool])
+    server.behave(faults={"tools/call": {"kind": "half_event"}})
+    session = gw.session()
+    error = session.call("tools/call", {"name": "up__t", "arguments": {}}).message["error"]
+    assert error["code"] == -32603 and error["data"]["gatespan"]["upstream"] == "up"
+    assert 1 <= len(server.seen("tools/call")) <= most
+    nothing_left(gw)
+
+
+@pytest.mark.parametrize("mode", ["listen", "call"])
+def test_logs_that_belong_to_no_call_are_not_passed_on(gateway, processes, mode):
+    """P-477, P-232: never on a listen, never in the answer of another call."""
+    gw, server = start(gateway, processes)
+    wait_for(lambda: server.push("notifications/unheard") > 0, what="the gateway's GET stream upstream")
+    log = {"level": "emergency", "data": "of no call"}
+    if mode == "call":
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(gw.modern, "tools/call", {"name": "up__slow", "arguments": {"seconds": 1}},
+                               meta={NAMESPACE + "logLevel": "debug"})
+            wait_for(lambda: server.seen("tools/call"), what="the call is upstream")
+            server.push("notifications/message", **log)
+            assert "of no call" not in call.result().body.decode()
+        return
+    body = {"jsonrpc": "2.0", "id": "l", "method": "subscriptions/listen",
+            "params": {"_meta": {**META, NAMESPACE + "logLevel": "debug"}, "notifications": {"toolsListChanged": True}}}
+    head = {**BOTH, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+    with Stream(gw, "POST", "/mcp", head, body=body) as stream:
+        assert stream.next()["method"] == "notifications/subscriptions/acknowledged"
+        server.push("notifications/message", **log)
+        server.behave(tools=["echo", "later"])
+        server.push("notifications/tools/list_changed")
+        assert stream.next()["method"] == "notifications/tools/list_changed"
