@@ -532,6 +532,12 @@ static void put_error(struct buf *out, int64_t code, const struct error *e, bool
     put_message(out, e, addresses);
 }
 
+/* P-437: what a server of 2026-07-28 would have said, as P-406 says it to legacy clients. */
+static bool wants_capability(const struct error *e, enum revision from, enum revision to) {
+    return !modern(from) && modern(to) && e->code == RPC_INVALID_REQUEST && is(e->data, '{') &&
+           is(json_raw_get(e->data, S("requiredCapabilities")), '{');
+}
+
 void translate_error(struct buf *out, enum method method, struct str error, enum revision from,
                      enum revision to, struct str uri) {
     struct error e = error_of(error);
@@ -539,6 +545,10 @@ void translate_error(struct buf *out, enum method method, struct str error, enum
         put_error(out, modern(to) ? RPC_INVALID_PARAMS : RPC_RESOURCE_NOT_FOUND, &e, false);
         put_key(out, S("data"));
         put_data_uri(out, e.data, uri);
+    } else if (wants_capability(&e, from, to)) {
+        put_error(out, RPC_MISSING_CAPABILITY, &e, false);
+        put_key(out, S("data"));
+        buf_str(out, e.data);
     } else if (passes(e.code, to)) {
         put_error(out, e.code, &e, false);
         if (e.data.p) {

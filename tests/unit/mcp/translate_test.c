@@ -343,6 +343,16 @@ static void modern_codes_have_a_legacy_form(void **state) {
     error(METHOD_TOOLS_CALL, R26, R26,
           "{'code':-32021,'message':'m','data':{'requiredCapabilities':{}}}",
           "{'code':-32021,'message':'m','data':{'requiredCapabilities':{}}}");
+    /* P-437: and back, where a legacy server says it so */
+    error(METHOD_TOOLS_CALL, R11, R26,
+          "{'code':-32600,'message':'m','data':{'requiredCapabilities':{'sampling':{}}}}",
+          "{'code':-32021,'message':'m','data':{'requiredCapabilities':{'sampling':{}}}}");
+    error(METHOD_TOOLS_CALL, R11, R26,
+          "{'code':-32600,'message':'m','data':{'requiredCapabilities':1}}",
+          "{'code':-32600,'message':'m','data':{'requiredCapabilities':1}}");
+    error(METHOD_TOOLS_CALL, R11, R06,
+          "{'code':-32600,'message':'m','data':{'requiredCapabilities':{'sampling':{}}}}",
+          "{'code':-32600,'message':'m','data':{'requiredCapabilities':{'sampling':{}}}}");
     for (int to = R24; to < REVISIONS; to++) {
         error(METHOD_TOOLS_CALL, R26, to, "{'code':-32020,'message':'m'}",
               "{'code':-32603,'message':'m','data':{'gatespan':{'upstreamCode':-32020}}}");
