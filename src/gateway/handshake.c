@@ -89,6 +89,11 @@ static enum revision mutual_modern(struct str versions) {
     return best;
 }
 
+bool handshake_is_discovery(struct str result) {
+    struct str versions = json_raw_get(result, S("supportedVersions"));
+    return versions.p && versions.p[0] == '[';
+}
+
 err_t handshake_read_discover(struct arena *a, struct str result, struct upstream_info *out) {
     struct str versions = json_raw_get(result, S("supportedVersions"));
     enum revision r = mutual_modern(versions);

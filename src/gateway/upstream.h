@@ -207,6 +207,8 @@ void handshake_discover(struct buf *out, const char *id_text);
 void handshake_initialize(struct buf *out, const char *id_text, enum revision offer, unsigned asks);
 struct str handshake_initialized(void);
 void handshake_set_level(struct buf *out, const char *id_text, unsigned verbosity);
+/* Some servers answer whatever they do not know with an empty result: that is none (P-058). */
+bool handshake_is_discovery(struct str result);
 /* Reads the result of either into `out`; strings go to `a`. UPSTREAM when it makes no sense. */
 err_t handshake_read_discover(struct arena *a, struct str result, struct upstream_info *out);
 err_t handshake_read_initialize(struct arena *a, struct str result, struct upstream_info *out);

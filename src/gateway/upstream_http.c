@@ -455,7 +455,7 @@ static err_t probe_modern(struct task *t, struct upstream *u, bool *out_modern) 
     if (read_answer(t, &r, S("1"), &text, &answer))
         /* not a modern server: try initialize */
         return task_cancelled(t) ? ERR(CANCELLED, "stopped") : OK;
-    if (answer.kind == ENVELOPE_RESULT && status == 200) {
+    if (answer.kind == ENVELOPE_RESULT && status == 200 && handshake_is_discovery(answer.result)) {
         *out_modern = true;
         return handshake_read_discover(&u->info_arena, answer.result, &u->info);
     }

@@ -57,6 +57,8 @@ static err_t shake_await(struct task *t, struct shake *s, nanos patience, struct
 /* Neither modern nor an error: it is a legacy server (P-058). */
 static err_t judge_discovery(struct shake *s, const struct envelope *m, bool *out_modern) {
     enum revision mutual;
+    if (m->kind == ENVELOPE_RESULT && !handshake_is_discovery(m->result))
+        return OK;
     if (m->kind == ENVELOPE_RESULT) {
         TRY(handshake_read_discover(s->arena, m->result, s->info));
         *out_modern = true;
