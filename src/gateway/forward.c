@@ -457,7 +457,23 @@ static bool may_want_input(const struct exchange *x, struct str result) {
            (result.n > 64 && str_find(str_skip(result, result.n - 64), word) >= 0);
 }
 
+/* Nearly all have it as their last member or their first, where the walk begins. */
+static bool has_result_type(struct str result) {
+    return str_ends(result, S("\"resultType\":\"complete\"}")) ||
+           json_raw_get(result, S("resultType")).p;
+}
+
+/* P-085: a server may leave it out, we may not. */
+static struct str with_result_type(struct exchange *x, struct str result) {
+    struct json_members m = json_members(result);
+    bool more = json_member(&m);
+    return arena_fmt(x->arena, "{\"resultType\":\"complete\"%s%.*s", more ? "," : "",
+                     STR(str_skip(result, 1)));
+}
+
 static void bridge_result(struct exchange *x, struct str result, enum revision from) {
+    if (x->era == ERA_MODERN && revision_era(from) == ERA_MODERN && !has_result_type(result))
+        result = with_result_type(x, result);
     if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY && !is_complete(result)) {
         answer_failure(x,
                        ERR(UPSTREAM,
@@ -950,8 +966,9 @@ static bool go_on(struct exchange *x) {
     }
 }
 
-/* Answers without a state can only be for a modern upstream that gave none before there was a
- * gateway: to a legacy one the call would be a second run (P-434). */
+/* Answers without a state continue nothing, since questions of ours never go without one: they are
+ * for a modern upstream that gave none before there was a gateway. A legacy one begins a call, in
+ * which they may fit (P-100, park.c). */
 static bool inputs_make_sense(struct exchange *x) {
     if (x->era == ERA_LEGACY || !takes_input(x->method))
         return true;
@@ -959,10 +976,10 @@ static bool inputs_make_sense(struct exchange *x) {
         return go_on(x);
     enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision,
                                                            memory_order_relaxed);
-    if (!x->in.input_responses.p || revision_era(to) == ERA_MODERN)
+    struct str responses = x->in.input_responses;
+    if (!responses.p || revision_era(to) == ERA_MODERN || responses.p[0] == '{')
         return true;
-    answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
-                 "inputResponses came without the requestState that was given with the questions");
+    answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 }, "inputResponses must be an object");
     return false;
 }
 

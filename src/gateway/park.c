@@ -10,8 +10,7 @@
 struct open_question {
     struct open_question *next;
     enum method method;
-    unsigned key; /* "q<key>" in inputRequests; not used again within one call (P-096) */
-    struct str id, params; /* raw, behind this struct */
+    struct str key, id, params; /* raw, behind this struct */
     char text[];
 };
 
@@ -135,6 +134,62 @@ static bool has_room(struct parked *p, struct exchange *x) {
     return p->counted;
 }
 
+static struct open_question *question_of_key(struct parked *p, struct str key) {
+    struct open_question *q = p->first;
+    while (q && !str_eq(q->key, key))
+        q = q->next;
+    return q;
+}
+
+/* In inputRequests: what the server behind another gateway called it, else "q<number>", which is
+ * not used again within one call (P-096). */
+static struct str key_of(struct parked *p, struct str params, char (*own)[16]) {
+    struct str key = question_key(params);
+    if (key.n && !question_of_key(p, key))
+        return key;
+    int n = snprintf(*own, sizeof *own, "q%u", p->asked);
+    return str_from(*own, (size_t)n);
+}
+
+static void take(struct parked *p, enum method method, const struct envelope *m) {
+    char own[16];
+    p->asked++;
+    struct str key = key_of(p, m->params, &own);
+    struct open_question *q = mem_alloc(sizeof *q + key.n + m->id.n + m->params.n);
+    *q = (struct open_question){ .method = method };
+    q->key = str_from(q->text, key.n);
+    q->id = str_from(q->text + key.n, m->id.n);
+    q->params = str_from(q->id.p + m->id.n, m->params.n);
+    memcpy(q->text, key.p, key.n);
+    memcpy(q->text + key.n, m->id.p, m->id.n);
+    if (m->params.n)
+        memcpy(q->text + key.n + m->id.n, m->params.p, m->params.n);
+    *p->last = q;
+    p->last = &q->next;
+    p->count++;
+}
+
+static void give_one(struct exchange *x, struct parked *p, struct str id, struct str answer) {
+    SCOPED(buf_done) struct buf member = { 0 };
+    buf_str(&member, S("\"result\":"));
+    answer_write(&member, answer,
+                 (enum revision)atomic_load_explicit(&x->upstream->revision, memory_order_relaxed));
+    upstream_answer(&p->call, id, buf_view(&member));
+}
+
+/* The client's first round brought the answer: it has asked this server before, and knows its keys. */
+static bool is_answered_already(struct parked *p, struct exchange *x, enum method method,
+                                const struct envelope *m) {
+    struct str key = question_key(m->params);
+    if (!key.n || p->rounds || x->in.request_state.p || !x->in.input_responses.p)
+        return false;
+    struct str answer = json_raw_get(x->in.input_responses, key);
+    if (!answer.p || !answer_fits(method, answer))
+        return false;
+    give_one(x, p, m->id, answer);
+    return true;
+}
+
 void parked_take_question(struct parked *p, struct exchange *x, const struct envelope *m) {
     enum method method = method_parse(m->method);
     unsigned needs = question_needs(method, m->params);
@@ -144,16 +199,9 @@ void parked_take_question(struct parked *p, struct exchange *x, const struct env
         upstream_answer(&p->call, m->id, answer_refusal(method));
         return;
     }
-    struct open_question *q = mem_alloc(sizeof *q + m->id.n + m->params.n);
-    *q = (struct open_question){ .method = method, .key = ++p->asked };
-    q->id = str_from(q->text, m->id.n);
-    q->params = str_from(q->text + m->id.n, m->params.n);
-    memcpy(q->text, m->id.p, m->id.n);
-    if (m->params.n)
-        memcpy(q->text + m->id.n, m->params.p, m->params.n);
-    *p->last = q;
-    p->last = &q->next;
-    p->count++;
+    if (is_answered_already(p, x, method, m))
+        return;
+    take(p, method, m);
     metric_add(METRIC_SERIES(&metric_questions, x->upstream->conf->name, method_name(method)), 1);
 }
 
@@ -200,9 +248,7 @@ static void put_requests(struct jw *w, const struct parked *p, struct exchange *
     jw_key(w, S("inputRequests"));
     jw_object(w);
     for (const struct open_question *q = p->first; q; q = q->next) {
-        char key[16];
-        snprintf(key, sizeof key, "q%u", q->key);
-        jw_key(w, str_of(key));
+        jw_key(w, q->key);
         jw_object(w);
         jw_put_string(w, "method", method_name(q->method));
         jw_key(w, S("params"));
@@ -257,9 +303,7 @@ struct parked *parked_find(struct gateway_worker *gw, uint64_t number) {
 }
 
 static struct str answer_to(const struct exchange *x, const struct open_question *q) {
-    char key[16];
-    int n = snprintf(key, sizeof key, "q%u", q->key);
-    return json_raw_get(x->in.input_responses, str_from(key, (size_t)n));
+    return json_raw_get(x->in.input_responses, q->key);
 }
 
 /* Before anything is given away: one that makes no sense spoils none of the others (P-100). */
@@ -273,19 +317,14 @@ static const struct open_question *misfit(const struct exchange *x, const struct
 }
 
 static void give(struct exchange *x, struct parked *p) {
-    enum revision to = (enum revision)atomic_load_explicit(&x->upstream->revision,
-                                                           memory_order_relaxed);
     for (struct open_question **at = &p->first; *at;) {
-        SCOPED(buf_done) struct buf member = { 0 };
         struct open_question *q = *at;
         struct str answer = answer_to(x, q);
         if (!answer.p) {
             at = &q->next;
             continue;
         }
-        buf_str(&member, S("\"result\":"));
-        answer_write(&member, answer, to);
-        upstream_answer(&p->call, q->id, buf_view(&member));
+        give_one(x, p, q->id, answer);
         drop_question(p, at);
     }
 }
@@ -299,7 +338,8 @@ static void refuse_misfit(struct exchange *x, const struct open_question *q) {
               p->gw->worker->now + x->snapshot->conf->limits.question_wait);
     metric_add(METRIC_SERIES(&metric_parked), 1);
     answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
-                 "inputResponses.q%u is no answer to %.*s", q->key, STR(method_name(q->method)));
+                 "inputResponses.%.*s is no answer to %.*s", STR(q->key),
+                 STR(method_name(q->method)));
 }
 
 bool parked_give_answers(struct exchange *x) {

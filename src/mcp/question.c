@@ -3,6 +3,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+enum { KEY_LENGTH = 64 };
+
 /* ---- capabilities ------------------------------------------------------------------ */
 
 static bool declared(struct str raw) {
@@ -108,8 +110,13 @@ static void put_meta(struct buf *out, struct str meta, const struct question_loo
     put_key(out, S("_meta"));
     buf_char(out, '{');
     for (struct json_members m = json_members(meta); json_member(&m);)
-        if (!is_of_one_leg(m.key) && !str_eq(m.key, S("gatespan/upstream")))
+        if (!is_of_one_leg(m.key) && !str_eq(m.key, S("gatespan/upstream")) &&
+            !str_eq(m.key, S("gatespan/key")))
             put(out, m.key, m.value);
+    if (look->key.n) {
+        put_key(out, S("gatespan/key"));
+        buf_fmt(out, "\"%.*s\"", STR(look->key));
+    }
     if (look->upstream.n) {
         struct jw w = jw_init(out);
         put_key(out, S("gatespan/upstream"));
@@ -233,6 +240,27 @@ static void put_sampling(struct buf *out, struct str key, struct str value, enum
         return;
     }
     put(out, key, value);
+}
+
+/* Letters that need no escape, and none of the names that we make up ourselves (gateway/park.c). */
+static bool is_key(struct str key) {
+    bool other = false;
+    for (size_t i = 0; i < key.n; i++) {
+        char c = key.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
+        if (!letter && (c < '0' || c > '9') && c != '.')
+            return false;
+        other |= letter && (i || c != 'q');
+    }
+    return other && key.n <= KEY_LENGTH;
+}
+
+struct str question_key(struct str params) {
+    struct str meta = params.n && params.p[0] == '{' ? json_raw_get(params, S("_meta"))
+                                                     : (struct str){ 0 };
+    struct str key = meta.n && meta.p[0] == '{' ? inside(json_raw_get(meta, S("gatespan/key")))
+                                                : (struct str){ 0 };
+    return is_key(key) ? key : (struct str){ 0 };
 }
 
 void question_write(struct buf *out, enum method method, struct str params, enum revision to,

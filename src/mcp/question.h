@@ -38,10 +38,15 @@ struct question_look {
     struct str upstream;        /* who asks, shown to people (P-274, P-640); empty: not said */
     const struct uri_map *uris; /* NULL: not rewritten */
     struct str elicitation_id;  /* for url mode towards R11 (P-407) */
+    struct str key;             /* raw inside of the key that it has in inputRequests; empty: none */
 };
 /* The params of a question as a client of `to` expects them: raw object. */
 void question_write(struct buf *out, enum method method, struct str params, enum revision to,
                     const struct question_look *look);
+
+/* The key that a gateway before us wrote into params, so that a modern client behind two of them
+ * sees those of the server; empty: none that could be one. */
+struct str question_key(struct str params);
 
 /* The answer has the members that its question wants. */
 bool answer_fits(enum method method, struct str result);

@@ -396,11 +396,56 @@ def test_a_state_opens_for_its_own_request_alone(gateway, processes):
     refused(modern(gw, "up__ask", {"questions": [FORM], "more": 1}, answer, state))  # other arguments
     refused(modern(gw, "up__inputs", call, answer, state))  # another tool
     refused(modern(gw, "up__ask", call, answer, state, key="eve-0123456789abcdef"))  # another principal
-    refused(modern(gw, "up__ask", call, answer))  # answers without a state: no second run
     assert len(server.seen("tools/call")) == 1
     assert text_of(modern(gw, "up__ask", call, answer, state)) == [[{"result": NAMED}]]
     assert "ended" in refused(modern(gw, "up__ask", call, answer, state))  # once
     assert len(server.seen("tools/call")) == 1
+    nothing_left(gw)
+
+
+def test_answers_without_a_state_begin_a_call(gateway, processes):
+    """P-097, P-100: they continue nothing, and what they are for is asked; what is no object is refused."""
+    gw, server = start(gateway, processes)
+    call = {"questions": [FORM]}
+    result = asked(modern(gw, "up__ask", call, {"q1": NAMED, "name": NAMED}))
+    assert list(result["inputRequests"]) == ["q1"]
+    assert text_of(modern(gw, "up__ask", call, {"q1": NAMED}, result["requestState"])) == [[{"result": NAMED}]]
+    for wrong in ([], "x", 1):
+        refused(modern(gw, "up__ask", call, wrong))
+    assert len(server.seen("tools/call")) == 1
+    nothing_left(gw)
+
+
+def chain(gateway, processes, folder):
+    """A modern server behind a gateway that offers sessions alone, behind another gateway: (the outer, the server)."""
+    server = http_server(processes, era="modern", tools=["inputs"])
+    own = {"prefix": False, "rewrite_uris": False}
+    config = folder / "inner.json"  # each its own: gateways read theirs again when it changes
+    config.write_text(json.dumps({"builtins": [], "protocol": {"newest": "2025-11-25"},
+                                  "upstreams": {"up": {"url": server.url, **own}}}))
+    inner = gateway(config)
+    wait_for(lambda: inner.upstream("up")["state"] == "ready", what="the inner gateway's upstream")
+    headers = {"Authorization": f"Bearer {inner.key}"}
+    outer = gateway({"builtins": [], "upstreams": {"up": {"url": inner.mcp, "headers": headers, **own}}})
+    wait_for(lambda: outer.upstream("up")["state"] == "ready", what="the outer gateway's upstream")
+    return outer, server
+
+
+def test_two_gateways_keep_the_keys_of_a_server(gateway, processes, tmp_path):
+    """P-096, P-433: a legacy hop has no keys; between gateways they travel in _meta."""
+    gw, server = chain(gateway, processes, tmp_path)
+    call = {"requests": {"user_name": FORM, "what.to-say": SAMPLE}}
+    result = asked(modern(gw, "inputs", call))
+    assert set(result["inputRequests"]) == {"user_name", "what.to-say"}
+    assert "gatespan/key" not in json.dumps(result)
+    answers = {"user_name": NAMED, "what.to-say": SAMPLED}
+    done = text_of(modern(gw, "inputs", call, answers, result["requestState"]))
+    assert done["said"] == [answers]
+    # who knows the keys may bring answers at once; others are still asked for
+    assert text_of(modern(gw, "inputs", call, {**answers, "more": 1}))["said"] == [answers]
+    again = asked(modern(gw, "inputs", call, {"user_name": NAMED, "what.to-say": {"role": 1}}))
+    assert list(again["inputRequests"]) == ["what.to-say"]
+    assert text_of(modern(gw, "inputs", call, {"what.to-say": SAMPLED}, again["requestState"]))["said"] == [answers]
     nothing_left(gw)
 
 

@@ -54,6 +54,34 @@ def failed_state(gateway, name):
     return wait_for(lambda: (u := gateway.upstream(name)) and u["state"] == "failed" and u, what=f"{name} failed")
 
 
+# ---- upstreams that are nearly right ---------------------------------------------------------------
+
+@pytest.mark.parametrize("over", ["stdio", "http"])
+def test_an_empty_result_is_no_discovery(gateway, processes, over):
+    """P-058, P-059: servers that answer anything with {} are asked to initialize."""
+    if over == "stdio":
+        up = fixture_server("agrees")
+    else:
+        body = '{"jsonrpc":"2.0","id":ID,"result":{}}'
+        server = http_server(processes, era="legacy", faults={"server/discover": {"kind": "raw", "body": body}})
+        up = {"url": server.url}
+    gw = gateway(config(up=up)).wait_ready("up")
+    assert gw.upstream("up")["revision"] == "2025-11-25"
+    assert text_of(gw.call_tool("up__echo", text="hello")) == "hello"
+
+
+@pytest.mark.parametrize("rewrite", [True, False])
+@pytest.mark.parametrize("result", ['{}', ' { "content" : [] }', '{"content":[],"structuredContent":{"resultType":"%s"}}' % ("x" * 99)])
+def test_a_result_without_its_type_gets_one(gateway, processes, result, rewrite):
+    """P-085: clients must take its absence for complete, servers must send it."""
+    body = '{"jsonrpc":"2.0","id":ID,"result":' + result + '}'
+    server = http_server(processes, era="modern", faults={"tools/call": {"kind": "raw", "body": body}})
+    gw = gateway(config(up={"url": server.url, "rewrite_uris": rewrite})).wait_ready("up")
+    got = gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "x"}}).message["result"]
+    assert got["resultType"] == "complete"
+    assert {**json.loads(result), "resultType": "complete"}.items() <= got.items()
+
+
 # ---- upstreams that do not come up ----------------------------------------------------------------
 
 @pytest.mark.smoke

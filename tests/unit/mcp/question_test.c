@@ -164,6 +164,33 @@ static void sampling_is_cut_to_what_the_client_offers(void **state) {
              "'_meta':{'gatespan/upstream':'files'}}");
 }
 
+/* P-096: behind two gateways a modern client sees the keys of the server itself. */
+static void the_key_of_a_question_travels_with_it(void **state) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    SCOPED(buf_done) struct buf out = { 0 };
+    const struct question_look keyed = { .key = S_INIT("user_name") };
+    question_write(&out, METHOD_ROOTS_LIST, quoted(&a, "{'_meta':{'gatespan/key':'old','x':1}}"),
+                   R11, &keyed);
+    same(&out, quoted(&a, "{'_meta':{'x':1,'gatespan/key':'user_name'}}"));
+    assert_true(str_eq(question_key(buf_view(&out)), S("user_name")));
+}
+
+static bool has_key(const char *key) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    struct str params = arena_fmt(&a, "{'_meta':{'gatespan/key':%s}}", key);
+    return question_key(quoted(&a, arena_text(&a, params))).n;
+}
+
+static void keys_that_could_be_ours_or_need_escapes_are_none(void **state) {
+    assert_true(has_key("'a'") && has_key("'question-1.x'") && has_key("'q1a'"));
+    assert_false(has_key("''") || has_key("'q1'") || has_key("'q'") || has_key("'12'"));
+    assert_false(has_key("'a b'") || has_key("'a\\u0041'") || has_key("'\xc3\xa4'") ||
+                 has_key("7"));
+    assert_true(has_key("'a234567890123456789012345678901234567890123456789012345678901234'"));
+    assert_false(has_key("'a2345678901234567890123456789012345678901234567890123456789012345'"));
+    assert_false(question_key(S("")).n || question_key(S("{}")).n || question_key(S("[]")).n);
+}
+
 /* ---- answers ----------------------------------------------------------------------- */
 
 /* P-100, P-271 */
@@ -198,6 +225,8 @@ int main(void) {
         cmocka_unit_test(a_question_needs_what_it_uses),
         cmocka_unit_test(people_see_who_asks),
         cmocka_unit_test(what_belongs_to_one_leg_stays_there),
+        cmocka_unit_test(the_key_of_a_question_travels_with_it),
+        cmocka_unit_test(keys_that_could_be_ours_or_need_escapes_are_none),
         cmocka_unit_test(an_elicitation_id_is_ours_or_none),
         cmocka_unit_test(titled_choices_reach_2025_06_18_as_names),
         cmocka_unit_test(sampling_is_cut_to_what_the_client_offers),
