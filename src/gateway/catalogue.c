@@ -118,6 +118,7 @@ static void add_capabilities(struct capabilities *all, const struct part *p) {
     all->completions |= has->completions;
     all->logging |= has->logging;
     all->subscribe |= has->subscribe;
+    all->apps |= has->apps;
     all->list_changed = true;
 }
 

@@ -450,7 +450,7 @@ static err_t pass_inputs(struct exchange *x, struct str result) {
 
 /* With nothing to be asked a client can only be told to call again: short, so easy to tell. */
 static bool may_want_input(const struct exchange *x, struct str result) {
-    if (x->asks)
+    if (x->asks & ASK_ALL)
         return true;
     struct str word = S("input_required");
     return str_find(str_head(result, 64), word) >= 0 ||
@@ -738,20 +738,20 @@ static uint64_t share_of(const struct exchange *x, enum revision to, unsigned as
     else if (x->upstream->conf->share == SHARE_SESSION)
         share = caller_of(x);
     bool one_child = !share && x->upstream->conf->type == UPSTREAM_STDIO;
-    if (revision_era(to) == ERA_MODERN || one_child || (!share && asks == ASK_ALL) ||
-        x->upstream->conf->questions == QUESTIONS_REFUSE)
+    if (revision_era(to) == ERA_MODERN || one_child ||
+        (!share && asks == upstream_declares(x->upstream, asks, 0)))
         return share;
     return share ^ (uint64_t)(asks + 1) * 0x9e3779b97f4a7c15u;
 }
 
 /* A legacy client is asked on the stream of its call, so there must be one; a modern one in the
- * answer, where its method allows that (P-095, P-436). */
+ * answer, where its method allows that (P-095, P-436). Apps are shown whoever may be asked. */
 static unsigned asks_of(const struct exchange *x) {
-    if (x->upstream->conf->questions == QUESTIONS_REFUSE)
-        return 0;
-    if (x->era == ERA_LEGACY)
-        return x->can_stream ? x->session.asks : 0;
-    return takes_input(x->method) ? asks_read(x->in.client_capabilities, x->revision) : 0;
+    bool legacy = x->era == ERA_LEGACY;
+    unsigned all = legacy ? x->session.asks : asks_read(x->in.client_capabilities, x->revision);
+    bool askable = x->upstream->conf->questions != QUESTIONS_REFUSE &&
+                   (legacy ? x->can_stream : takes_input(x->method));
+    return askable ? all : all & SHOWS_APPS;
 }
 
 static err_t revision_now(struct exchange *x, enum revision *out) {
@@ -823,7 +823,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         r.param_headers = param_headers_write(x->arena, headers, x->in.arguments);
     r.message = o->pieces;
     r.pieces = o->n;
-    if (x->asks && x->era == ERA_MODERN && revision_era(to) == ERA_LEGACY)
+    if (x->asks & ASK_ALL && x->era == ERA_MODERN && revision_era(to) == ERA_LEGACY)
         return call_parkable(x, &r, to);
     SCOPED(upstream_end) struct upstream_call c = { 0 };
     TRY(upstream_begin(x->task, x->upstream, &r, &c));

@@ -1,6 +1,7 @@
 /* handshake.c - the messages that open a relation with an upstream, and what they tell.
- * Declared in upstream.h. The gateway's own requests declare no capabilities to modern
- * upstreams; a legacy session declares what its callers can be asked (P-431). */
+ * Declared in upstream.h. The gateway's own requests to modern upstreams offer nothing to be
+ * asked, but show apps, so that these are listed; a legacy session declares what its callers
+ * can be asked (P-431). */
 #include "gateway/upstream.h"
 #include "mcp/question.h"
 
@@ -12,7 +13,8 @@ void modern_meta(struct buf *out, enum revision r) {
     jw_object(&w);
     jw_put_string(&w, "io.modelcontextprotocol/protocolVersion", revision_text(r));
     jw_put_raw(&w, "io.modelcontextprotocol/clientInfo", str_of(identity));
-    jw_put_raw(&w, "io.modelcontextprotocol/clientCapabilities", S("{}"));
+    jw_key(&w, S("io.modelcontextprotocol/clientCapabilities"));
+    asks_write(out, SHOWS_APPS, r);
     jw_object_end(&w);
 }
 

@@ -47,12 +47,21 @@ static bool hint(json item, struct str name) {
     return value;
 }
 
+/* Few servers with apps declare them, since nothing asks them to: their tools say it. */
+static bool is_app(json item) {
+    json meta = json_get(item, S("_meta"));
+    struct str uri;
+    return json_is_string(json_get(json_get(meta, S("ui")), S("resourceUri")), &uri) ||
+           json_is_string(json_get(meta, S("ui/resourceUri")), &uri);
+}
+
 static err_t check_tool(struct part *p, struct part_item *item) {
     json schema = json_get(item->value, S("inputSchema"));
     if (json_type(schema) != JSON_OBJECT || !str_eq(json_get_text(schema, S("type")), S("object")))
         return ERR(INVALID, "inputSchema is not a schema of type \"object\" (P-190)");
     item->safe_to_repeat = hint(item->value, S("readOnlyHint")) ||
                            hint(item->value, S("idempotentHint"));
+    p->has.apps |= is_app(item->value);
     return param_schema_read(&p->arena, schema, &item->header_params);
 }
 
@@ -148,6 +157,7 @@ static const struct flag {
     { "completions", offsetof(struct capabilities, completions) },
     { "logging", offsetof(struct capabilities, logging) },
     { "subscribe", offsetof(struct capabilities, subscribe) },
+    { "apps", offsetof(struct capabilities, apps) },
     { "listChanged", offsetof(struct capabilities, list_changed) },
 };
 

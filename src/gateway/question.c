@@ -192,7 +192,7 @@ void question_take_answer(struct gateway *g, const struct session_view *session,
 
 err_t question_pass_on(struct exchange *x, struct upstream_call *c, const struct envelope *m) {
     enum method method = method_parse(m->method);
-    if (!x->asks || x->open_questions >= (size_t)x->snapshot->conf->limits.questions) {
+    if (!(x->asks & ASK_ALL) || x->open_questions >= (size_t)x->snapshot->conf->limits.questions) {
         upstream_answer(c, m->id, answer_refusal(method));
         return OK;
     }

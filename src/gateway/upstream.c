@@ -277,9 +277,8 @@ err_t upstream_take_up(struct task *t, struct upstream_call *c) {
 /* The keeper's session declares everything, so that nothing a server offers only to capable
  * clients is missing from its lists; so does a child that all share (P-431, P-437). */
 unsigned upstream_declares(const struct upstream *u, unsigned asks, uint64_t share) {
-    if (u->conf->questions == QUESTIONS_REFUSE)
-        return 0;
-    return share ? asks : ASK_ALL;
+    unsigned all = share ? asks : DECLARED_ALL;
+    return u->conf->questions == QUESTIONS_REFUSE ? all & SHOWS_APPS : all;
 }
 
 /* ---- requests of our own ----------------------------------------------------------- */

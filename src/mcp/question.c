@@ -32,12 +32,26 @@ static unsigned read_elicitation(struct str raw, enum revision from) {
     return (url ? ASK_URL : 0) | (!url || says(raw, S("form")) ? ASK_FORM : 0);
 }
 
+/* Other extensions are not promised to anybody (P-308). Sessions have no word for extensions in
+ * their schema, but clients that show apps declare them all the same. */
+static unsigned read_extensions(struct str raw) {
+    struct str apps = declared(raw) ? json_raw_get(raw, S(APPS_EXTENSION)) : (struct str){ 0 };
+    struct str types = declared(apps) ? json_raw_get(apps, S("mimeTypes")) : (struct str){ 0 };
+    if (!types.n || types.p[0] != '[')
+        return 0;
+    for (struct json_members m = json_elements(types); json_element(&m);)
+        if (str_eq(m.value, S("\"" APPS_TYPE "\"")))
+            return SHOWS_APPS;
+    return 0;
+}
+
 unsigned asks_read(struct str capabilities, enum revision from) {
     if (capabilities.n <= 2)
         return 0;
     return (says(capabilities, S("roots")) ? ASK_ROOTS : 0) |
            read_sampling(json_raw_get(capabilities, S("sampling")), from) |
-           read_elicitation(json_raw_get(capabilities, S("elicitation")), from);
+           read_elicitation(json_raw_get(capabilities, S("elicitation")), from) |
+           read_extensions(json_raw_get(capabilities, S("extensions")));
 }
 
 static void put_flags(struct jw *w, const char *name, const char *first, bool has_first,
@@ -63,6 +77,9 @@ void asks_write(struct buf *out, unsigned asks, enum revision to) {
         jw_put_raw(&w, "elicitation", S("{}"));
     if (to >= R11 && asks & (ASK_FORM | ASK_URL))
         put_flags(&w, "elicitation", "form", asks & ASK_FORM, "url", asks & ASK_URL);
+    if (to >= R11 && asks & SHOWS_APPS)
+        jw_put_raw(&w, "extensions",
+                   S("{\"" APPS_EXTENSION "\":{\"mimeTypes\":[\"" APPS_TYPE "\"]}}"));
     jw_object_end(&w);
 }
 

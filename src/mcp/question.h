@@ -23,7 +23,14 @@ enum {
     ASK_FORM = 1 << 4,
     ASK_URL = 1 << 5,
     ASK_ALL = (1 << 6) - 1,
+    /* no question, but told in the same place: it shows MCP Apps (P-305) */
+    SHOWS_APPS = 1 << 7,
+    DECLARED_ALL = ASK_ALL | SHOWS_APPS, /* by what many callers share */
 };
+
+/* MCP Apps, and what a client has to show for it. */
+#define APPS_EXTENSION "io.modelcontextprotocol/ui"
+#define APPS_TYPE "text/html;profile=mcp-app"
 
 /* From a client's capabilities (raw object, may be absent), as its revision means them. */
 unsigned asks_read(struct str capabilities, enum revision from);

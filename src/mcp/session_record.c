@@ -55,7 +55,7 @@ bool session_record_read(struct arena *a, struct str record, struct session_view
         !read_digest(v, S("principal"), &found.principal) ||
         !read_digest(v, S("profile"), &found.profile))
         return false;
-    found.asks = (unsigned)read_number(v, S("asks"), 0, UINT32_MAX, 0) & ASK_ALL;
+    found.asks = (unsigned)read_number(v, S("asks"), 0, UINT32_MAX, 0) & DECLARED_ALL;
     found.log_level = (int)read_number(v, S("level"), -1, LEVELS - 1, -1);
     json_is_bool(json_get(v, S("initialized")), &found.initialized);
     *out_client = str_head(json_get_text(v, S("client")), SESSION_CLIENT);

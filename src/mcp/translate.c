@@ -6,6 +6,7 @@
 #include "mcp/translate.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "mcp/question.h"
 #include "mcp/shape.h"
 #include "mcp/uri.h"
 
@@ -627,6 +628,8 @@ void capabilities_write(struct buf *out, const struct capabilities *c, enum revi
         put_capability(&w, "logging", false, false);
     if (c->completions && shape_has(SHAPE_CAPABILITIES, S("completions"), to))
         put_capability(&w, "completions", false, false);
+    if (c->apps && to >= R26) /* P-400, P-627 */
+        jw_put_raw(&w, "extensions", S("{\"" APPS_EXTENSION "\":{}}"));
     jw_object_end(&w);
 }
 
@@ -636,6 +639,11 @@ static bool declared(struct str raw) {
 
 static bool flag(struct str capability, struct str name) {
     return str_eq(json_raw_get(capability, name), S("true"));
+}
+
+static bool has_apps(struct str raw) {
+    struct str extensions = json_raw_get(raw, S("extensions"));
+    return is(extensions, '{') && declared(json_raw_get(extensions, S(APPS_EXTENSION)));
 }
 
 struct capabilities capabilities_read(struct str raw, enum revision from) {
@@ -649,6 +657,7 @@ struct capabilities capabilities_read(struct str raw, enum revision from) {
         .completions = declared(json_raw_get(raw, S("completions"))) ||
                        !shape_has(SHAPE_CAPABILITIES, S("completions"), from),
         .subscribe = flag(resources, S("subscribe")),
+        .apps = has_apps(raw),
         .list_changed = flag(tools, S("listChanged")) || flag(prompts, S("listChanged")) ||
                         flag(resources, S("listChanged")),
     };

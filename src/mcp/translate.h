@@ -51,6 +51,7 @@ void translate_notification(struct buf *out, enum method method, struct str para
 /* Merged server capabilities or one upstream's towards `to`: raw JSON object. */
 struct capabilities {
     bool tools, prompts, resources, completions, logging, subscribe;
+    bool apps;         /* tools that point at ui:// resources (P-305) */
     bool list_changed; /* P-621: true whenever the gateway can reload */
 };
 void capabilities_write(struct buf *out, const struct capabilities *c, enum revision to);

@@ -18,6 +18,7 @@ SAMPLE = {"method": "sampling/createMessage", "params": {
     "messages": [{"role": "user", "content": {"type": "text", "text": "2+2?"}}], "maxTokens": 5}}
 ROOTS = {"method": "roots/list"}
 ALL = {"roots": {}, "sampling": {"tools": {}, "context": {}}, "elicitation": {"form": {}, "url": {}}}
+APPS = {"extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}}
 NAMED = {"action": "accept", "content": {"name": "Ada"}}
 SAMPLED = {"role": "assistant", "model": "m", "content": {"type": "text", "text": "4"}}
 ROOTED = {"roots": [{"uri": "file:///home", "name": "home"}]}
@@ -245,7 +246,8 @@ def test_questions_can_be_switched_off_for_an_upstream(gateway, processes):
     session = gw.session(capabilities=ALL)
     answer = session.call("tools/call", {"name": "up__ask", "arguments": {"questions": [ROOTS]}})
     assert text_of(answer.message)[0][0]["error"]["code"] == -32601
-    assert all(s["message"]["params"]["capabilities"] == {} for s in server.seen("initialize"))
+    declared = [s["message"]["params"]["capabilities"] for s in server.seen("initialize")]
+    assert declared == [APPS, {}]  # the keeper's, which lists apps too; the session's
 
 
 def test_sessions_differ_by_what_can_be_asked(gateway, processes):
@@ -254,7 +256,7 @@ def test_sessions_differ_by_what_can_be_asked(gateway, processes):
     for capabilities in ({}, {"roots": {}}, {"roots": {}}, ALL):
         gw.session(capabilities=capabilities).call("tools/call", {"name": "up__echo", "arguments": {"text": "x"}})
     declared = [s["message"]["params"]["capabilities"] for s in server.seen("initialize")]
-    assert declared == [ALL, {}, {"roots": {}}, ALL]  # the first is the keeper's
+    assert declared == [{**ALL, **APPS}, {}, {"roots": {}}, ALL]  # the first is the keeper's
 
 
 # ---- over stdio ---------------------------------------------------------------------------------------

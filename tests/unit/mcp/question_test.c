@@ -2,6 +2,7 @@
 #include "mcp/question.h"
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -85,6 +86,39 @@ static void capabilities_are_written_for_the_upstreams_revision(void **state) {
     written(ASK_ALL, R26,
             "{'roots':{},'sampling':{'tools':{},'context':{}},'elicitation':{'form':{},'url':{}}}");
     written(ASK_FORM | ASK_SAMPLING, R11, "{'sampling':{},'elicitation':{'form':{}}}");
+    for (enum revision r = R11; r <= R26; r++) /* P-305 */
+        written(SHOWS_APPS, r,
+                "{'extensions':{'io.modelcontextprotocol/ui':"
+                "{'mimeTypes':['text/html;profile=mcp-app']}}}");
+    written(SHOWS_APPS, R06, "{}");
+}
+
+/* P-305, P-308 */
+static void apps_are_shown_by_who_takes_their_type(void **state) {
+    static const char apps[] = "{'extensions':{'io.modelcontextprotocol/ui':{'mimeTypes':%s}}}";
+    static const struct {
+        const char *types;
+        unsigned asks;
+    } cases[] = {
+        { "['text/html;profile=mcp-app']", SHOWS_APPS },
+        { "['text/plain' , 'text/html;profile=mcp-app']", SHOWS_APPS },
+        { "[]", 0 },
+        { "['text/html']", 0 },
+        { "[7,null,['text/html;profile=mcp-app']]", 0 },
+        { "'text/html;profile=mcp-app'", 0 },
+        { "{'a':'text/html;profile=mcp-app'}", 0 },
+        { "null", 0 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[200];
+        snprintf(text, sizeof text, apps, cases[i].types);
+        assert_int_equal(asks(R26, text), cases[i].asks);
+        assert_int_equal(asks(R11, text), cases[i].asks);
+    }
+    assert_int_equal(asks(R26, "{'extensions':{'com.example/ui':{'mimeTypes':['text/html']}}}"), 0);
+    assert_int_equal(asks(R26, "{'extensions':['io.modelcontextprotocol/ui']}"), 0);
+    assert_int_equal(asks(R26, "{'extensions':null}"), 0);
+    assert_int_equal(asks(R26, "{'extensions':{'io.modelcontextprotocol/ui':{}}}"), 0);
 }
 
 static void what_is_written_reads_the_same(void **state) {
@@ -221,6 +255,7 @@ int main(void) {
         cmocka_unit_test(capabilities_are_read_as_their_revision_means_them),
         cmocka_unit_test(what_is_no_object_declares_nothing),
         cmocka_unit_test(capabilities_are_written_for_the_upstreams_revision),
+        cmocka_unit_test(apps_are_shown_by_who_takes_their_type),
         cmocka_unit_test(what_is_written_reads_the_same),
         cmocka_unit_test(a_question_needs_what_it_uses),
         cmocka_unit_test(people_see_who_asks),

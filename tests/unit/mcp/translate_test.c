@@ -422,7 +422,10 @@ static void other_notifications_keep_what_their_revision_knows(void **state) {
 
 /* P-180, P-182, P-621 */
 static void capabilities_are_written_for_their_revision(void **state) {
-    struct capabilities all = { true, true, true, true, true, true, true }, none = { 0 };
+    struct capabilities all = { .tools = true, .prompts = true, .resources = true,
+                                .completions = true, .logging = true, .subscribe = true,
+                                .apps = true, .list_changed = true };
+    struct capabilities none = { 0 }, apps = { .apps = true };
     SCOPED(arena_scope) struct arena a = { 0 };
     SCOPED(buf_done) struct buf out = { 0 };
     capabilities_write(&out, &all, R11);
@@ -437,6 +440,12 @@ static void capabilities_are_written_for_their_revision(void **state) {
     buf_clear(&out);
     capabilities_write(&out, &none, R26);
     same(&out, S("{}"));
+    buf_clear(&out);
+    capabilities_write(&out, &apps, R26); /* P-627 */
+    same(&out, S("{\"extensions\":{\"io.modelcontextprotocol/ui\":{}}}"));
+    buf_clear(&out);
+    capabilities_write(&out, &apps, R11); /* P-400 */
+    same(&out, S("{}"));
 }
 
 static void capabilities_are_read(void **state) {
@@ -446,6 +455,10 @@ static void capabilities_are_read(void **state) {
     assert_false(c.prompts || c.completions || c.logging || c.list_changed);
     assert_true(capabilities_read(S("{}"), R24).completions); /* P-182 */
     assert_true(capabilities_read(S("{\"prompts\":{\"listChanged\":true}}"), R03).list_changed);
+    assert_true(
+        capabilities_read(S("{\"extensions\":{\"io.modelcontextprotocol/ui\":{}}}"), R11).apps);
+    assert_false(capabilities_read(S("{\"extensions\":{\"x/y\":{}}}"), R26).apps);
+    assert_false(capabilities_read(S("{\"extensions\":[]}"), R26).apps);
     assert_false(capabilities_read((struct str){ 0 }, R06).tools);
     assert_false(capabilities_read(S("[]"), R06).tools);
 }
