@@ -231,6 +231,7 @@ static void set_option(int o, char *value) {
     case 'r': options.rounds = option_number("rounds", value, 1, 10000); break;
     case 'b': load->text_bytes = (size_t)option_number("text-bytes", value, 16, 64 << 20); break;
     case 'P': load->ping = true; break;
+    case 'C': load->capable = true; break;
     case 'l': load->list_tools = option_number("list", value, 1, 100000); break;
     case 'R': options.rate = option_number("rate", value, 1, 10000000); break;
     case 'S': options.settle_us = option_number("settle-us", value, 0, 900000); break;
@@ -247,6 +248,7 @@ static const struct option names[] = {
     { "text-bytes", required_argument, NULL, 'b' }, { "list", required_argument, NULL, 'l' },
     { "rate", required_argument, NULL, 'R' },       { "settle-us", required_argument, NULL, 'S' },
     { "timeout", required_argument, NULL, 'T' },    { "ping", no_argument, NULL, 'P' },
+    { "capable", no_argument, NULL, 'C' },
     { 0 },
 };
 

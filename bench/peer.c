@@ -10,6 +10,8 @@
 #define LEGACY "2025-11-25"
 #define META_KEY "io.modelcontextprotocol/"
 
+#define CAPABILITIES "{\"elicitation\":{\"form\":{}},\"sampling\":{},\"roots\":{}}"
+
 enum { ID_DIGITS = 10 };
 
 static uint64_t last_id = 1000000000; /* ten digits for as long as anyone measures */
@@ -58,10 +60,13 @@ static bool calls_tool(const struct load *load) {
 
 static void put_params(struct bytes *b, const struct peer *p, size_t *out_text_at) {
     bytes_text(b, "{");
-    if (p->load->modern)
+    if (p->load->modern) {
         bytes_text(b, "\"_meta\":{\"" META_KEY "protocolVersion\":\"" MODERN "\",\"" META_KEY
                       "clientInfo\":{\"name\":\"bench\","
-                      "\"version\":\"1.0.0\"},\"" META_KEY "clientCapabilities\":{}}");
+                      "\"version\":\"1.0.0\"},\"" META_KEY "clientCapabilities\":");
+        put_string(b, p->load->capable ? CAPABILITIES : "{}");
+        bytes_text(b, "}");
+    }
     if (calls_tool(p->load)) {
         put_string(b, p->load->modern ? ",\"name\":\"" : "\"name\":\"");
         put_string(b, p->tool);
@@ -153,14 +158,15 @@ static void handshake_post(struct conn *c, struct span body, struct span session
     bytes_free(&request);
 }
 
+#define INITIALIZE(capabilities)                                                                   \
+    SPAN("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{"                  \
+         "\"protocolVersion\":\"" LEGACY "\",\"capabilities\":" capabilities                       \
+         ",\"clientInfo\":{\"name\":\"bench\",\"version\":\"1.0.0\"}}}")
+
 /* The session id is written to *out. */
 static void handshake(struct conn *c, struct bytes *out) {
-    handshake_post(
-        c,
-        SPAN("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{"
-             "\"protocolVersion\":\"" LEGACY "\","
-             "\"capabilities\":{},\"clientInfo\":{\"name\":\"bench\",\"version\":\"1.0.0\"}}}"),
-        (struct span){ 0 }, 200);
+    struct span body = c->peer->load->capable ? INITIALIZE(CAPABILITIES) : INITIALIZE("{}");
+    handshake_post(c, body, (struct span){ 0 }, 200);
     struct span session = header(message_head(&c->in), SPAN("mcp-session-id"));
     if (!session.n)
         die("%s: initialize gave no Mcp-Session-Id", c->peer->name);

@@ -16,6 +16,7 @@ enum filler { FILL_ESCAPED, FILL_PLAIN, FILL_UTF8 };
 /* What is asked: the same for all peers of a run. */
 struct load {
     bool modern;
+    bool capable;       /* the client says that it can be asked: bridging then prepares for it */
     bool ping;          /* a request that does nothing, instead of tools/call (legacy style) */
     int64_t list_tools; /* not 0: tools/list, and so many must be in the answer */
     size_t text_bytes;  /* between the quotes of the argument `text`, at least 16 */

@@ -69,16 +69,18 @@ http {{
 '''
 
 
-def gatespan_conf(upstream, lists=0, history=True):
-    """`bench` speaks both eras, `old` only sessions; with `lists` so many upstreams u0, u1, … instead."""
+def gatespan_conf(upstream, lists=0, history=True, sink=None):
+    """`bench` speaks both eras, `old` only sessions; with `lists` so many upstreams u0, u1, … instead.
+    `sink`: the port to which spans are exported."""
     urls = {f'u{i}': 'mcp' for i in range(lists)} or {'bench': 'mcp', 'old': 'legacy'}
     rows = ''.join(f'  {name}: {{url: "http://127.0.0.1:{upstream}/{path}"}}\n' for name, path in urls.items())
-    return 'upstreams:\n' + rows + ('' if history else 'history: {enabled: false}\n')
+    traces = f'otlp: {{endpoint: "http://127.0.0.1:{sink}", metrics: false}}\n' if sink else ''
+    return 'upstreams:\n' + rows + ('' if history else 'history: {enabled: false}\n') + traces
 
 
-def gatespan_tool(style, tool='echo'):
-    """The same era on both faces: a legacy call goes to the legacy upstream."""
-    return f'{"bench" if style == "modern" else "old"}__{tool}'
+def gatespan_tool(style, tool='echo', bridged=False):
+    """The same era on both faces: a legacy call goes to the legacy upstream; bridged: to the other one."""
+    return f'{"bench" if (style == "modern") != bridged else "old"}__{tool}'
 
 
 class Failed(Exception):
@@ -96,9 +98,9 @@ class Peer:
     def pid(self):
         return self.process.pid
 
-    def spec(self, style, tool='echo'):
+    def spec(self, style, tool='echo', bridged=False):
         """For the driver's --peer. Path /mcp serves both eras everywhere."""
-        return f'{self.name},{self.port},/mcp,{gatespan_tool(style, tool) if self.gatespan else tool},{self.pid}'
+        return f'{self.name},{self.port},/mcp,{gatespan_tool(style, tool, bridged) if self.gatespan else tool},{self.pid}'
 
 
 # ---- processes --------------------------------------------------------------------------------
@@ -258,11 +260,11 @@ class Stage:
         process = self.spawn([*wrap, *command], {self.gateway_core} if cores == 'gateway' else cores, log=log)
         return self.ready(Peer(name, port, process))
 
-    def gatespan_command(self, upstream, port, workers=1, lists=0, data=None, history=True):
+    def gatespan_command(self, upstream, port, workers=1, lists=0, data=None, history=True, sink=None):
         if not self.gatespan.exists():
             raise Failed(f'{self.gatespan} is missing')
         folder = data or self.folder('gatespan')
-        (folder / 'gatespan.yaml').write_text(gatespan_conf(upstream.port, lists, history))
+        (folder / 'gatespan.yaml').write_text(gatespan_conf(upstream.port, lists, history, sink))
         return [self.gatespan, 'serve', '--config', folder / 'gatespan.yaml', '--data', folder / 'data',
                 '--listen', f'127.0.0.1:{port}', '--workers', workers], folder / 'log'
 
@@ -277,9 +279,13 @@ class Stage:
     def start_without_history(self, upstream, name='gatespan-plain', **conf):
         return self.start_gatespan(upstream, name=name, history=False, **conf)
 
+    def start_traced(self, upstream, name='gatespan-traced', **conf):
+        """Its spans go to a process of their own, on the load's core."""
+        return self.start_gatespan(upstream, name=name, sink=self.start_upstream('sink').port, **conf)
+
     def start(self, kind, upstream, **more):
         return {'nginx': self.start_nginx, 'forwarder': self.start_forwarder, 'gatespan': self.start_gatespan,
-                'gatespan-plain': self.start_without_history}[kind](upstream, **more)
+                'gatespan-plain': self.start_without_history, 'gatespan-traced': self.start_traced}[kind](upstream, **more)
 
     # ---- asking ---------------------------------------------------------------------------
 
@@ -297,10 +303,10 @@ class Stage:
 
     def driver(self, peers, style, timeout=600, **options):
         """Runs the load driver; returns its JSON. options: as on its command line, with _ for -."""
-        tool = options.pop('tool', 'echo')
+        tool, bridged = options.pop('tool', 'echo'), options.pop('bridged', False)
         args = [self.program('driver'), '--style', style, '--key', KEY, '--timeout', timeout]
         for peer in peers:
-            args += ['--peer', peer.spec(style, tool)]
+            args += ['--peer', peer.spec(style, tool, bridged)]
         for option, value in options.items():
             args += ['--' + option.replace('_', '-'), *([] if value is True else [value])]
         process = self.spawn(args, {self.load_core}, log=self.dir / 'driver.log', stdout=subprocess.PIPE)

@@ -5,6 +5,8 @@
  * /mcp     both eras: modern when the MCP-Protocol-Version header says 2026-07-28, legacy otherwise
  * /legacy  sessions only: anything but initialize without Mcp-Session-Id is refused with 400, as SDK servers do
  *
+ * /v1/…   200 and nothing, for the spans that gateways export (OTLP)
+ *
  * Tools: `echo` answers its argument `text` in JSON, `echo_sse` as a stream of one event,
  * `echo_busy` after --work-ns of computing, and with --tools more are listed (calling them echoes
  * too). --id-last puts the id behind the result, as the TypeScript SDK does. One thread, raw
@@ -377,7 +379,9 @@ static bool serve(struct conn *c) {
     read_head(head, &r);
     c->close_after = span_is(header(head, SPAN("connection")), SPAN("close"));
     bool post = !memcmp(head.p, "POST ", 5);
-    if (post) {
+    if (post && r.path.n > 4 && !memcmp(r.path.p, "/v1/", 4)) {
+        answer_reset(200);
+    } else if (post) {
         read_body(message_body(&c->in), &r);
         answer_request(&r);
     } else {

@@ -563,7 +563,7 @@ static bool wants_addresses(struct exchange *x, struct str error) {
 }
 
 static void bridge_error(struct exchange *x, struct str error, enum revision from) {
-    if (wants_addresses(x, error))
+    if (revision_era(from) == ERA_LEGACY && wants_addresses(x, error))
         return;
     if (revision_era(from) == ERA_MODERN && is_our_fault(code_of(error))) {
         answer_failure(x, ERR(UPSTREAM, "upstream %.*s refused our request: %.*s",
