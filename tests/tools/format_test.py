@@ -22,6 +22,11 @@ class Format(unittest.TestCase):
     def stays(self, text):
         self.assertEqual(formatted(text), text)
 
+    def test_what_is_no_c_is_refused(self):
+        with self.assertRaises(SystemExit):
+            list(layout.c_files([__file__]))
+        self.assertEqual(list(layout.c_files(['a.c'])), [])
+
     def test_columns_of_a_table_stay(self):
         self.stays('static const struct route routes[] = {\n'
                    '    { GET,  "/api/v1/a",    PERM_READ },\n'
