@@ -80,6 +80,7 @@ def test_the_handshakes_wait_for_nobody_and_are_merged(gateway, processes):
         assert ("completions" in has) == (version != "2024-11-05")
     has = gw.modern("server/discover").message["result"]["capabilities"]
     assert {"tools", "prompts", "resources"} <= set(has) and "com.example/novel" not in json.dumps(has)
+    wait_for(lambda: new.seen("subscriptions/listen"), what="the gateway's own stream")  # at its own time
     before = len(new.seen()) + len(old.seen())
     gw.session()
     gw.modern("server/discover")
@@ -228,10 +229,11 @@ def test_posts_of_one_session_run_side_by_side(gateway, processes):
     gw, server = start(gateway, processes)
     session = gw.session()
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(session.call, "tools/call", {"name": "up__slow", "arguments": {"seconds": 3}}, None, "slow")
-        wait_for(lambda: server.seen("tools/call"), what="the slow call is upstream")
+        slow = pool.submit(session.call, "tools/call", {"name": "up__slow", "arguments": {"until": "released"}}, None, "slow")
+        wait_for(server.busy, what="the slow call is upstream")
         assert text_of(session.call("tools/call", {"name": "up__echo", "arguments": {"text": "quick"}}).message) == "quick"
         assert not slow.done()
+        server.release()
         assert slow.result().message["id"] == "slow"
 
 
@@ -283,7 +285,7 @@ def test_an_upstream_that_goes_does_not_end_a_listen(gateway, processes):
         assert stream.next()["method"] == "notifications/tools/list_changed"
         http_server(processes, port, tools=["echo", "later"])
         assert stream.next()["method"] == "notifications/tools/list_changed"
-        assert "one__later" in gw.tools()
+        wait_for(lambda: "one__later" in gw.tools(), what="what came later")
 
 
 # ---- what is minted --------------------------------------------------------------------------------------
