@@ -53,3 +53,8 @@ void call_ctx_done(struct call_ctx *c) {
     buf_done(&c->asked);
     buf_done(&c->known);
 }
+
+void call_let_go(struct call_ctx *c) {
+    if (c->let_go)
+        c->let_go(c->let_go_of);
+}

@@ -20,9 +20,7 @@ struct call_ctx {
     struct str tenant;
     nanos wall;            /* wall-clock time of the call: tests own it */
     struct call_sink *sink; /* NULL: nobody listens */
-    /* The caller need not hold its connection: it may come back for the answer (P-151). May be NULL;
-     * gets let_go_of. */
-    void (*let_go)(void *of);
+    void (*let_go)(void *of); /* see call_let_go; may be NULL */
     void *let_go_of;
     /* of call_ask */
     unsigned asks;         /* what the caller can be asked (mcp/question.h) */
@@ -168,6 +166,9 @@ bool call_ask(struct call_ctx *c, const char *key, enum method method, struct st
  * its like. */
 bool call_put_asked(struct call_ctx *c, struct buf *out);
 void call_ctx_done(struct call_ctx *c);
+/* This will take a while: a caller that can come back for the answer need not hold its connection
+ * (P-151); nothing happens to others. */
+void call_let_go(struct call_ctx *c);
 
 /* The tool at position i of all, NULL behind the last. */
 const struct tool *server_tool(const struct server_ops *ops, size_t i);

@@ -73,6 +73,13 @@ TOOL_FN(logging) {
     return simple_text(c, self, args, r);
 }
 
+/* Longer than a gateway in front of it holds a connection where it is told to have clients poll. */
+TOOL_FN(reconnection) {
+    call_let_go(c);
+    TRY(task_sleep(c->task, NANOS_SEC));
+    return simple_text(c, self, args, r);
+}
+
 TOOL_FN(change_tools) {
     struct fixture *f = self;
     f->more_tools = !f->more_tools;
@@ -252,6 +259,7 @@ static const struct tool tools[] = {
     RAW("test_multiple_content_types", mixed, NONE, "Returns several kinds of content."),
     RAW("test_error_handling", fails, NONE, "Fails."),
     RAW("test_tool_with_progress", progress, NONE, "Reports progress."),
+    RAW("test_reconnection", reconnection, NONE, "Lets its caller go, who comes back for the answer."),
     RAW("test_tool_with_logging", logging, NONE, "Logs while it runs."),
     RAW("test_logging_tool", logging, NONE, "Logs while it runs, to who asks for it."),
     RAW("json_schema_2020_12_tool", accepted, CONTACT, "Has a schema with many keywords."),
