@@ -355,11 +355,11 @@ void replays_trim(struct replays *all, struct replay *newest) {
         metric_add(METRIC_SERIES(&metric_replay_evicted), (int64_t)n);
 }
 
-void replay_prime(const struct replay *r, int64_t retry_ms, struct buf *out) {
+void replay_prime(const struct replay *r, uint64_t n, int64_t retry_ms, struct buf *out) {
     char id[EVENT_ID];
-    size_t n = replay_id(r, 0, id);
+    size_t size = replay_id(r, n, id);
     sse_retry(out, retry_ms);
-    sse_write(out, S(""), str_from(id, n), S(""));
+    sse_write(out, S(""), str_from(id, size), S(""));
 }
 
 uint64_t replay_read(const struct replay *r, uint64_t after, size_t most, struct buf *out) {

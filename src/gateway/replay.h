@@ -69,8 +69,8 @@ size_t replay_id(const struct replay *r, uint64_t n, char out[EVENT_ID]);
 struct str replay_say(struct replay *r, const struct str *pieces, size_t n);
 /* Lets go of what is beyond the limits, after it was said to whoever reads. */
 void replays_trim(struct replays *all, struct replay *newest);
-/* The priming event (P-151). */
-void replay_prime(const struct replay *r, int64_t retry_ms, struct buf *out);
+/* What primes a client for coming back (P-151): the id of event n, without a text. */
+void replay_prime(const struct replay *r, uint64_t n, int64_t retry_ms, struct buf *out);
 
 /* Nothing more will be said; whether somebody reads. Either may begin the time that is left. */
 void replay_end(struct replay *r, nanos now);

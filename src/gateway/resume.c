@@ -122,12 +122,17 @@ static bool has_news(const struct resumable *s) {
     return s->at < s->replay->last || s->replay->ended || s->closing;
 }
 
-static void give(struct resumable *s) {
-    SCOPED(buf_done) struct buf text = { 0 };
+static int64_t retry_of(struct resumable *s) {
+    const struct snapshot *now = snapshot_peek(s->gw->worker, s->gw->gateway->snapshots);
+    return now ? now->conf->limits.resume_retry / NANOS_MS : 1000;
+}
+
+/* `text` may have something already. */
+static void give(struct resumable *s, struct buf *text) {
     bool hole = s->at < s->replay->gone; /* it was too slow: it hears so when it comes back */
     if (!hole)
-        s->at = replay_read(s->replay, s->at, PACKET, &text);
-    struct packet *p = packet_new(s->reader, buf_view(&text));
+        s->at = replay_read(s->replay, s->at, PACKET, text);
+    struct packet *p = packet_new(s->reader, buf_view(text));
     p->last = hole || s->closing || (s->replay->ended && s->at == s->replay->last);
     p->mail.bytes = p->last ? 0 : sizeof *p + p->n;
     s->waiting = false;
@@ -142,8 +147,9 @@ static void give(struct resumable *s) {
 }
 
 static void feed(struct resumable *s) {
+    SCOPED(buf_done) struct buf text = { 0 };
     if (s->reader && s->waiting && has_news(s))
-        give(s);
+        give(s, &text);
 }
 
 /* ---- a stream ---------------------------------------------------------------------- */
@@ -191,15 +197,10 @@ struct resumable *resumable_open(struct exchange *x, enum replay_kind kind, stru
     return s;
 }
 
-static int64_t retry_of(struct resumable *s) {
-    const struct snapshot *now = snapshot_peek(s->gw->worker, s->gw->gateway->snapshots);
-    return now ? now->conf->limits.resume_retry / NANOS_MS : 1000;
-}
-
 /* What goes out before the first event: nothing, or the priming event. */
 static struct str priming(struct resumable *s, struct buf *b) {
     if (s->primes && !s->primed)
-        replay_prime(s->replay, retry_of(s), b);
+        replay_prime(s->replay, 0, retry_of(s), b);
     s->primed = true;
     return buf_view(b);
 }
@@ -361,6 +362,20 @@ static void take_from_own(struct resumable *s) {
         http_stream_leave(r);
 }
 
+/* Official clients know of a connection only the ids that came on it: each is primed with where it
+ * stands, so that one that is cut before its first event is resumed, too. */
+static void give_first(struct resumable *s) {
+    SCOPED(buf_done) struct buf text = { 0 };
+    if (s->primes)
+        replay_prime(s->replay, s->at, retry_of(s), &text);
+    if (has_news(s)) {
+        give(s, &text);
+        return;
+    }
+    struct packet *p = packet_new(s->reader, buf_view(&text));
+    post(s->gw, s->reader_worker, &p->mail);
+}
+
 static void take_first(struct gateway_worker *gw, const struct order *o) {
     struct replay *r;
     err_t e = replay_find(gw->resume->replays, o->session, &o->id, &r);
@@ -376,12 +391,7 @@ static void take_first(struct gateway_worker *gw, const struct order *o) {
     s->reader_worker = o->worker;
     s->at = o->id.n;
     set_read(s, true);
-    if (has_news(s)) {
-        give(s);
-        return;
-    }
-    struct packet *nothing = packet_new(s->reader, S(""));
-    post(gw, s->reader_worker, &nothing->mail);
+    give_first(s);
 }
 
 static struct resumable *read_by(struct gateway_worker *gw, const struct order *o) {

@@ -99,7 +99,7 @@ static void priming_is_an_id_and_a_pause_without_text(void **state) {
     struct replay *r = replay_open(all, alice, REPLAY_CALL);
     SCOPED(buf_done) struct buf b = { 0 };
     char id[EVENT_ID], want[200];
-    replay_prime(r, 1500, &b);
+    replay_prime(r, 0, 1500, &b);
     snprintf(want, sizeof want, "retry: 1500\nid: %.*s\ndata: \n\n", (int)replay_id(r, 0, id), id);
     assert_int_equal(b.n, strlen(want));
     assert_memory_equal(b.p, want, b.n);
