@@ -723,9 +723,12 @@ static uint64_t caller_of(const struct exchange *x) {
     return x->who->digest ^ hash_bytes(x->session.id, SESSION_ID);
 }
 
-/* Pipes alone need it: elsewhere a question comes on the stream of its call. */
-static uint64_t caller_on_pipe(const struct exchange *x) {
-    return x->upstream->conf->type == UPSTREAM_STDIO ? caller_of(x) : 0;
+/* For questions that do not come on the stream of their call. On a pipe all that one key has in
+ * flight is of one caller; on a session, where a modern client has no name, only what a legacy
+ * client has. */
+static uint64_t caller_to_ask(const struct exchange *x) {
+    bool pipe = x->upstream->conf->type == UPSTREAM_STDIO;
+    return pipe || (x->asks && x->era == ERA_LEGACY) ? caller_of(x) : 0;
 }
 
 /* Sessions differ by what their callers can be asked (P-431), so that a server sees the truth. A
@@ -739,7 +742,7 @@ static uint64_t share_of(const struct exchange *x, enum revision to, unsigned as
         share = caller_of(x);
     bool one_child = !share && x->upstream->conf->type == UPSTREAM_STDIO;
     if (revision_era(to) == ERA_MODERN || one_child ||
-        (!share && asks == upstream_declares(x->upstream, asks, 0)))
+        (!share && !(asks & ASK_ALL) && asks == upstream_declares(x->upstream, asks, 0)))
         return share;
     return share ^ (uint64_t)(asks + 1) * 0x9e3779b97f4a7c15u;
 }
@@ -803,7 +806,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
     unsigned asks = x->asks;
     struct upstream_request r = {
         .method = x->method, .name = x->method == METHOD_COMPLETE ? (struct str){ 0 } : x->target,
-        .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_on_pipe(x),
+        .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_to_ask(x),
         .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
         .traceparent = trace_of(x), .wants_notes = x->can_stream && x->in.progress_token.p,
         .wants_logs = x->can_stream && x->log_level < LOG_LEVELS, .verbosity = verbosity_of(x),

@@ -34,6 +34,7 @@ struct upstream_call;
 struct stdio_call;
 struct stdio_link;
 struct builtin_run;
+struct http_flight;
 
 /* One request as it goes to the upstream: built by the exchange, in the upstream's
  * revision, with the upstream's names. */
@@ -149,7 +150,9 @@ struct upstream_call {
     struct sse_parser sse;
     struct str rest;         /* bytes of a stream not parsed yet */
     struct str session;      /* session id the call was sent with, in session_text */
-    bool streaming, retried;
+    bool streaming, retried; /* renewed its session once */
+    bool headless;             /* sent; the head of the answer is still to come */
+    struct http_flight *flight; /* where the server may speak beside the answer; NULL: nowhere */
     struct stdio_call *stdio;
     struct buf local;        /* in process: the answer */
     struct buf kept;         /* what `rest` points to while the task does something else */

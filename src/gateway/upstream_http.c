@@ -8,11 +8,21 @@
 #include "base/mem.h"
 #include "gateway/subscribe.h"
 #include "gateway/upstream.h"
+#include "gateway/upstream_hear.h"
 #include "mcp/header_value.h"
 #include "net/http_url.h"
 
-enum { SESSIONS_KEPT = 16384, HEAD_ROOM = 2048, SCAN_WHOLE = 64 * 1024, ERROR_BODY = 64 * 1024 };
+enum {
+    SESSIONS_KEPT = 16384,
+    HEAD_ROOM = 2048,
+    SCAN_WHOLE = 64 * 1024,
+    ERROR_BODY = 64 * 1024,
+    RESUMES = 5,        /* failures in a row until a lost stream is given up */
+    SEND_ONLY = 1 << 8, /* a flag: do not wait for the head */
+};
 #define LEVEL_PATIENCE (5 * NANOS_SEC)
+#define PAUSE_LEAST (100 * NANOS_MS) /* before a lost stream is asked for again */
+#define PAUSE_MOST (30 * NANOS_SEC)
 #define RELIST (60 * NANOS_SEC) /* where the upstream offers no stream of changes */
 
 struct session { /* an upstream's session for one share */
@@ -31,6 +41,7 @@ struct http_link {
     struct buf prefix;     /* "POST /mcp HTTP/1.1\r\nhost: …" up to and with static headers */
     struct buf get_prefix; /* the same for the GET stream */
     struct idmap sessions; /* home worker: struct session by share */
+    struct hearings *hearings;
     struct task *listener; /* home worker, modern: reads updates of watched URIs */
     bool listen_again;     /* ends only to begin with other URIs */
 };
@@ -87,6 +98,7 @@ static err_t http_start(struct task *t, struct upstream *u) {
         TRY(tls_client_new(&conf, &link->tls));
     }
     u->impl = TAKE(link);
+    link_of(u)->hearings = hearings_new(u);
     write_prefix(u, &link_of(u)->prefix, "POST", "application/json, text/event-stream");
     buf_str(&link_of(u)->prefix, S("content-type: application/json\r\n"));
     write_prefix(u, &link_of(u)->get_prefix, "GET", "text/event-stream");
@@ -156,7 +168,10 @@ static void write_post_head(struct head *h, const struct http_link *link, const 
 static err_t send_all(struct task *t, struct upstream *u, const struct str *pieces, size_t n,
                       unsigned flags, struct http_reply *out) {
     struct http_pool *pool = pool_of(u, task_worker(t));
-    return pool ? http_call(t, pool, pieces, n, flags, out) : ERR(UNAVAILABLE, "it was removed");
+    if (!pool)
+        return ERR(UNAVAILABLE, "it was removed");
+    return flags & SEND_ONLY ? http_send(t, pool, pieces, n, flags, out)
+                             : http_call(t, pool, pieces, n, flags, out);
 }
 
 /* Sends one message and waits for the head of the answer. */
@@ -345,6 +360,7 @@ static err_t renew(struct task *t, struct upstream *u, unsigned asks, struct ses
         free((char *)s->id.p);
         s->id = str_from(mem_text(id.p, id.n), id.n);
         s->verbosity = 0;
+        hearings_anew(link_of(u)->hearings);
         if (!s->share)
             restore_later(t, u); /* what the old session had subscribed to is forgotten */
     }
@@ -399,6 +415,11 @@ static err_t get_session(struct task *t, void *arg) {
     }
     session_leave(s);
     return e;
+}
+
+bool http_session_is(struct upstream *u, uint64_t share, struct str session) {
+    const struct session *s = idmap_get(&link_of(u)->sessions, share);
+    return s && str_eq(s->id, session);
 }
 
 static void side_forget(struct upstream_side *side, uint64_t share) {
@@ -476,6 +497,7 @@ static err_t http_probe(struct task *t, struct upstream *u) {
     TRY_WRAP(open_session(t, u, upstream_declares(u, 0, 0), &u->info_arena, &u->info, &id),
              "initialize");
     struct http_link *link = link_of(u);
+    hearings_anew(link->hearings);
     struct session *s = NEW(struct session);
     s->id = str_from(mem_text(id.p, id.n), id.n);
     session_drop(idmap_put(&link->sessions, 0, s));
@@ -516,30 +538,60 @@ static err_t send_call(struct task *t, struct upstream_call *c, struct str stale
     struct upstream *u = c->upstream;
     enum revision revision = (enum revision)atomic_load_explicit(&u->revision,
                                                                  memory_order_relaxed);
-    if (legacy(u))
+    if (legacy(u)) {
         TRY(copy_session(t, c, stale));
+        c->headless = hear_begin(t, link_of(u)->hearings, c);
+    }
     struct post p = call_post(c, revision);
-    return post(t, u, &p, c->request->message, c->request->pieces, c->request->safe ? HTTP_SAFE : 0,
-                &c->reply);
+    unsigned flags = (c->request->safe ? HTTP_SAFE : 0) | (c->headless ? SEND_ONLY : 0);
+    return post(t, u, &p, c->request->message, c->request->pieces, flags, &c->reply);
 }
 
-static err_t http_begin(struct task *t, struct upstream_call *c) {
-    if (!c->upstream->impl || atomic_load(&c->upstream->revision) == REV_NONE)
-        return ERR(UNAVAILABLE, "not connected yet");
-    TRY(send_call(t, c, (struct str){ 0 }));
-    if (c->reply.status == 404 && c->session.n) {
-        struct str stale = c->session;
-        SCOPED(buf_done) struct buf copy = { 0 };
-        buf_str(&copy, stale);
-        http_reply_done(&c->reply);
-        TRY(send_call(t, c, buf_view(&copy)));
-    }
+/* P-441 */
+static err_t send_on_new_session(struct task *t, struct upstream_call *c) {
+    SCOPED(buf_done) struct buf stale = { 0 };
+    buf_str(&stale, c->session);
+    c->retried = true;
+    http_reply_done(&c->reply);
+    return send_call(t, c, buf_view(&stale));
+}
+
+static err_t judge_head(struct upstream_call *c) {
     c->streaming = c->reply.event_stream;
     if (c->reply.status == 202)
         return ERR(UPSTREAM, "it accepted the request without answering it (HTTP 202)");
     if (c->streaming && c->reply.status != 200)
         return refused(c->reply.status);
     return OK;
+}
+
+static err_t http_begin(struct task *t, struct upstream_call *c) {
+    if (!c->upstream->impl || atomic_load(&c->upstream->revision) == REV_NONE)
+        return ERR(UNAVAILABLE, "not connected yet");
+    TRY(send_call(t, c, (struct str){ 0 }));
+    if (c->reply.status == 404 && c->session.n)
+        TRY(send_on_new_session(t, c));
+    return c->headless ? OK : judge_head(c);
+}
+
+/* For calls whose server may ask before it begins to answer. Still headless afterwards: something
+ * else came, or it was sent again. */
+static err_t await_head(struct task *t, struct upstream_call *c) {
+    bool can_send = c->request->message; /* not when it was parked meanwhile */
+    if (!c->reply.pool) /* time was up while it was sent again */
+        return can_send ? send_call(t, c, (struct str){ 0 }) : ERR(CLOSED, "its session has ended");
+    err_t e = http_reply_head(t, &c->reply);
+    if (e && e->kind == ERR_CLOSED && c->reply.retryable && can_send) {
+        http_reply_done(&c->reply);
+        return send_call(t, c, (struct str){ 0 });
+    }
+    TRY(e);
+    if (!c->reply.status)
+        return OK;
+    if (c->reply.status == 404 && can_send && !c->retried)
+        return send_on_new_session(t, c);
+    c->headless = false;
+    return judge_head(c);
 }
 
 static err_t next_whole(struct task *t, struct upstream_call *c, struct envelope *out) {
@@ -596,10 +648,15 @@ static void side_post_send(struct worker *w, struct side_post *s) {
     free(s);
 }
 
-static void http_say(struct upstream_call *c, struct str message) {
-    struct side_post *s = side_post_new(c->upstream, c->session);
+void http_tell(struct worker *w, struct upstream *u, struct str session, struct str message) {
+    struct side_post *s = side_post_new(u, session);
     buf_str(&s->message, message);
-    side_post_send(c->worker, s);
+    side_post_send(w, s);
+}
+
+static void http_say(struct upstream_call *c, struct str message) {
+    hear_answered(link_of(c->upstream)->hearings, c, message);
+    http_tell(c->worker, c->upstream, c->session, message);
 }
 
 /* True when the message is one that the caller wants. */
@@ -635,7 +692,75 @@ static void keep_rest(struct upstream_call *c) {
     c->rest = buf_view(&c->kept);
 }
 
-static err_t next_event(struct task *t, struct upstream_call *c, struct envelope *out) {
+/* ---- streams that were lost (P-144, P-150, P-449) ---------------------------------- */
+
+nanos http_stream_pause(const struct sse_parser *p, unsigned failures) {
+    int64_t wanted = sse_last_retry(p);
+    nanos pause = wanted >= 0 ? wanted * NANOS_MS : NANOS_SEC;
+    if (pause < PAUSE_LEAST)
+        pause = PAUSE_LEAST;
+    pause <<= failures;
+    return pause < PAUSE_MOST ? pause : PAUSE_MOST;
+}
+
+err_t http_get_stream(struct task *t, struct upstream *u, struct str session, struct str last_id,
+                      struct http_reply *out) {
+    enum revision revision = (enum revision)atomic_load(&u->revision);
+    SCOPED(buf_done) struct buf head = { 0 };
+    buf_str(&head, buf_view(&link_of(u)->get_prefix));
+    if (revision >= R06)
+        buf_fmt(&head, "mcp-protocol-version: %.*s\r\n", STR(revision_text(revision)));
+    if (session.n)
+        buf_fmt(&head, "mcp-session-id: %.*s\r\n", STR(session));
+    if (last_id.n)
+        buf_fmt(&head, "last-event-id: %.*s\r\n", STR(last_id));
+    buf_str(&head, S("\r\n"));
+    struct str piece = buf_view(&head);
+    return send_all(t, u, &piece, 1, HTTP_SAFE, out);
+}
+
+/* Fits a header as it is: what else a server sends is not given back to it. */
+static bool is_resumable(const struct upstream_call *c) {
+    struct str id = sse_last_id(&c->sse);
+    for (size_t i = 0; i < id.n; i++)
+        if ((unsigned char)id.p[i] < ' ' || id.p[i] == 0x7f)
+            return false;
+    return id.n && legacy(c->upstream);
+}
+
+/* The stream of a call goes on behind the newest event that came. The request itself is never
+ * sent again: a tool runs once. What is not heard of at all is lost when the call's time is up. */
+static err_t resume(struct task *t, struct upstream_call *c) {
+    sse_resume(&c->sse);
+    http_reply_done(&c->reply);
+    for (unsigned failures = 0; failures < RESUMES; failures++) {
+        TRY(task_sleep(t, http_stream_pause(&c->sse, failures)));
+        err_t e = http_get_stream(t, c->upstream, c->session, sse_last_id(&c->sse), &c->reply);
+        if (!e && c->reply.status == 200 && c->reply.event_stream)
+            return OK;
+        if (e && (e->kind == ERR_TIMEOUT || e->kind == ERR_CANCELLED))
+            return e;
+        int status = e ? 0 : c->reply.status;
+        http_reply_done(&c->reply);
+        if (status / 100 == 4 && status != 409 && status != 429)
+            return ERR(CLOSED,
+                       "the event stream ended without an answer and is not resumed: "
+                       "HTTP %d",
+                       status);
+    }
+    return ERR(CLOSED, "the event stream ended without an answer and could not be resumed");
+}
+
+static err_t lost(struct task *t, struct upstream_call *c, err_t e) {
+    if (e && e->kind != ERR_CLOSED && e->kind != ERR_UNAVAILABLE)
+        return e;
+    if (is_resumable(c))
+        return resume(t, c);
+    return e ? e : ERR(CLOSED, "the event stream ended without an answer");
+}
+
+/* *got: an event was read. Else look around: something else may have come. */
+static err_t next_event(struct task *t, struct upstream_call *c, struct envelope *out, bool *got) {
     struct sse_event event;
     c->sse.limit = (size_t)c->upstream->conf->max_answer;
     for (;;) {
@@ -645,17 +770,32 @@ static err_t next_event(struct task *t, struct upstream_call *c, struct envelope
                 continue;
             if (c->rest.n)
                 keep_rest(c);
+            *got = true;
             return OK;
         }
         TRY(e);
-        TRY(http_reply_next(t, &c->reply, &c->rest));
-        if (!c->rest.n)
-            return ERR(CLOSED, "the event stream ended without an answer");
+        c->rest = (struct str){ 0 };
+        if (!c->reply.pool) /* time was up while it was lost */
+            return lost(t, c, OK);
+        e = http_reply_next(t, &c->reply, &c->rest);
+        if (e || !c->rest.n)
+            return !e && c->reply.woken ? OK : lost(t, c, e);
     }
 }
 
 static err_t http_next(struct task *t, struct upstream_call *c, struct envelope *out) {
-    return c->streaming ? next_event(t, c, out) : next_whole(t, c, out);
+    for (bool got = false; !got;) {
+        if (c->flight && hear_next(c, out))
+            return OK;
+        if (c->headless)
+            TRY(await_head(t, c));
+        if (c->headless)
+            continue;
+        if (!c->streaming)
+            return next_whole(t, c, out);
+        TRY(next_event(t, c, out, &got));
+    }
+    return OK;
 }
 
 /* Legacy servers take silence for patience: they are told (P-243); for modern ones the
@@ -674,6 +814,8 @@ static void cancel_upstream(struct upstream_call *c, struct upstream *u) {
 static void http_end(struct upstream_call *c, struct upstream *u) {
     if (c->began && !c->answered)
         cancel_upstream(c, u);
+    if (c->flight)
+        hear_end(link_of(u)->hearings, c);
     http_reply_done(&c->reply);
     sse_done(&c->sse);
     if (c->kept.p)
@@ -733,15 +875,7 @@ static err_t open_changes(struct task *t, struct upstream *u, struct http_reply 
     struct str session;
     struct session_order order = { .upstream = u };
     TRY(session_for(t, &order, &session)); /* used before anything waits */
-    SCOPED(buf_done) struct buf head = { 0 };
-    buf_str(&head, buf_view(&link_of(u)->get_prefix));
-    if (u->info.revision >= R06)
-        buf_fmt(&head, "mcp-protocol-version: %.*s\r\n", STR(revision_text(u->info.revision)));
-    if (session.n)
-        buf_fmt(&head, "mcp-session-id: %.*s\r\n", STR(session));
-    buf_str(&head, S("\r\n"));
-    struct str piece = buf_view(&head);
-    return send_all(t, u, &piece, 1, HTTP_SAFE, r);
+    return http_get_stream(t, u, session, S(""), r);
 }
 
 /* OK: list again. Without a stream of changes that is done once in a while. */
@@ -862,6 +996,7 @@ static void http_stop(struct task *t, struct upstream *u) {
     link->listen_again = false;
     if (link->listener)
         task_cancel(link->listener);
+    hearings_stop(link->hearings);
     struct idmap sessions = link->sessions; /* calls may open others meanwhile */
     link->sessions = (struct idmap){ 0 };
     if ((u->stopping || task_cancelled(t)) && sessions.count)
@@ -884,6 +1019,7 @@ static void http_free(struct upstream *u) {
     forget_sessions(&link->sessions); /* calls may have opened some after the end */
     for (unsigned i = 0; i <= workers_count(u->all); i++)
         forget_sessions(&u->sides[i].sessions);
+    hearings_free(link->hearings);
     if (link->tls)
         tls_context_unref(link->tls);
     buf_done(&link->prefix);

@@ -414,7 +414,8 @@ static void on_end(struct conn *c, err_t e) {
     r->cut = e != OK;
     if (e)
         r->error = *e;
-    if (!r->has_head || !conn_kept(c)) /* else http_reply_next, when all was read */
+    bool unread = r->has_head || (r->apart && !r->looked);
+    if (!unread || !conn_kept(c)) /* else who reads on, when all was read */
         settle(r);
 }
 
@@ -505,7 +506,7 @@ static size_t take_heads(struct http_reply *r, struct str data) {
 /* Bytes that the task cannot look at now: it works on earlier ones, or waits for something
  * else, and fresh ones lie where the next read will go. */
 static bool not_now(struct http_reply *r, struct conn *c) {
-    return r->data.n || (r->has_head && !r->ready.waiter && !conn_kept(c));
+    return r->data.n || ((r->has_head || r->apart) && !r->ready.waiter && !conn_kept(c));
 }
 
 static size_t on_data(struct conn *c, struct str data) {
@@ -575,21 +576,32 @@ static void reply_drop(struct http_reply *r) {
         peer_close(peer);
 }
 
-static err_t try_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
-                      unsigned flags, struct http_reply *r, bool *out_again) {
+static err_t send_once(struct task *t, struct http_pool *p, const struct str *request,
+                       size_t pieces, unsigned flags, struct http_reply *r) {
     struct http_peer *peer = NULL;
     TRY(acquire(t, p, r, &peer));
     assert(peer);
     r->peer = peer;
-    bool reused = peer->used;
     peer->conn->little = peer->large;
     bool whole = conn_send(peer->conn, request, pieces) == OK;
-    err_t e = wait_head(t, r); /* who refuses to read on may have said why */
-    if (!e || !reused || e->kind != ERR_CLOSED)
-        return e;
-    /* closed while it rested: what never left us whole, or never arrived, did nothing */
-    *out_again = !whole || (flags & HTTP_SAFE) ||
-                 conn_unheard(peer->conn, str_total(request, pieces));
+    r->reused = peer->used;
+    r->safe = !whole || (flags & HTTP_SAFE);
+    r->sent = str_total(request, pieces);
+    return OK; /* who refuses to read on may say why in its head */
+}
+
+/* Its connection was closed while it rested: what never left us whole, or never arrived, did
+ * nothing. */
+static bool may_repeat(const struct http_reply *r, err_t e) {
+    return e && e->kind == ERR_CLOSED && r->peer && r->reused &&
+           (r->safe || conn_unheard(r->peer->conn, r->sent));
+}
+
+static err_t try_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
+                      unsigned flags, struct http_reply *r, bool *out_again) {
+    TRY(send_once(t, p, request, pieces, flags, r));
+    err_t e = wait_head(t, r);
+    *out_again = may_repeat(r, e);
     return e;
 }
 
@@ -602,16 +614,27 @@ static err_t enter(struct task *t, struct http_pool *p) {
     return e;
 }
 
-err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
-                unsigned flags, struct http_reply *out) {
+static err_t enter_pool(struct task *t, struct http_pool *p) {
     p->users++;
     err_t e = enter(t, p);
-    if (e) {
-        e = err_wrap(e, "%s:%u", p->host, p->target.port);
-        p->users--;
-        pool_release(p);
-        return e;
-    }
+    if (!e)
+        return OK;
+    e = err_wrap(e, "%s:%u", p->host, p->target.port);
+    p->users--;
+    pool_release(p);
+    return e;
+}
+
+static err_t give_up(err_t e, struct http_reply *r) {
+    struct err saved = *e;
+    http_reply_done(r);
+    return err_again(&saved);
+}
+
+err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
+                unsigned flags, struct http_reply *out) {
+    TRY(enter_pool(t, p));
+    err_t e = OK;
     bool again;
     do {
         again = false;
@@ -620,11 +643,39 @@ err_t http_call(struct task *t, struct http_pool *p, const struct str *request, 
         if (again)
             reply_drop(out);
     } while (again);
-    if (!e)
-        return OK;
-    struct err saved = *e;
-    http_reply_done(out);
-    return err_again(&saved);
+    return e ? give_up(e, out) : OK;
+}
+
+err_t http_send(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
+                unsigned flags, struct http_reply *out) {
+    TRY(enter_pool(t, p));
+    *out = (struct http_reply){ .task = t, .pool = p, .apart = true };
+    err_t e = send_once(t, p, request, pieces, flags, out);
+    return e ? give_up(e, out) : OK;
+}
+
+err_t http_reply_head(struct task *t, struct http_reply *r) {
+    for (;;) {
+        if (r->has_head)
+            return OK;
+        if (r->failed) {
+            r->retryable = may_repeat(r, &r->error);
+            return err_again(&r->error);
+        }
+        conn_resume(r->peer->conn); /* what came while nobody waited */
+        if (r->over && !r->has_head && !r->failed)
+            settle(r);
+        if (r->has_head || r->failed)
+            continue;
+        if (r->woken)
+            return OK;
+        TRY(event_wait(t, &r->ready));
+    }
+}
+
+void http_reply_wake(struct http_reply *r) {
+    r->woken = true;
+    event_set(&r->ready);
 }
 
 /* The last piece was used: its memory may go, the next may come. */
@@ -653,8 +704,13 @@ err_t http_reply_next(struct task *t, struct http_reply *r, struct str *out) {
         conn_resume(c);
         if (r->over && !r->data.n && !conn_kept(c) && !r->ended)
             settle(r);
-        if (!r->data.n && !r->ended && !r->failed)
-            TRY(event_wait(t, &r->ready));
+        if (r->data.n || r->ended || r->failed)
+            continue;
+        if (r->woken) {
+            *out = (struct str){ 0 };
+            return OK;
+        }
+        TRY(event_wait(t, &r->ready));
     }
 }
 

@@ -46,6 +46,8 @@ struct http_reply {
     int status;
     bool event_stream;      /* content-type is text/event-stream */
     bool json;              /* content-type is application/json */
+    bool woken;             /* see http_reply_wake; whoever looked at the news unsets it */
+    bool retryable;         /* CLOSED before the head: it may be sent again */
     /* private */
     struct http_pool *pool;
     struct http_peer *peer;
@@ -57,6 +59,9 @@ struct http_reply {
     struct http_chunks chunks;
     int64_t left;            /* of Content-Length, -1: until close */
     bool has_head, taken, chunked, reusable;
+    bool reused, safe;       /* the connection has carried a call before; may be sent again */
+    size_t sent;             /* bytes */
+    bool apart;              /* sent by http_send: the head may come while nobody waits for it */
     bool over, cut;          /* the connection ended, properly or not; bytes may still be kept */
     bool failed, ended;      /* the answer: broken, complete */
     size_t looked;           /* bytes of a partial head in which no more lines end */
@@ -72,10 +77,18 @@ enum { HTTP_SAFE = 1 << 0 };
  * after sending; UPSTREAM: the answer is not HTTP. */
 err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                 unsigned flags, struct http_reply *out);
+/* http_call in two steps, for callers who have something else to hear before the answer begins.
+ * http_send sends; http_reply_head waits for the head: OK with `woken` set when it is not there
+ * yet but http_reply_wake was called. `head` itself is not kept, `status` and the types are. */
+err_t http_send(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
+                unsigned flags, struct http_reply *out);
+err_t http_reply_head(struct task *t, struct http_reply *r);
+/* Same worker: lets http_reply_head and http_reply_next (OK, with an empty piece) return early. */
+void http_reply_wake(struct http_reply *r);
 /* The whole body; TOO_LARGE beyond `limit` or what the worker may buffer. A body that came
  * in one read is not copied. */
 err_t http_reply_body(struct task *t, struct http_reply *r, size_t limit, struct str *out);
-/* The next piece of the body as it comes; empty at its end. */
+/* The next piece of the body as it comes; empty at its end, or when it was woken. */
 err_t http_reply_next(struct task *t, struct http_reply *r, struct str *out);
 /* Gives the connection back when the body was read to its end, else closes it. */
 void http_reply_done(struct http_reply *r);

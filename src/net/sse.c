@@ -37,6 +37,13 @@ static void start_event(struct sse_parser *p) {
     p->has_data = p->has_id = p->yielded = false;
 }
 
+void sse_resume(struct sse_parser *p) {
+    start_event(p);
+    forget(&p->line);
+    p->began = p->skip_lf = false;
+    p->bom = 0;
+}
+
 /* Drops a byte order mark; bytes that only began like one go to the first line. */
 static void skip_bom(struct sse_parser *p, struct str *in) {
     static const char bom[] = "\xef\xbb\xbf";

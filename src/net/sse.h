@@ -32,6 +32,8 @@ struct sse_parser {
     bool yielded;      /* an event was given out: its buffers are cleared at the next call */
 };
 void sse_done(struct sse_parser *p); /* frees; zero-initialised is the start */
+/* Another stream goes on where this one was lost: half an event is dropped, id and retry stay. */
+void sse_resume(struct sse_parser *p);
 
 /* Consumes from *in until one event is complete: true and *event; or *in is empty:
  * false. Events with empty data are swallowed, but their id and retry are kept (P-154).

@@ -1,0 +1,46 @@
+/* upstream_hear.h - what legacy servers say on the GET stream of a session (P-432, P-443).
+ *
+ * Many servers put a question or a log message not on the stream of the call that it belongs
+ * to but on the session's own. That stream is open, on the upstream's home worker, while calls
+ * are in flight whose callers can be asked or want log messages. What comes goes to the one
+ * call of the session that it can be meant for: the only one in flight, or the first of several
+ * of one legacy client, who is the same to be asked whichever it is. A question that may be of
+ * somebody else is refused with the reason; such a log message is dropped.
+ *
+ * Limits   as many streams as half of `max_connections`; one ends LINGER after the last call
+ * Threads  flights: that of their call; the table of them is under a lock
+ */
+#pragma once
+#include "gateway/upstream.h"
+
+struct hearings;    /* of one upstream */
+struct http_flight; /* one call of it */
+
+struct hearings *hearings_new(struct upstream *u);
+void hearings_free(struct hearings *all); /* with the upstream: no call, no stream is left */
+/* Home worker: there is a new session, and so another chance; none is read any more. */
+void hearings_anew(struct hearings *all);
+void hearings_stop(struct hearings *all);
+
+/* c is about to be sent on c->session. Waits until the stream is open, a second at most. True:
+ * messages may come from hear_next, and wake c->reply. Again for another session. */
+bool hear_begin(struct task *t, struct hearings *all, struct upstream_call *c);
+/* Something came: valid until the next call, or the end. */
+bool hear_next(struct upstream_call *c, struct envelope *out);
+/* The response goes to the server. */
+void hear_answered(struct hearings *all, struct upstream_call *c, struct str message);
+/* Gives what is not answered to another call of its client, or refuses it. */
+void hear_end(struct hearings *all, struct upstream_call *c);
+
+/* ---- from upstream_http.c ---------------------------------------------------------- */
+
+/* Opens or resumes (last_id not empty) a stream of a legacy session. */
+err_t http_get_stream(struct task *t, struct upstream *u, struct str session, struct str last_id,
+                      struct http_reply *out);
+/* Home worker: that is the session of `share` now; a call may have been sent on an older one. */
+bool http_session_is(struct upstream *u, uint64_t share, struct str session);
+/* A lost stream may be asked for again after that long: what the server wants, or a second;
+ * longer with each failure. */
+nanos http_stream_pause(const struct sse_parser *p, unsigned failures);
+/* Sends a message that is no call, in its own time. */
+void http_tell(struct worker *w, struct upstream *u, struct str session, struct str message);
