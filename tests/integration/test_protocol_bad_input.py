@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Stream, fixture_server, http_server, memory_bound, resident, wait_for
+from test_lines import Sse, WebSocket
 
 NAMESPACE = "io.modelcontextprotocol/"
 VERSION, CAPABILITIES = NAMESPACE + "protocolVersion", NAMESPACE + "clientCapabilities"
@@ -341,17 +342,50 @@ def batches_of_nonsense(s):
     assert answer.status == 200 and all("error" in m for m in answer.json)
 
 
+def lines_that_hang_up(s):
+    """In the middle of a call, and while they are asked."""
+    for kind in (WebSocket, Sse):
+        line = kind(s.gw)
+        line.open("2025-11-25" if kind is WebSocket else "2024-11-05", ALL)
+        line.request("tools/call", {"name": "old__ask", "arguments": {"questions": [{"method": "roots/list"}]}})
+        assert line.receive()["method"] == "roots/list"
+        line.request("tools/call", {"name": "pipe__silent", "arguments": {}})
+        wait_for(lambda: s.gw.metric("gatespan_exchanges_in_flight") == 2, what="both calls are in flight")
+        (line.ws if kind is WebSocket else line).close()
+        wait_for(lambda: s.gw.metric("gatespan_lines_open") == 0, what="the line is gone")
+
+
+def lines_that_hang_up_with_a_parked_call(s):
+    line = WebSocket(s.gw)
+    parked = line.call("tools/call", {"name": "old__ask", "arguments": {"questions": [FORM]}, "_meta": {**META, **CAPABLE}})
+    assert parked["result"]["resultType"] == "input_required"
+    line.ws.close()
+
+
+def servers_that_want_to_be_called_again_and_again(s):
+    """P-405: the client's cancellation ends it."""
+    session = s.gw.session(key=ANN)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(session.call, "tools/call", {"name": "new__inputs", "arguments": {"rounds": 1000}}, None, "again")
+        before = len(s.new.seen("tools/call"))
+        wait_for(lambda: len(s.new.seen("tools/call")) > before, what="another call")
+        session.notify("notifications/cancelled", {"requestId": "again"})
+        assert call.result(20).body == b"" or "result" not in call.result().message
+
+
 ENEMIES = {
     "10m": [answers_that_nobody_asked_for, answers_twice_and_by_another, states_that_are_not_theirs, cursors_that_are_not_theirs,
             sessions_that_are_not_theirs, modern_clients_that_hang_up, sessions_that_end_while_they_are_asked, streams_that_are_cut,
-            requests_that_stop_half_way, batches_of_nonsense],
-    "1s": [clients_that_do_not_come_back, legacy_clients_that_hang_up_while_they_are_asked],
+            requests_that_stop_half_way, batches_of_nonsense, lines_that_hang_up,
+            servers_that_want_to_be_called_again_and_again],
+    "1s": [clients_that_do_not_come_back, legacy_clients_that_hang_up_while_they_are_asked,
+           lines_that_hang_up_with_a_parked_call],
 }
 
 
 @pytest.mark.parametrize("wait", ENEMIES)
 def test_enemies_leave_nothing_behind(gateway, processes, wait):
-    """P-099, P-101, P-148, P-434, P-435, P-615: one after the other, again and again: every gauge comes back to where it
+    """P-099, P-101, P-148, P-405, P-434, P-435, P-615: one after the other, again and again: every gauge comes back to where it
     was, no connection, no descriptor and no memory stays."""
     s = Scene(gateway, processes, wait)
     s.still_works()

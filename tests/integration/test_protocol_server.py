@@ -204,6 +204,36 @@ def test_unknown_extensions_are_no_obstacle(gateway, processes, era):
     assert "com.example" not in json.dumps([s["message"] for s in server.seen()])
 
 
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_every_modern_result_says_what_it_is(gateway, processes, era):
+    """P-046, P-085, P-086, P-440: resultType and the gateway's name on each, caching hints on six of them and on no other."""
+    gw, _ = start(gateway, processes, era, prompts=["p"], resources=["note:a"], templates=["note:{x}"])
+    calls = {"server/discover": {}, "tools/list": {}, "prompts/list": {}, "resources/list": {}, "resources/templates/list": {},
+             "resources/read": {"uri": "gatespan+note:up/a"}, "tools/call": {"name": "up__echo", "arguments": {}},
+             "prompts/get": {"name": "up__p"},
+             "completion/complete": {"ref": {"type": "ref/prompt", "name": "up__p"}, "argument": {"name": "a", "value": ""}}}
+    for method, params in calls.items():
+        result = gw.modern(method, params).message["result"]
+        assert result["resultType"] == "complete", method
+        assert result["_meta"][NAMESPACE + "serverInfo"]["name"] == "gatespan", (method, result)
+        cached = method.endswith("/list") or method in ("server/discover", "resources/read")
+        if era == "legacy":  # the modern fixture gives hints everywhere, and what is not ours to know passes (P-011)
+            assert ("ttlMs" in result, "cacheScope" in result) == (cached, cached), (method, result)
+        if cached:
+            assert type(result["ttlMs"]) is int and result["ttlMs"] >= 0 and result["cacheScope"] in ("public", "private")
+
+
+def test_modern_streams_cannot_be_resumed(shared):
+    """P-163, P-161: no event ids, no retry; notifications of the request, one response, the end."""
+    answer = shared.modern("tools/call", {"name": "child__progress", "arguments": {}}, meta={"progressToken": 1},
+                           headers={"Last-Event-ID": "1", "Mcp-Session-Id": "x"})
+    lines = answer.body.decode().splitlines()
+    assert answer.headers["content-type"].startswith("text/event-stream") and "mcp-session-id" not in answer.headers
+    assert not [l for l in lines if l.startswith(("id:", "retry:"))]
+    *told, last = answer.events()
+    assert all("id" not in t for t in told) and len(told) == 3 and "result" in last
+
+
 # ---- streams ---------------------------------------------------------------------------------------------
 
 def test_each_message_is_on_one_stream(shared):
