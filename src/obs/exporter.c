@@ -14,11 +14,17 @@ enum {
     REQUEST_SPANS = 4096,   /* most in one request */
     ANSWER_LIMIT = 64 * 1024,
     TRIES = 6,
+    PARTS = 512,            /* common parts of spans that a tracer keeps */
 };
 #define SHIP_EVERY NANOS_SEC
 #define RETRY_FIRST NANOS_SEC
 #define RETRY_LONGEST (30 * NANOS_SEC)
 #define LAST_TRY (3 * NANOS_SEC)
+
+struct part {
+    uint64_t key[SPAN_KEY];
+    struct buf text; /* empty: none */
+};
 
 struct tracer {
     struct exporter *exporter;
@@ -30,6 +36,8 @@ struct tracer {
     size_t away, away_bytes; /* shipped and not acknowledged */
     size_t limit;            /* spans waiting and away */
     nanos wall_offset;       /* wall clock minus monotonic */
+    struct part *parts;      /* by hash of the key; NULL before the first */
+    metric_series waiting;
 };
 
 /* Spans of one worker on their way; goes there as mail and comes back as acknowledgement. */
@@ -107,6 +115,39 @@ uint64_t tracer_span_id(struct tracer *t) {
     return worker_random(t->worker) | 1;
 }
 
+/* Numbers and addresses, none of them chosen by a client: any mixing will do. */
+static size_t place_of(const uint64_t key[SPAN_KEY]) {
+    uint64_t h = 0;
+    for (size_t i = 0; i < SPAN_KEY; i++)
+        h = (h ^ key[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return h >> 32 & (PARTS - 1);
+}
+
+struct str tracer_common(const struct tracer *t, const uint64_t key[SPAN_KEY]) {
+    if (!t->parts)
+        return (struct str){ 0 };
+    const struct part *p = &t->parts[place_of(key)];
+    bool known = p->text.n && memcmp(p->key, key, sizeof p->key) == 0;
+    return known ? buf_view(&p->text) : (struct str){ 0 };
+}
+
+struct str tracer_keep(struct tracer *t, const uint64_t key[SPAN_KEY], struct buf *part) {
+    if (!t->parts)
+        t->parts = NEW_ARRAY(struct part, PARTS);
+    struct part *p = &t->parts[place_of(key)];
+    buf_done(&p->text);
+    memcpy(p->key, key, sizeof p->key);
+    p->text = *part;
+    *part = (struct buf){ 0 };
+    return buf_view(&p->text);
+}
+
+static void forget_parts(struct tracer *t) {
+    for (size_t i = 0; t->parts && i < PARTS; i++)
+        buf_done(&t->parts[i].text);
+    free(t->parts);
+}
+
 static bool is_full(const struct tracer *t) {
     return t->count + t->away >= t->limit ||
            t->spans.n + t->away_bytes >= t->limit * (size_t)SPAN_BYTES;
@@ -124,7 +165,9 @@ void tracer_put(struct tracer *t, struct span *s) {
     s->began += t->wall_offset;
     s->ended += t->wall_offset;
     otlp_put_span(&t->spans, s);
-    metric_add(METRIC_SERIES(&metric_otlp_waiting), 1);
+    if (!t->waiting)
+        t->waiting = METRIC_SERIES(&metric_otlp_waiting);
+    metric_add(t->waiting, 1);
     if (++t->count >= SHIP_AT && t->away < SHIP_AT)
         ship(t);
 }
@@ -478,8 +521,10 @@ void exporter_free(struct exporter *e) {
     if (!e)
         return;
     drop_all(e);
-    for (unsigned i = 0; i <= workers_count(e->all); i++)
+    for (unsigned i = 0; i <= workers_count(e->all); i++) {
         buf_done(&e->tracers[i].spans);
+        forget_parts(&e->tracers[i]);
+    }
     free(e->tracers);
     tls_context_unref(e->traces.tls);
     tls_context_unref(e->metrics.tls);

@@ -36,5 +36,11 @@ struct tracer *exporter_tracer(struct exporter *e, struct worker *w);
 /* A context for a request that came with `traceparent`. */
 struct trace tracer_begin(struct tracer *t, struct str traceparent);
 uint64_t tracer_span_id(struct tracer *t);
+/* The common part of spans that was kept under that key; p NULL: none is. The key is everything
+ * that it depends on. */
+enum { SPAN_KEY = 5 };
+struct str tracer_common(const struct tracer *t, const uint64_t key[SPAN_KEY]);
+/* Keeps it, in place of some other; takes the memory of `part`. */
+struct str tracer_keep(struct tracer *t, const uint64_t key[SPAN_KEY], struct buf *part);
 /* `began` and `ended` of the span are monotonic here. Drops it when the queue is full. */
 void tracer_put(struct tracer *t, struct span *s);

@@ -1,6 +1,7 @@
 /* otlp_spans.c - see otlp_encode.h: spans, resources, the request around them, its answer. */
 #include "obs/otlp_encode.h"
 #include "obs/proto.h"
+#include <endian.h>
 
 /* Field numbers of opentelemetry/proto: trace, common, resource and collector, version 1. */
 enum { SPAN_TRACE_ID = 1, SPAN_ID, SPAN_PARENT = 4, SPAN_NAME, SPAN_KIND, SPAN_START, SPAN_END, SPAN_ATTRIBUTES,
@@ -76,50 +77,76 @@ static bool sendable(struct str s) {
     return s.n && (is_ascii(s) || json_is_utf8(s));
 }
 
-static void put_attribute(struct buf *b, const struct attribute *a) {
-    if (!a->text.p)
-        put_number(b, SPAN_ATTRIBUTES, str_of(a->key), a->number);
-    else if (sendable(a->text))
-        put_text(b, SPAN_ATTRIBUTES, str_of(a->key), a->text);
+static void put_attributes(struct buf *b, const struct attribute *a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!a[i].text.p)
+            put_number(b, SPAN_ATTRIBUTES, a[i].key, a[i].number);
+        else if (sendable(a[i].text))
+            put_text(b, SPAN_ATTRIBUTES, a[i].key, a[i].text);
+    }
 }
 
 /* ---- spans ------------------------------------------------------------------------- */
 
-static void put_id(struct buf *b, unsigned field, const uint64_t *halves, size_t n) {
-    char bytes[16];
-    for (size_t i = 0; i < 8 * n; i++)
-        bytes[i] = (char)(halves[i / 8] >> (56 - 8 * (i % 8)));
-    proto_bytes(b, field, str_from(bytes, 8 * n));
-}
-
-static void put_name(struct buf *b, const struct span *s) {
-    struct str target = sendable(s->target) ? shortened(s->target) : S("");
-    proto_head(b, SPAN_NAME, s->name.n + target.n + (target.n > 0));
-    buf_str(b, s->name);
+static void put_name(struct buf *b, const struct span_common *c) {
+    struct str target = sendable(c->target) ? shortened(c->target) : S("");
+    proto_head(b, SPAN_NAME, c->name.n + target.n + (target.n > 0));
+    buf_str(b, c->name);
     if (target.n)
         buf_char(b, ' ');
     buf_str(b, target);
 }
 
-void otlp_put_span(struct buf *b, const struct span *s) {
-    buf_reserve(b, 1024);
-    size_t begun = proto_begin(b, SCOPE_ITEMS);
-    bool remote = s->kind == SPAN_SERVER && s->parent;
-    put_id(b, SPAN_TRACE_ID, s->trace->id, 2);
-    put_id(b, SPAN_ID, &s->id, 1);
-    if (s->parent)
-        put_id(b, SPAN_PARENT, &s->parent, 1);
-    put_name(b, s);
-    proto_uint(b, SPAN_KIND, s->kind);
-    proto_fixed64(b, SPAN_START, (uint64_t)s->began);
-    proto_fixed64(b, SPAN_END, (uint64_t)(s->ended > s->began ? s->ended : s->began));
-    for (size_t i = 0; i < s->count; i++)
-        put_attribute(b, &s->attributes[i]);
-    if (s->failed) {
-        proto_head(b, SPAN_STATUS, 2);
-        proto_uint(b, STATUS_CODE, STATUS_ERROR);
+void otlp_put_common(struct buf *b, const struct span_common *c) {
+    put_name(b, c);
+    proto_uint(b, SPAN_KIND, c->kind);
+    put_attributes(b, c->attributes, c->count);
+}
+
+/* An id of n bytes is n / 8 numbers, whose highest byte comes first. */
+static inline char *add_id(char *to, unsigned field, const uint64_t *numbers, size_t n) {
+    *to++ = (char)(field << 3 | 2);
+    *to++ = (char)n;
+    for (size_t i = 0; i < n / 8; i++) {
+        uint64_t big = htobe64(numbers[i]);
+        to = mempcpy(to, &big, sizeof big);
     }
-    proto_fixed32(b, SPAN_FLAGS, FLAG_SAMPLED | FLAG_KNOWS_REMOTE | (remote ? FLAG_REMOTE : 0));
+    return to;
+}
+
+static inline char *add_fixed64(char *to, unsigned field, uint64_t n) {
+    n = htole64(n);
+    *to++ = (char)(field << 3 | 1);
+    return mempcpy(to, &n, sizeof n);
+}
+
+static inline char *add_failed(char *to) {
+    *to++ = (char)(SPAN_STATUS << 3 | 2);
+    *to++ = 2;
+    *to++ = STATUS_CODE << 3;
+    *to++ = STATUS_ERROR;
+    return to;
+}
+
+/* Ids, times and flags are of fixed size: they are written through a pointer, as the texts are. */
+void otlp_put_span(struct buf *b, const struct span *s) {
+    enum { FIXED = 128 };
+    size_t begun = proto_begin(b, SCOPE_ITEMS);
+    buf_reserve(b, s->common.n + FIXED);
+    char *to = b->p + b->n;
+    to = add_id(to, SPAN_TRACE_ID, s->trace->id, 16);
+    to = add_id(to, SPAN_ID, &s->id, 8);
+    if (s->parent)
+        to = add_id(to, SPAN_PARENT, &s->parent, 8);
+    to = mempcpy(to, s->common.p, s->common.n);
+    to = add_fixed64(to, SPAN_START, (uint64_t)s->began);
+    to = add_fixed64(to, SPAN_END, (uint64_t)(s->ended > s->began ? s->ended : s->began));
+    if (s->failed)
+        to = add_failed(to);
+    b->n = (size_t)(to - b->p);
+    put_attributes(b, s->attributes, s->count);
+    proto_fixed32(b, SPAN_FLAGS,
+                  FLAG_SAMPLED | FLAG_KNOWS_REMOTE | (s->remote_parent ? FLAG_REMOTE : 0));
     proto_end(b, begun);
 }
 

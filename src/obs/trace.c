@@ -1,5 +1,6 @@
 /* trace.c - see trace.h. */
 #include "obs/trace.h"
+#include <endian.h>
 #include <string.h>
 
 static int digit_of(char c) {
@@ -39,10 +40,18 @@ bool trace_parse(struct str s, struct trace *out) {
     return true;
 }
 
+/* Eight digits at once: each half byte gets a byte of its own, those above 9 become letters. */
+static char *put_eight(char *to, uint64_t n) {
+    n = (n & 0xffff) | (n & 0xffff0000) << 16;
+    n = (n & 0x000000ff000000ff) | (n & 0x0000ff000000ff00) << 8;
+    n = (n & 0x000f000f000f000f) | (n & 0x00f000f000f000f0) << 4;
+    uint64_t letters = (n + 0x0606060606060606) >> 4 & 0x0101010101010101;
+    n = htobe64(n + 0x3030303030303030 + letters * ('a' - '0' - 10));
+    return mempcpy(to, &n, sizeof n);
+}
+
 static char *put_hex(char *to, uint64_t n) {
-    for (int i = 15; i >= 0; i--, n >>= 4)
-        to[i] = "0123456789abcdef"[n & 15];
-    return to + 16;
+    return put_eight(put_eight(to, n >> 32), n & 0xffffffff);
 }
 
 void trace_write(const struct trace *t, uint64_t span, char out[TRACEPARENT]) {

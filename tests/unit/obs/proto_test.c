@@ -73,10 +73,13 @@ static bool contains(const struct buf *b, const char *text) {
 
 static void span_with(struct buf *b, struct str value) {
     const struct trace t = { .id = { 1, 2 }, .on = true, .sampled = true };
-    const struct attribute a[] = { { .key = "a.key", .text = value },
-                                   { .key = "a.number", .number = 7 } };
-    otlp_put_span(b, &(struct span){ .trace = &t, .id = 3, .kind = SPAN_SERVER, .name = S("tools/call"),
-                                     .target = value, .began = 5, .ended = 4, .attributes = a, .count = 2 });
+    const struct attribute a[] = { { .key = S("a.key"), .text = value },
+                                   { .key = S("a.number"), .number = 7 } };
+    SCOPED(buf_done) struct buf common = { 0 };
+    otlp_put_common(&common, &(struct span_common){ .kind = SPAN_SERVER, .name = S("tools/call"),
+                                                    .target = value, .attributes = a, .count = 1 });
+    otlp_put_span(b, &(struct span){ .trace = &t, .id = 3, .common = buf_view(&common), .began = 5, .ended = 4,
+                                     .attributes = a + 1, .count = 1 });
 }
 
 static void a_span_has_its_name_and_attributes(void **state) {
