@@ -208,6 +208,10 @@ static size_t take_spans(struct exporter *e, struct buf *body) {
         e->first = b->next;
         if (!e->first)
             e->last = &e->first;
+        if (!body->p) { /* often the only one: it goes as it lies */
+            *body = b->spans;
+            b->spans = (struct buf){ 0 };
+        }
         buf_str(body, buf_view(&b->spans));
         n += b->count;
         give_back(b);
@@ -217,14 +221,15 @@ static size_t take_spans(struct exporter *e, struct buf *body) {
 
 /* ---- requests ---------------------------------------------------------------------- */
 
-/* Ready to be sent: head and body. */
+/* Ready to be sent. `items` are the spans or metrics as they lie; packed ones are in `frame`. */
 struct message {
-    struct buf head, body;
+    struct buf head, frame;
+    struct str items;
 };
 
 static void message_done(struct message *m) {
     buf_done(&m->head);
-    buf_done(&m->body);
+    buf_done(&m->frame);
 }
 
 struct packing {
@@ -264,7 +269,7 @@ static void write_head(struct exporter *e, const struct target *to, struct messa
     buf_fmt(&m->head,
             "POST %.*s HTTP/1.1\r\nhost: %.*s\r\nuser-agent: OTel-OTLP-Exporter-Gatespan/%s\r\n"
             "content-type: application/x-protobuf\r\ncontent-length: %zu\r\n%s",
-            STR(to->url.target), STR(to->url.authority), GATESPAN_VERSION, m->body.n,
+            STR(to->url.target), STR(to->url.authority), GATESPAN_VERSION, m->frame.n + m->items.n,
             packed ? "content-encoding: gzip\r\n" : "");
     for (size_t i = 0; i < e->conf.headers.n; i++)
         buf_fmt(&m->head, "%.*s: %.*s\r\n", STR(e->conf.headers.items[i].name),
@@ -274,8 +279,14 @@ static void write_head(struct exporter *e, const struct target *to, struct messa
 
 static void make_message(struct task *t, struct exporter *e, const struct target *to,
                          struct str items, struct message *out) {
-    otlp_wrap(&out->body, buf_view(&e->resource), items);
-    bool packed = e->conf.compression == OTLP_GZIP && compress_body(t, &out->body);
+    bool packed = false;
+    otlp_put_frame(&out->frame, buf_view(&e->resource), items.n);
+    out->items = items;
+    if (e->conf.compression == OTLP_GZIP) {
+        buf_str(&out->frame, items);
+        out->items = S("");
+        packed = compress_body(t, &out->frame);
+    }
     write_head(e, to, out, packed);
 }
 
@@ -314,7 +325,7 @@ static err_t read_outcome(struct task *t, struct http_reply *r, struct outcome *
 
 static void send_once(struct task *t, struct exporter *e, struct target *to,
                       const struct message *m, struct outcome *out) {
-    struct str pieces[] = { buf_view(&m->head), buf_view(&m->body) };
+    struct str pieces[] = { buf_view(&m->head), buf_view(&m->frame), m->items };
     SCOPED(deadline_scope) struct deadline limit = deadline_push(t, e->conf.timeout);
     SCOPED(http_reply_done) struct http_reply r = { 0 };
     *out = (struct outcome){ .again = true };

@@ -47,8 +47,9 @@ void otlp_put_metrics(struct buf *b, nanos start, nanos now);
 
 /* What ResourceSpans and ResourceMetrics begin with: the resource. Text is UTF-8. */
 void otlp_put_resource(struct buf *b, struct str service_name, const struct pair_list *more);
-/* The whole request: resource (from otlp_put_resource), then the spans or metrics of `body`. */
-void otlp_wrap(struct buf *b, struct str resource, struct str body);
+/* What stands before the spans or metrics of a whole request, which are `body` bytes: the
+ * resource (from otlp_put_resource) and the frames around. */
+void otlp_put_frame(struct buf *b, struct str resource, size_t body);
 
 /* How many were rejected, of an answer 200 (Export…ServiceResponse); false: it makes no sense. */
 bool otlp_read_rejected(struct str answer, int64_t *out_rejected, struct str *out_why);

@@ -166,8 +166,7 @@ void otlp_put_resource(struct buf *b, struct str service_name, const struct pair
     proto_end(b, begun);
 }
 
-void otlp_wrap(struct buf *b, struct str resource, struct str body) {
-    buf_reserve(b, resource.n + body.n + 64);
+void otlp_put_frame(struct buf *b, struct str resource, size_t body) {
     size_t resources = proto_begin(b, REQUEST_RESOURCES);
     buf_str(b, resource);
     size_t scopes = proto_begin(b, RESOURCE_SCOPES);
@@ -175,9 +174,8 @@ void otlp_wrap(struct buf *b, struct str resource, struct str body) {
     proto_bytes(b, SCOPE_NAME, S("gatespan"));
     proto_bytes(b, SCOPE_VERSION, S(GATESPAN_VERSION));
     proto_end(b, scope);
-    buf_str(b, body);
-    proto_end(b, scopes);
-    proto_end(b, resources);
+    proto_end_before(b, scopes, body);
+    proto_end_before(b, resources, body);
 }
 
 /* { 1: partial_success { 1: rejected count, 2: message } } for both signals. */

@@ -83,7 +83,11 @@ size_t proto_begin(struct buf *b, unsigned field) {
 }
 
 void proto_end(struct buf *b, size_t begun) {
-    uint64_t n = b->n - begun;
+    proto_end_before(b, begun, 0);
+}
+
+void proto_end_before(struct buf *b, size_t begun, size_t more) {
+    uint64_t n = b->n - begun + more;
     assert(n < UINT64_C(1) << 7 * LENGTH);
     for (size_t i = 0; i < LENGTH; i++, n >>= 7)
         b->p[begun - LENGTH + i] = (char)((n & 0x7f) | (i + 1 < LENGTH ? 0x80 : 0));

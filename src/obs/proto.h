@@ -23,6 +23,8 @@ void proto_packed64(struct buf *b, unsigned field, const void *numbers, size_t n
 
 size_t proto_begin(struct buf *b, unsigned field);
 void proto_end(struct buf *b, size_t begun); /* what proto_begin returned */
+/* The same where so many bytes of the message follow that are not in the buffer. */
+void proto_end_before(struct buf *b, size_t begun, size_t more);
 /* The length of what will follow is known: no proto_end. */
 void proto_head(struct buf *b, unsigned field, size_t length);
 size_t proto_varint_size(uint64_t n);
