@@ -10,12 +10,14 @@ import {
     LoggingMessageNotificationSchema,
     PromptListChangedNotificationSchema,
     ResourceListChangedNotificationSchema,
+    ResourceUpdatedNotificationSchema,
     ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { answers, capabilities, failure, headers, job, print, questions, respond, run, stdio } from './steps.mjs';
 
 const logs = [];
 const changes = [];
+const updates = [];
 const client = new Client({ name: 'legacy-test', version: '1' }, { capabilities });
 const asked = {
     'elicitation/create': ElicitRequestSchema,
@@ -27,6 +29,7 @@ client.setNotificationHandler(LoggingMessageNotificationSchema, n => void logs.p
 client.setNotificationHandler(ToolListChangedNotificationSchema, () => void changes.push('tools'));
 client.setNotificationHandler(PromptListChangedNotificationSchema, () => void changes.push('prompts'));
 client.setNotificationHandler(ResourceListChangedNotificationSchema, () => void changes.push('resources'));
+client.setNotificationHandler(ResourceUpdatedNotificationSchema, n => void updates.push(n.params.uri));
 
 const transport = stdio
     ? new StdioClientTransport(stdio)
@@ -36,7 +39,11 @@ try {
     const results = await run(client, {
         logs,
         changes,
-        extra: { call: (params, options) => client.callTool(params, undefined, options) },
+        updates,
+        extra: {
+            call: (params, options) => client.callTool(params, undefined, options),
+            subscribe: s => client.subscribeResource({ uri: s.uri }),
+        },
     });
     const about = {
         version: transport.protocolVersion ?? null,

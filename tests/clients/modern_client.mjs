@@ -7,6 +7,7 @@ import { answers, capabilities, failure, headers, job, print, questions, respond
 
 const logs = [];
 const changes = [];
+const updates = [];
 const words = ['auto', 'legacy'];
 const mode = words.includes(job.mode) ? job.mode : { pin: job.mode ?? '2026-07-28' };
 const client = new Client({ name: 'modern-test', version: '1' }, { capabilities, versionNegotiation: { mode } });
@@ -15,10 +16,16 @@ client.setNotificationHandler('notifications/message', n => void logs.push(n.par
 client.setNotificationHandler('notifications/tools/list_changed', () => void changes.push('tools'));
 client.setNotificationHandler('notifications/prompts/list_changed', () => void changes.push('prompts'));
 client.setNotificationHandler('notifications/resources/list_changed', () => void changes.push('resources'));
+client.setNotificationHandler('notifications/resources/updated', n => void updates.push(n.params.uri));
 
 const extra = {
     call: (params, options) => client.callTool(params, options),
     discover: () => client.discover(),
+    subscribe: async s => {
+        const { honoredFilter } = await client.listen({ resourceSubscriptions: [s.uri] });
+        if (!honoredFilter.resourceSubscriptions?.includes(s.uri)) throw new Error('not honored');
+        return true;
+    },
     listen: async s => (await client.listen(s.filter)).honoredFilter,
 };
 
@@ -27,7 +34,7 @@ try {
         ? new StdioClientTransport(stdio)
         : new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } });
     await client.connect(transport);
-    const results = await run(client, { logs, changes, extra });
+    const results = await run(client, { logs, changes, updates, extra });
     const about = {
         version: client.getNegotiatedProtocolVersion(),
         era: client.getProtocolEra(),

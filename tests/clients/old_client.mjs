@@ -3,8 +3,10 @@
 // usage: node old_client.mjs '{"revision": "r24" | "r03", "transport": "sse" | "http" | "stdio",
 //                              "url": …, "key": …, "command": [PROGRAM, ARGUMENT, …], "call": {name, arguments}}'
 //
-// Prints what was negotiated, the tools' names, the result of the call and the progress that came.
-const job = JSON.parse(process.argv[2]);
+// Prints what was negotiated, the tools' names, the result of the call and the progress that came; with "steps"
+// what came of those (steps.mjs).
+import { failure, job, print, questions, respond, run } from './steps.mjs';
+
 const sdk = `mcp-sdk-${job.revision}`;
 const { Client } = await import(`${sdk}/client/index.js`);
 const headers = { Authorization: `Bearer ${job.key}` };
@@ -26,13 +28,32 @@ async function open() {
 
 const messages = [];
 const transport = await open();
-const client = new Client({ name: 'old-test', version: '1' }, { capabilities: { sampling: {} } });
-const { CreateMessageRequestSchema } = await import(`${sdk}/types.js`);
+const types = await import(`${sdk}/types.js`);
+const { CreateMessageRequestSchema } = types;
+const capabilities = { sampling: {}, ...(job.steps && 'roots/list' in job.answers && { roots: {} }) };
+const client = new Client({ name: 'old-test', version: '1' }, { capabilities });
+
+// All that the other clients do, as far as this SDK knows it.
+async function perform() {
+    const logs = [], changes = [], updates = [];
+    client.setRequestHandler(CreateMessageRequestSchema, respond('sampling/createMessage'));
+    client.setRequestHandler(types.ListRootsRequestSchema, respond('roots/list'));
+    client.setNotificationHandler(types.LoggingMessageNotificationSchema, n => void logs.push(n.params));
+    client.setNotificationHandler(types.ResourceUpdatedNotificationSchema, n => void updates.push(n.params.uri));
+    const extra = {
+        call: (params, options) => client.callTool(params, undefined, options),
+        subscribe: s => client.subscribeResource({ uri: s.uri }),
+    };
+    const results = await run(client, { logs, changes, updates, extra });
+    print({ version: messages[0].params.protocolVersion, server: client.getServerVersion(), results, questions });
+}
+
 client.setRequestHandler(CreateMessageRequestSchema, () => ({
     role: 'assistant', model: 'none', content: { type: 'text', text: 'said by an old client' } }));
 const send = transport.send.bind(transport);
 transport.send = (message, options) => { messages.push(message); return send(message, options); };
 await client.connect(transport);
+if (job.steps) await perform().catch(e => print({ failed: failure(e) }));
 const progress = [];
 const out = { server: client.getServerVersion(), tools: (await client.listTools()).tools.map(t => t.name) };
 out.offered = messages[0].params.protocolVersion;

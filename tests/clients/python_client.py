@@ -6,6 +6,7 @@ With "command": [PROGRAM, ARGUMENT, …] instead of "url" it starts the server i
 learn what a server says to a client that has no gateway in between. The steps and what is printed
 are those of steps.mjs. "answers" says by method what the server hears when it asks in mid-call.
 """
+import functools
 import json
 import sys
 import warnings
@@ -22,6 +23,8 @@ warnings.filterwarnings("ignore")
 job = json.loads(sys.argv[1])
 logs = []
 questions = []  # what the server asked in mid-call
+updates = []  # URIs that changed
+background = None  # a task group
 
 
 def plain(model):
@@ -55,6 +58,21 @@ async def call(client, step):
     return {**answer, "progress": progress, "logs": logs[before:]}
 
 
+async def listen(client, uri, *, task_status):
+    async with client.listen(resource_subscriptions=[uri]) as events:
+        task_status.started(events.honored)
+        async for event in events:
+            updates.append(str(event.uri))
+
+
+async def subscribe(client, uri):
+    if job.get("mode") == "legacy":
+        return {"ok": plain(await client.subscribe_resource(uri))}
+    honored = await background.start(functools.partial(listen, client, uri))
+    assert uri in honored.resource_subscriptions, honored
+    return {"ok": True}
+
+
 def reference(ref):
     if ref["type"] == "ref/prompt":
         return PromptReference(type="ref/prompt", name=ref["name"])
@@ -82,6 +100,13 @@ async def perform(client, step):
         return {"ok": plain(await client.complete(reference(step["ref"]), step["argument"], context))}
     if op == "ping":
         return {"ok": plain(await client.send_ping())}
+    if op == "subscribe":
+        return await subscribe(client, step["uri"])
+    if op == "updated":
+        with anyio.fail_after(20):
+            while step["uri"] not in updates:
+                await anyio.sleep(0.02)
+        return {"ok": True}
     if op == "level":
         return {"ok": plain(await client.set_logging_level(step["level"]))}
     raise ValueError(op)
@@ -89,6 +114,11 @@ async def perform(client, step):
 
 def failure(e):
     return {"error": {"code": getattr(e, "code", None), "message": str(e)}}
+
+
+async def take_message(message):
+    if getattr(message, "method", None) == "notifications/resources/updated":
+        updates.append(str(message.params.uri))
 
 
 async def take_log(params):
@@ -110,16 +140,19 @@ def answering(method, result_type):
 async def session(server):
     mode = job.get("mode", "auto")
     level = job.get("logLevel", "debug") if mode != "legacy" else None
-    async with Client(server, mode=mode, logging_callback=take_log, log_level=level,
+    async with Client(server, mode=mode, logging_callback=take_log, message_handler=take_message, log_level=level,
                       elicitation_callback=answering("elicitation/create", ElicitResult),
                       sampling_callback=answering("sampling/createMessage", CreateMessageResult),
                       list_roots_callback=answering("roots/list", ListRootsResult)) as client:
         results = []
-        for step in job["steps"]:
-            try:
-                results.append(await perform(client, step))
-            except Exception as e:
-                results.append(failure(e))
+        global background
+        async with anyio.create_task_group() as background:
+            for step in job["steps"]:
+                try:
+                    results.append(await perform(client, step))
+                except Exception as e:
+                    results.append(failure(e))
+            background.cancel_scope.cancel()
         return {"version": client.protocol_version, "server": plain(client.server_info) if client.server_info else None,
                 "capabilities": plain(client.server_capabilities), "instructions": client.instructions,
                 "results": results, "questions": questions}

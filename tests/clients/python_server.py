@@ -5,7 +5,9 @@ import warnings
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
-from mcp_types import Completion, ToolAnnotations
+from mcp_types import (Completion, CreateMessageRequest, CreateMessageRequestParams, ElicitRequest,
+                       ElicitRequestFormParams, InputRequiredResult, ListRootsRequest, SamplingMessage, TextContent,
+                       ToolAnnotations)
 
 warnings.filterwarnings("ignore")  # logging is deprecated, and still to be passed on
 server = MCPServer("python-fixture", version="1.0.0", instructions="Add with the Python server.", log_level="ERROR")
@@ -29,6 +31,29 @@ async def stepwise(steps: int, pause: float, ctx: Context) -> str:
 @server.tool(description="Always goes wrong")
 def fails() -> str:
     raise ValueError("as it should")
+
+
+def question(kind):
+    if kind == "roots":
+        return ListRootsRequest()
+    if kind == "sampling":
+        text = TextContent(type="text", text="2 + 2?")
+        return CreateMessageRequest(params=CreateMessageRequestParams(
+            messages=[SamplingMessage(role="user", content=text)], max_tokens=5))
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    return ElicitRequest(params=ElicitRequestFormParams(message="Who is it?", requested_schema=schema))
+
+
+@server.tool(description="Asks for elicitation, sampling or roots in mid-call")
+def ask(kind: str, ctx: Context) -> str | InputRequiredResult:
+    answer = (ctx.input_responses or {}).get("it")
+    return answer.model_dump_json() if answer else InputRequiredResult(input_requests={"it": question(kind)})
+
+
+@server.tool(description="Says that the motto has changed")
+async def touch(ctx: Context) -> str:
+    await ctx.notify_resource_updated("py://motto")
+    return "touched"
 
 
 @server.prompt(description="Say hello to a city")

@@ -70,7 +70,7 @@ async function until(condition, seconds = 20) {
 }
 
 // `client` is of either library: what they have in common is enough for all that is done here.
-export async function run(client, { logs, changes, extra = {} }) {
+export async function run(client, { logs, changes, updates = [], extra = {} }) {
     const ops = {
         tools: () => pages(p => client.listTools(p), 'tools'),
         prompts: () => pages(p => client.listPrompts(p), 'prompts'),
@@ -82,6 +82,10 @@ export async function run(client, { logs, changes, extra = {} }) {
         ping: () => client.ping(),
         level: s => client.setLoggingLevel(s.level),
         changed: s => until(() => changes.includes(s.what)),
+        updated: async s => {
+            if (!(await until(() => updates.includes(s.uri)))) throw new Error(`${s.uri} was not updated`);
+            return true;
+        },
         logged: s => until(() => logs.some(l => JSON.stringify(l).includes(s.text))),
         ...extra,
     };

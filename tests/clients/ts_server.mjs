@@ -10,7 +10,7 @@ const languages = ['c', 'cobol', 'python', 'typescript'];
 function make() {
     const server = new McpServer(
         { name: 'ts-fixture', version: '1.0.0' },
-        { instructions: 'Multiply with the TypeScript server.', capabilities: { logging: {} } });
+        { instructions: 'Multiply with the TypeScript server.', capabilities: { logging: {}, resources: { subscribe: true } } });
     server.registerTool(
         'multiply',
         {
@@ -65,6 +65,25 @@ function make() {
                 },
             });
         });
+    const questions = {
+        sampling: () => inputRequired.createMessage({
+            messages: [{ role: 'user', content: { type: 'text', text: '2 + 2?' } }], maxTokens: 5 }),
+        roots: () => inputRequired.listRoots(),
+    };
+    for (const [kind, question] of Object.entries(questions))
+        server.registerTool(
+            `ask_${kind}`, { description: `Asks for ${kind} in mid-call`, inputSchema: z.object({}) },
+            async (_, ctx) => {
+                const answer = ctx.mcpReq.inputResponses?.it;
+                if (answer) return { content: [{ type: 'text', text: JSON.stringify(answer) }] };
+                return inputRequired({ inputRequests: { it: question() } });
+            });
+    server.registerTool(
+        'touch', { description: 'Says that the motto has changed', inputSchema: z.object({}) },
+        async () => {
+            handler.notify.resourceUpdated('ts://motto');
+            return { content: [{ type: 'text', text: 'touched' }] };
+        });
     server.registerPrompt(
         'review',
         {
@@ -85,5 +104,6 @@ function make() {
     return server;
 }
 
-const handle = toNodeHandler(createMcpHandler(make));
+const handler = createMcpHandler(make);
+const handle = toNodeHandler(handler);
 createServer((req, res) => handle(req, res)).listen(Number(process.argv[2]), '127.0.0.1', () => console.log('ready'));

@@ -13,7 +13,7 @@
 
 /* What the triggers change. */
 struct fixture {
-    bool more_tools, more_prompts;
+    bool more_tools, more_prompts, touched;
     struct event changed;
 };
 
@@ -23,7 +23,12 @@ static err_t open_fixture(const void *conf, const struct server_env *env, void *
 }
 
 static err_t watch(struct task *t, void *self, struct server_watcher *w) {
-    return event_wait(t, &((struct fixture *)self)->changed);
+    struct fixture *f = self;
+    TRY(event_wait(t, &f->changed));
+    if (f->touched)
+        w->updated(w, S("test://watched-resource"));
+    f->touched = false;
+    return OK;
 }
 
 /* ---- content ----------------------------------------------------------------------- */
@@ -90,6 +95,13 @@ TOOL_FN(change_tools) {
 TOOL_FN(change_prompts) {
     struct fixture *f = self;
     f->more_prompts = !f->more_prompts;
+    event_set(&f->changed);
+    return simple_text(c, self, args, r);
+}
+
+TOOL_FN(touch) {
+    struct fixture *f = self;
+    f->touched = true;
     event_set(&f->changed);
     return simple_text(c, self, args, r);
 }
@@ -281,6 +293,7 @@ static const struct tool tools[] = {
     RAW("test_streaming_elicitation", ask_name, NONE, "Asks, in a stream."),
     RAW("test_trigger_tool_change", change_tools, NONE, "Changes the list of tools."),
     RAW("test_trigger_prompt_change", change_prompts, NONE, "Changes the list of prompts."),
+    RAW("test_trigger_resource_update", touch, NONE, "Says that test://watched-resource has changed."),
     RAW("test_more", simple_text, NONE, "Comes and goes."),
 };
 
