@@ -44,7 +44,7 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS (20)
 
 sanitize: ## unit and integration tests under the address and undefined behaviour sanitizers
 	@tools/deps build test
-	@tools/test unit asan --timeout-multiplier 4
+	@tools/test unit asan
 	@tools/test integration asan
 
 PREFIX ?= /usr/local
