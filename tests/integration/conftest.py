@@ -171,7 +171,8 @@ class Gateway:
 
     def logs(self):
         """What it has said up to now: what it said before an answer is there when the answer is."""
-        return self.log.read_text(errors="replace")
+        ended, text = self.process.poll() is not None, self.log.read_text(errors="replace")
+        return text if ended else text[:text.rfind("\n") + 1]  # whole lines: one may be being written
 
     def wait_log(self, text, seconds=20):
         return wait_for(lambda: text in self.logs(), seconds, f"log line with {text!r}")

@@ -169,7 +169,7 @@ def test_restarts_are_capped(gateway, tmp_path):
     """restart_limit failures in a row, then it is given up and says so. (A child that ends when it
     is asked for its era gets a second start for initialize, which is no failure of its own.)"""
     starts = tmp_path / "starts"
-    gw = gateway(config(hopeless=stdio("fails", starts, restart_limit=3, restart_backoff="10ms")))
+    gw = gateway(config(hopeless=stdio("fails", starts, restart_limit=3, restart_backoff="10ms", probe_timeout="1m")))
     wait_for(lambda: "given up" in gw.upstream("hopeless").get("reason", ""), what="given up")
     assert len(starts.read_text().splitlines()) == 6
     assert gw.upstream("hopeless")["failures"] == 3
@@ -250,7 +250,7 @@ def test_www_authenticate_of_an_upstream_does_not_reach_the_client(gateway, proc
                                             ("raw", {"text": '{"jsonrpc":"2.0","id":424242,"result":{"content":[]}}'})])
 def test_broken_lines_of_a_child_do_not_hang_the_gateway(gateway, tool, arguments):
     """An error for the call, at the latest after its timeout, and the child serves on."""
-    gw = gateway(config(child=stdio(timeout="1s")))
+    gw = gateway(config(child=stdio(timeout="3s")))
     gw.wait_ready("child")
     failure(gw, f"child__{tool}", arguments, "child")
     others_are_fine(gw)
@@ -261,7 +261,7 @@ def test_broken_lines_of_a_child_do_not_hang_the_gateway(gateway, tool, argument
 @pytest.mark.parametrize("noise", ["<html></html>", "Listening on port 3000", '{"jsonrpc":"2.0","id":99999,"result":{}}',
                                    '{"jsonrpc":"2.0","method":"notifications/unheard/of"}', "{", "[]", "null", "\t"])
 def test_noise_of_a_child_between_messages_is_skipped(gateway, noise):
-    gw = gateway(config(child=stdio(timeout="5s")))
+    gw = gateway(config(child=stdio()))
     gw.wait_ready("child")
     assert text_of(gw.call_tool("child__raw", text=noise, then=True)) == "after"
 
@@ -676,7 +676,7 @@ def test_answers_of_broken_framing_are_errors_and_poison_nothing(gateway, proces
 def test_damaged_answers_hurt_nobody(gateway, processes):
     """Bytes of an answer changed at random: an error or a result each time, and the next call is served."""
     server = http_server(processes)
-    gw = gateway({**config(up={"url": server.url, "timeout": "1s"}), "workers": 1})
+    gw = gateway({**config(up={"url": server.url, "timeout": "3s"}), "workers": 1})
     gw.wait_ready("up")
     random = Random(5)
     samples = [f"{JSON_HEAD}content-length: LENGTH\r\n\r\n{EVENT}", f"{JSON_HEAD}transfer-encoding: chunked\r\n\r\n{CHUNKED}",
