@@ -1,4 +1,7 @@
 """Streams of legacy sessions that are cut: the client comes back with Last-Event-ID (P-144, P-150..P-152)."""
+import re
+import socket
+import struct
 import threading
 
 import pytest
@@ -471,7 +474,104 @@ def test_who_is_polled_keeps_its_connection_for_other_requests(gateway, upstream
         assert b'"done"' in stream.connection.getresponse().read()
 
 
-# ---- real clients
+# ---- real clients, behind a network that cuts
+
+
+EVENT = re.compile(rb"(?<![^\n])(?:retry: \d+\n)?id: (\w+)-(\w+)-(\w+)-\w+\n(?:[^\n]+\n)+\n")
+BEGUN = re.compile(rb"(?<![^\n])(?:(?:retry: \d+\n)?id: (?:(?!\n\n).)*|r|re|ret|retr|retry[^\n]*|i|id|id:)$", re.S)
+
+
+class Cutter:
+    """A proxy that cuts connections behind (or, `half`, inside of) events of these numbers, one after
+    the other, each stream once."""
+
+    def __init__(self, port, numbers, half=False):
+        self.port, self.left, self.half = port, list(numbers), half
+        self.streams, self.lock = set(), threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.port))
+            threading.Thread(target=self.to_server, args=(client, server), daemon=True).start()
+            threading.Thread(target=self.to_client, args=(server, client), daemon=True).start()
+
+    def to_server(self, client, server):
+        try:
+            while data := client.recv(65536):
+                server.sendall(data)
+        except OSError:
+            pass
+        self.end(client, server)
+
+    def end(self, *sockets):
+        for s in sockets:
+            try:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset: nothing follows
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def is_cut(self, event):
+        worker, stream, n = event.groups()
+        with self.lock:
+            if (worker, stream) in self.streams or self.left[:1] != [int(n, 16)]:
+                return False
+            self.streams.add((worker, stream))
+            del self.left[0]
+            return True
+
+    def to_client(self, server, client):
+        kept = b""  # the beginning of an event
+        try:
+            while data := server.recv(65536):
+                kept += data
+                while event := EVENT.search(kept):
+                    if self.is_cut(event):
+                        client.sendall(kept[:(event.start() + event.end()) // 2 if self.half else event.end()])
+                        self.end(client, server)
+                        return
+                    client.sendall(kept[:event.end()])
+                    kept = kept[event.end():]
+                if not BEGUN.search(kept):
+                    client.sendall(kept)
+                    kept = b""
+        except OSError:
+            pass
+        self.end(client, server)
+
+    def close(self):
+        self.listener.close()
+
+
+class Behind:
+    """A gateway as run_client wants it, reached through a Cutter."""
+
+    def __init__(self, gw, cutter):
+        self.url, self.key = cutter.url, gw.key
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["behind", "inside"])
+@pytest.mark.parametrize("kind", ["legacy", "python"])
+def test_official_clients_lose_nothing_behind_a_network_that_cuts(gateway, upstream, node, kind, half):
+    gw = start(gateway, upstream, limits={"resume_retry": "20ms", "stream_after": "100ms"})
+    first = 1 if half else 0  # who was told no id at all has nothing to come back to
+    cutter = Cutter(gw.port, 2 * list(range(first, len(WHOLE) + 1)), half)
+    step = {"op": "call", "name": "up__steps", "progress": True}
+    steps = [{**step, "arguments": {"steps": STEPS, "text": f"call {i}"}} for i in range(2 * len(WHOLE) + 6)]
+    out = run_client(kind, Behind(gw, cutter), steps, node=node, **({"mode": "legacy"} if kind == "python" else {}))
+    for i, result in enumerate(out["results"]):
+        assert result["ok"]["content"][0]["text"] == f"call {i}", result
+        assert [p["progress"] for p in result["progress"]] == WHOLE[:-1]
+    assert cutter.left == []
+    cutter.close()
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="no call in flight")
 
 
 @pytest.mark.parametrize("kind", ["legacy", "python"])
