@@ -1,4 +1,4 @@
-"""Streams of legacy sessions that are cut: the client comes back with Last-Event-ID (P-144, P-150..P-152)."""
+"""Streams of legacy sessions that are cut: the client comes back with Last-Event-ID (P-144, P-150..P-153)."""
 import re
 import socket
 import struct
