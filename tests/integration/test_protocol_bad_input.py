@@ -4,11 +4,12 @@ import http.client
 import json
 import os
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Stream, fixture_server, http_server, memory_bound, resident, wait_for
-from test_lines import Sse, WebSocket
+from conftest import Stream, binary, fixture_server, http_server, memory_bound, resident, wait_for
+from test_lines import Peer, Sse, WebSocket
 
 NAMESPACE = "io.modelcontextprotocol/"
 VERSION, CAPABILITIES = NAMESPACE + "protocolVersion", NAMESPACE + "clientCapabilities"
@@ -442,3 +443,76 @@ def test_nonsense_in_the_middle_of_a_parked_call(gateway, processes, case):
     assert len(server.seen("tools/call")) == 1  # never a second run
     assert text_of(gw.modern("tools/call", {"name": "up__echo", "arguments": {"text": "on"}}).message) == "on"
     wait_for(lambda: gauges(gw) == before, what="nothing is left")
+
+
+# ---- the same over lines -----------------------------------------------------------------------------------
+
+class StandardInput(Peer):
+    """A client of `serve --stdio`."""
+
+    def __init__(self, folder):
+        super().__init__()
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
+        self.process = subprocess.Popen([str(binary()), "serve", "--role", "server:time", "--stdio"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**clean, "HOME": str(folder)})
+
+    def send(self, message):
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def receive(self, seconds=20):
+        return json.loads(self.process.stdout.readline())
+
+
+LINE_FAULTS = {
+    "no-capabilities": ("tools/list", {"_meta": {VERSION: "2026-07-28"}}, -32602),
+    "version-is-a-number": ("tools/list", {"_meta": {**META, VERSION: 20260728}}, -32602),
+    "capabilities-are-a-list": ("tools/list", {"_meta": {**META, CAPABILITIES: []}}, -32602),
+    "unknown-version": ("tools/list", {"_meta": UNKNOWN}, -32022),
+    "a-legacy-version-in-modern-form": ("tools/list", {"_meta": {**META, VERSION: "2025-11-25"}}, -32022),
+    "modern-initialize": ("initialize", {"_meta": META}, -32601),
+    "modern-ping": ("ping", {"_meta": META}, -32601),
+    "modern-unknown-method": ("no/such", {"_meta": META}, -32601),
+    "modern-unknown-tool": ("tools/call", {"name": "no-such", "_meta": META}, -32602),
+    "modern-cursor": ("tools/list", {"cursor": "x", "_meta": META}, -32602),
+    "modern-level": ("tools/call", {"name": "x", "_meta": {**META, NAMESPACE + "logLevel": "loud"}}, -32602),
+    "modern-listen-without-filter": ("subscriptions/listen", {"_meta": META}, -32602),
+    "modern-state": ("tools/call", {"name": "TOOL", "requestState": "x", "inputResponses": {}, "_meta": META}, -32602),
+    "params-are-a-list": ("tools/list", [1], -32602),
+    "unknown-method": ("no/such", {}, -32601),
+    "a-modern-method": ("server/discover", {}, -32601),
+    "unknown-tool": ("tools/call", {"name": "no-such"}, -32602),
+    "no-name": ("tools/call", {"arguments": {}}, -32602),
+    "arguments-are-a-list": ("tools/call", {"name": "TOOL", "arguments": []}, -32602),
+    "cursor": ("tools/list", {"cursor": "x"}, -32602),
+    "initialize-again": ("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}, -32600),
+}
+
+
+@pytest.mark.parametrize("kind", ["websocket", "sse", "stdio"])
+def test_codes_do_not_depend_on_the_transport(gateway, tmp_path, kind):
+    """P-006, P-025, P-034, P-041, P-042, P-049, P-090: the same over WebSocket, HTTP+SSE and a pipe, and the line goes on."""
+    gw = None if kind == "stdio" else gateway({"builtins": ["time"]})
+    if gw:
+        wait_for(gw.tools, what="time listed")
+    line = StandardInput(tmp_path) if kind == "stdio" else WebSocket(gw) if kind == "websocket" else Sse(gw)
+    tool = "get_current_time" if kind == "stdio" else "time__get_current_time"
+    try:
+        line.open("2024-11-05" if kind == "sse" else "2025-11-25")
+        for case, (method, params, code) in LINE_FAULTS.items():
+            if isinstance(params, dict) and params.get("name") == "TOOL":
+                params = {**params, "name": tool}
+            line.ids += 1
+            line.send({"jsonrpc": "2.0", "id": line.ids, "method": method, "params": params})
+            answer = line.answer(line.ids)
+            assert answer.get("error", {}).get("code") == code, (case, answer)
+            if code == -32022:
+                assert answer["error"]["data"]["supported"] == ["2026-07-28"]
+                assert answer["error"]["data"]["requested"] == params["_meta"][VERSION]
+        assert line.call("ping")["result"] == {}
+        if gw:
+            wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="nothing in flight")
+    finally:
+        if kind == "stdio":
+            line.process.stdin.close()
+            assert line.process.wait(10) == 0
