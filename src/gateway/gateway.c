@@ -51,8 +51,10 @@ static void keys_free(void *index) {
 
 /* ---- the process ------------------------------------------------------------------- */
 
-static void on_session_ended(void *gateway, const struct session_view *session) {
+static void on_session_ended(void *gateway, const struct session_view *session, bool gone) {
     stream_end_session(gateway, session);
+    if (gone)
+        resume_end_session(gateway, session);
 }
 
 struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct shared *shared,

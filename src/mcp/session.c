@@ -262,15 +262,10 @@ static enum record read_record(struct task *t, struct sessions *s, struct str id
     return is_idle(out, now - atomic_load(&s->idle)) ? RECORD_NONE : RECORD_GOOD;
 }
 
-static void end_stream(struct sessions *s, const struct session_view *view) {
-    if (view->stream_worker >= 0 && s->on_ended)
-        s->on_ended(s->on_ended_arg, view);
-}
-
 static void end_here(struct sessions *s, struct str id) {
     struct session_view gone;
-    if (session_drop(s, id, &gone))
-        end_stream(s, &gone);
+    if (session_drop(s, id, &gone) && s->on_ended)
+        s->on_ended(s->on_ended_arg, &gone, true);
 }
 
 /* Under the shard's lock; the table has it already: what changed elsewhere. */
@@ -535,8 +530,8 @@ static void on_notice(void *self, struct str message) {
         mark_stale(s, id);
     else if (str_eq(word, S("closed")))
         end_here(s, id);
-    else if (str_eq(word, S("stream")) && view_of(s, id, &view))
-        end_stream(s, &view);
+    else if (str_eq(word, S("stream")) && view_of(s, id, &view) && s->on_ended)
+        s->on_ended(s->on_ended_arg, &view, false);
 }
 
 /* ---- expiry ------------------------------------------------------------------------ */

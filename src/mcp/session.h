@@ -52,9 +52,10 @@ struct session_limits {
 struct sessions *sessions_new(struct session_limits limits, struct shared *shared);
 void sessions_free(struct sessions *s);
 void sessions_configure(struct sessions *s, struct session_limits limits);
-/* Called, on any thread, with a session whose GET stream here has to end: it was closed on
- * another node, or opened a newer stream there. Before the first session. */
-typedef void session_ended_fn(void *arg, const struct session_view *session);
+/* Called, on any thread, with a session that another node closed (`gone`: its calls and streams
+ * here have to end), or to which it gave a newer GET stream (the one here has to end). Before
+ * the first session. */
+typedef void session_ended_fn(void *arg, const struct session_view *session, bool gone);
 void sessions_on_ended(struct sessions *s, session_ended_fn *fn, void *arg);
 
 struct session_start {
