@@ -1,7 +1,7 @@
 /* conf_fuzz.c - any bytes as a configuration file: refused with a place, or a document whose
  * values all have one, and whose problems print. */
 #include "base/mem.h"
-#include "control/conf_file.h"
+#include "control/conf_tree.h"
 #include <assert.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -53,8 +53,13 @@ static void check_reading(struct conf_file *f, struct arena *a) {
     field_defaults(conf_rows, ARRAY_SIZE(conf_rows), &conf, a);
     field_read(conf_rows, ARRAY_SIZE(conf_rows), conf_file_root(f), S(""), &conf, a,
                conf_file_problems(f));
-    conf_file_print(f, conf_file_problems(f), &out);
-    assert(out.n > 0 || conf_file_problems(f)->n == 0);
+    struct conf_tree *t = conf_tree_new(a);
+    conf_tree_put_file(t, f);
+    *conf_tree_problems(t) = *conf_file_problems(f);
+    if (!conf_tree_finish(t)) {
+        conf_tree_print(t, &out);
+        assert(out.n > 0 || conf_file_problems(f)->n == 0);
+    }
     struct jw w = jw_init(&out);
     field_write(conf_rows, ARRAY_SIZE(conf_rows), &conf, &w);
 }

@@ -67,6 +67,12 @@ int client_open(struct cli *c, struct mcp_client *out) {
     return client_open_at(c, cli_get(c, "url"), out);
 }
 
+/* An address alone, such as http://gateway:8000, means the /mcp there. */
+static const char *path_of(struct str url) {
+    struct str host = str_skip(url, (size_t)str_find(url, S("://")) + 3);
+    return str_find_char(host, '/') < 0 && str_find_char(host, '?') < 0 ? "/mcp" : "";
+}
+
 int client_open_at(struct cli *c, struct str url, struct mcp_client *out) {
     *out = (struct mcp_client){
         .arena = &c->arena, .profile = cli_get(c, "profile"),
@@ -82,8 +88,11 @@ int client_open_at(struct cli *c, struct str url, struct mcp_client *out) {
         return code;
     while (url.p[url.n - 1] == '/')
         url.n--;
+    if (str_find(url, S("://")) < 0)
+        return cli_fail(EXIT_USAGE, "--url %.*s: the host is missing", STR(url));
     const char *slash = out->profile.n ? "/" : "";
-    struct str whole = arena_fmt(&c->arena, "%.*s%s%.*s", STR(url), slash, STR(out->profile));
+    struct str whole = arena_fmt(&c->arena, "%.*s%s%s%.*s", STR(url), path_of(url), slash,
+                                 STR(out->profile));
     out->url = arena_text(&c->arena, whole);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     sigaction(SIGINT, &(struct sigaction){ .sa_handler = interrupt }, NULL);

@@ -57,7 +57,3 @@ struct field_problems *conf_file_problems(struct conf_file *f);
 
 /* Where a value of the document stands; an object or array in an object stands at its key. */
 struct conf_pos conf_file_position(const struct conf_file *f, json value);
-
-/* Appends "file:line:column: path: message" and a newline for each problem, in document
- * order; of several with one value only the first. */
-void conf_file_print(const struct conf_file *f, const struct field_problems *p, struct buf *out);

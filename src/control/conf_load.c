@@ -230,6 +230,8 @@ err_t conf_load(struct arena *a, struct str path, const struct conf_overrides *o
     struct gateway_conf *c = ARENA_NEW(a, struct gateway_conf);
     field_defaults(gateway_fields, gateway_field_count, c, a);
     err_t e = put_layers(a, t, path, o);
+    if (out_tree)
+        *out_tree = e ? NULL : t;
     if (e) {
         buf_fmt(report, "%s\n", e->text);
         return e;
@@ -238,8 +240,6 @@ err_t conf_load(struct arena *a, struct str path, const struct conf_overrides *o
     conf_tree_print(t, report);
     TRY(field_problems_err(conf_tree_problems(t)));
     *out = c;
-    if (out_tree)
-        *out_tree = t;
     return OK;
 }
 

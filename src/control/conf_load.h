@@ -17,7 +17,8 @@ struct conf_overrides {
 /* `path` empty: no file. On INVALID, *report holds a line per problem ("file:line:column: path:
  * what", "GATESPAN_LISTEN: listen: what"); warnings are in it on success too. VS Code's
  * ${input:…} are asked from the environment (GATESPAN_INPUT_NAME), on a terminal from its user.
- * `out_tree` may be NULL; it says where each value comes from. */
+ * `out_tree` may be NULL; it says where each value comes from, and is there on INVALID too, for
+ * its problems, unless a file or variable could not be read at all (then NULL). */
 err_t conf_load(struct arena *a, struct str path, const struct conf_overrides *overrides,
                 struct gateway_conf **out, struct conf_tree **out_tree, struct buf *report);
 

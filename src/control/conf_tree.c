@@ -320,20 +320,21 @@ void conf_tree_complain(struct conf_tree *t, json at, struct str path, struct st
         };
 }
 
+/* A problem to be told, and its place among the others. */
 struct line {
-    const struct field_problem *problem;
-    struct conf_origin at;
+    struct conf_told told;
     size_t number;
 };
 
 static int by_place(const void *a, const void *b) {
     const struct line *x = a, *y = b;
-    if (x->at.layer != y->at.layer)
-        return x->at.layer < y->at.layer ? -1 : 1;
-    if (x->at.at.line != y->at.at.line)
-        return x->at.at.line < y->at.at.line ? -1 : 1;
-    if (x->at.at.column != y->at.at.column)
-        return x->at.at.column < y->at.at.column ? -1 : 1;
+    const struct conf_origin *p = &x->told.at, *q = &y->told.at;
+    if (p->layer != q->layer)
+        return p->layer < q->layer ? -1 : 1;
+    if (p->at.line != q->at.line)
+        return p->at.line < q->at.line ? -1 : 1;
+    if (p->at.column != q->at.column)
+        return p->at.column < q->at.column ? -1 : 1;
     return (x->number > y->number) - (x->number < y->number);
 }
 
@@ -351,37 +352,51 @@ static bool told_before(const struct field_problems *p, size_t i) {
     return false;
 }
 
-static void print_line(const struct line *line, struct buf *out) {
-    const struct field_problem *p = line->problem;
-    if (line->at.layer != CONF_DEFAULT)
-        buf_str(out, line->at.source);
-    if (line->at.at.line)
-        buf_fmt(out, ":%u:%u", line->at.at.line, line->at.at.column);
-    if (line->at.layer != CONF_DEFAULT)
-        buf_str(out, S(": "));
-    buf_str(out, p->warning ? S("warning: ") : S(""));
-    if (p->path.n)
-        buf_fmt(out, "%.*s: ", STR(p->path));
-    buf_str(out, p->message);
-    buf_char(out, '\n');
+static struct conf_told told_of(const struct conf_tree *t, const struct field_problem *p) {
+    json where = p->at ? p->at : p->parent ? p->parent : t->document;
+    return (struct conf_told){
+        .at = conf_tree_origin(t, where), .path = p->path, .message = p->message, .warning = p->warning,
+    };
 }
 
-void conf_tree_print(const struct conf_tree *t, struct buf *out) {
+size_t conf_tree_told(const struct conf_tree *t, struct conf_told out[CONF_TOLD],
+                      size_t *out_more) {
     const struct field_problems *p = &t->problems;
     struct line lines[ARRAY_SIZE(p->items)];
     size_t n = 0, errors = 0;
     for (size_t i = 0; i < p->n; i++) {
-        const struct field_problem *problem = &p->items[i];
-        errors += !problem->warning;
+        errors += !p->items[i].warning;
         if (told_before(p, i))
             continue;
-        json where = problem->at ? problem->at : problem->parent ? problem->parent : t->document;
-        lines[n] = (struct line){ problem, conf_tree_origin(t, where), n };
+        lines[n] = (struct line){ told_of(t, &p->items[i]), n };
         n++;
     }
     qsort(lines, n, sizeof *lines, by_place);
     for (size_t i = 0; i < n; i++)
-        print_line(&lines[i], out);
-    if (p->errors > errors)
-        buf_fmt(out, "and %zu more\n", p->errors - errors);
+        out[i] = lines[i].told;
+    *out_more = p->errors > errors ? p->errors - errors : 0;
+    return n;
+}
+
+static void print_line(const struct conf_told *told, struct buf *out) {
+    if (told->at.layer != CONF_DEFAULT)
+        buf_str(out, told->at.source);
+    if (told->at.at.line)
+        buf_fmt(out, ":%u:%u", told->at.at.line, told->at.at.column);
+    if (told->at.layer != CONF_DEFAULT)
+        buf_str(out, S(": "));
+    buf_str(out, told->warning ? S("warning: ") : S(""));
+    if (told->path.n)
+        buf_fmt(out, "%.*s: ", STR(told->path));
+    buf_str(out, told->message);
+    buf_char(out, '\n');
+}
+
+void conf_tree_print(const struct conf_tree *t, struct buf *out) {
+    struct conf_told told[CONF_TOLD];
+    size_t more, n = conf_tree_told(t, told, &more);
+    for (size_t i = 0; i < n; i++)
+        print_line(&told[i], out);
+    if (more)
+        buf_fmt(out, "and %zu more\n", more);
 }

@@ -50,8 +50,17 @@ json conf_tree_mark(struct conf_tree *t, enum conf_layer layer, struct str sourc
 struct field_problems *conf_tree_problems(struct conf_tree *t);
 void conf_tree_complain(struct conf_tree *t, json at, struct str path, struct str message,
                         bool warning);
-/* Appends "place: path: message" and a newline for each problem, the file's first and in its
- * order; of several with one value only the first. */
+/* A problem as it is told. The file's come first and in its order; of several with one value
+ * only the first is told. */
+struct conf_told {
+    struct conf_origin at;
+    struct str path, message; /* path is empty where the problem has none */
+    bool warning;
+};
+enum { CONF_TOLD = ARRAY_SIZE(((struct field_problems *)0)->items) };
+/* How many; *out_more: errors for which there was no room. */
+size_t conf_tree_told(const struct conf_tree *t, struct conf_told out[CONF_TOLD], size_t *out_more);
+/* Appends "place: path: message" and a newline for each of them. */
 void conf_tree_print(const struct conf_tree *t, struct buf *out);
 /* "gatespan.yaml:3:5", "GATESPAN_LISTEN", "--listen", "default". */
 struct str conf_origin_text(struct conf_origin o, struct arena *a);

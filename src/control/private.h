@@ -46,7 +46,7 @@ struct control {
     unsigned drained;             /* workers whose last connection is gone */
     bool draining;
     uv_signal_t signals[3];
-    uv_fs_event_t *watch;         /* the configuration file's folder */
+    struct file_watch *watch;     /* of the configuration file (reload.c) */
     struct timer reload;          /* debounces its events */
     struct worker *worker;        /* the control worker */
     struct stdio_face *face;      /* options.stdio; worker 0's */

@@ -5,6 +5,7 @@
 #include "control/metrics.h"
 #include "control/private.h"
 #include <stdio.h>
+#include <sys/stat.h>
 
 #define SETTLE (200 * NANOS_MS)
 
@@ -175,10 +176,76 @@ static void on_signal(uv_signal_t *handle, int number) {
     worker_run_ready(c->worker);
 }
 
-static void on_settled(struct worker *w, struct timer *t) {
+/* What the path leads to; editors replace files, so the same path is soon another one. */
+struct file_identity {
+    dev_t device;
+    ino_t inode;
+    struct timespec changed;
+    bool there;
+};
+
+static struct file_identity identity_of(const char *path) {
+    struct stat s;
+    if (stat(path, &s))
+        return (struct file_identity){ 0 };
+    return (struct file_identity){ s.st_dev, s.st_ino, s.st_mtim, true };
+}
+
+/* Two watches: the file, wherever it really lies; and, where a link leads to it, the folder of
+ * the link, which may come to lead somewhere else. Other folders are nobody's business: the
+ * data folder may be the same, and it changes with every call. */
+struct file_watch {
+    struct control *control;
+    const char *path, *folder;
+    uv_fs_event_t file, link;
+    struct file_identity seen;
+    bool gone;    /* told that it is */
+    int closing;  /* handles */
+};
+
+static void settle(struct file_watch *w) {
+    timer_set(w->control->worker, &w->control->reload, worker_tick(w->control->worker) + SETTLE);
+}
+
+static void on_file_event(uv_fs_event_t *handle, const char *name, int events, int status) {
+    if (status >= 0)
+        settle(handle->data);
+}
+
+/* Something in the folder of the link: of ours only when it leads elsewhere now. */
+static void on_link_event(uv_fs_event_t *handle, const char *name, int events, int status) {
+    struct file_watch *w = handle->data;
+    struct file_identity now = identity_of(w->path);
+    if (status >= 0 && (now.device != w->seen.device || now.inode != w->seen.inode))
+        settle(w);
+}
+
+/* Watches what the path leads to now; false when there is nothing, or it cannot be watched. */
+static bool watch_again(struct file_watch *w) {
+    uv_fs_event_stop(&w->file);
+    w->seen = identity_of(w->path);
+    int problem = uv_fs_event_start(&w->file, on_file_event, w->path, 0);
+    if (problem && problem != UV_ENOENT)
+        log_warn("the configuration file is not watched; send SIGHUP to reload",
+                 F("error", uv_strerror(problem)));
+    return !problem;
+}
+
+/* A file that is gone is looked for until it is there again: moving it away and writing a new one
+ * is how some programs save. */
+static void on_settled(struct worker *worker, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, reload));
-    reload_now(c);
-    worker_run_ready(w);
+    struct file_watch *w = c->watch;
+    bool there = watch_again(w) && w->seen.there;
+    if (there)
+        reload_now(c);
+    else if (!w->gone)
+        log_warn("the configuration file is gone; the running configuration stays",
+                 F("file", c->options.config));
+    if (!there && !w->seen.there)
+        timer_set(worker, t, worker_tick(worker) + NANOS_SEC);
+    w->gone = !there;
+    worker_run_ready(worker);
 }
 
 static struct str base_name(struct str path) {
@@ -188,25 +255,24 @@ static struct str base_name(struct str path) {
     return str_skip(path, n);
 }
 
-/* The folder is watched, not the file: editors replace files. */
-static void on_file_event(uv_fs_event_t *handle, const char *name, int events, int status) {
-    struct control *c = handle->data;
-    if (status < 0 || (name && !str_eq(str_of(name), base_name(c->options.config))))
-        return;
-    timer_set(c->worker, &c->reload, worker_tick(c->worker) + SETTLE);
+static bool is_link(const char *path) {
+    struct stat s;
+    return lstat(path, &s) == 0 && S_ISLNK(s.st_mode);
 }
 
 static void watch_file(struct control *c) {
-    struct str path = c->options.config;
-    path.n -= base_name(path).n;
-    const char *folder = path.n ? arena_text(&c->arena, path) : ".";
-    c->watch = NEW(uv_fs_event_t);
-    c->watch->data = c;
-    uv_fs_event_init(&c->worker->loop, c->watch);
-    int problem = uv_fs_event_start(c->watch, on_file_event, folder, 0);
-    if (problem)
-        log_warn("the configuration file is not watched; send SIGHUP to reload",
-                 F("error", uv_strerror(problem)));
+    struct str folder = c->options.config;
+    folder.n -= base_name(folder).n;
+    struct file_watch *w = c->watch = NEW(struct file_watch);
+    w->control = c;
+    w->path = arena_text(&c->arena, c->options.config);
+    w->folder = folder.n ? arena_text(&c->arena, folder) : ".";
+    uv_fs_event_init(&c->worker->loop, &w->file);
+    uv_fs_event_init(&c->worker->loop, &w->link);
+    w->file.data = w->link.data = w;
+    watch_again(w);
+    if (is_link(w->path))
+        uv_fs_event_start(&w->link, on_link_event, w->folder, 0);
 }
 
 void reload_watch(struct control *c) {
@@ -222,14 +288,19 @@ void reload_watch(struct control *c) {
 }
 
 static void on_watch_closed(uv_handle_t *handle) {
-    free(handle);
+    struct file_watch *w = handle->data;
+    if (++w->closing == 2)
+        free(w);
 }
 
 void reload_stop(struct control *c) {
     for (size_t i = 0; i < ARRAY_SIZE(c->signals); i++)
         uv_close((uv_handle_t *)&c->signals[i], NULL);
     timer_unset(c->worker, &c->reload);
-    if (c->watch)
-        uv_close((uv_handle_t *)c->watch, on_watch_closed);
+    if (!c->watch)
+        return;
+    uv_close((uv_handle_t *)&c->watch->file, on_watch_closed);
+    uv_close((uv_handle_t *)&c->watch->link, on_watch_closed);
+    c->watch = NULL;
     c->watch = NULL;
 }

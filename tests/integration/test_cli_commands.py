@@ -505,3 +505,14 @@ def test_changed_rights_of_a_key_hold_on_every_worker_at_once(gateway):
         seen = {tuple(gw.tools(key=made["key"])) for _ in range(12)}  # each on a connection of its own
         assert len(seen) == 1
         assert len(seen.pop()) == (len(gw.tools()) if not allow else 1)
+
+
+def test_an_address_alone_means_its_mcp(run, shared):
+    """http://HOST:PORT is what people paste; whatever has a path is taken as it is."""
+    for url in (shared.url, shared.url + "/", shared.mcp, shared.mcp + "/"):
+        assert run("call", "time__get_current_time", "zone=UTC", url=url).returncode == OK
+        assert run("keys", "list", url=url).returncode == OK
+    done = run("call", "time__get_current_time", url=shared.url + "/elsewhere")
+    assert done.returncode != OK and "nothing at this path" in one_line(done)
+    done = run("tools", url="http://")
+    assert done.returncode == USAGE and "the host is missing" in one_line(done)

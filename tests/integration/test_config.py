@@ -675,3 +675,34 @@ def test_layers_above_the_file_stay_in_force_at_a_reload(gateway, tmp_path):
     wait_for(lambda: gw.session().info.get("instructions", "").startswith("after"), what="the new text")
     assert gw.request("GET", "/api/v1/info").json["limits"]["page"] == 3
     assert [c["option"] for c in changes(gw)] == ["instructions"]
+
+
+def test_check_tells_programs(tmp_path):
+    """-o json: one object, valid or not, with the place of each problem; nothing else anywhere."""
+    path = tmp_path / "gatespan.yaml"
+    path.write_text("limits:\n  page: 0\nmesh: {}\n")
+    done = program("check", path, "-o", "json", "--set", "limits.head=1", env={"GATESPAN_LIMITS_BODY": "1"})
+    assert (done.returncode, done.stderr) == (CONFIG, "")
+    said = json.loads(done.stdout)
+    assert (said["valid"], said["file"]) == (False, str(path)) and "upstreams" not in said
+    first = said["problems"][0]
+    assert first.pop("message")
+    assert first == {"severity": "error", "source": str(path), "line": 2, "column": 9, "path": "limits.page"}
+    assert [(p["source"], p["path"]) for p in said["problems"] if "line" not in p] == \
+        [("GATESPAN_LIMITS_BODY", "limits.body"), ("--set limits.head", "limits.head")]
+
+    path.write_text("limits: [\n")
+    said = json.loads(program("check", path, "-o", "json").stdout)
+    assert said["valid"] is False and len(said["problems"]) == 1
+    assert f"{path}:2:1" in said["problems"][0]["message"]
+
+    done = program("check", "-o", "json", env={"GATESPAN_LIMIT_BODY": "1MiB"})
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["valid"], said["profiles"]) == (OK, True, 0)
+    assert [p["severity"] for p in said["problems"]] == ["warning"]
+
+    many = "".join(f"unknown{i}: 1\n" for i in range(50))
+    path.write_text(many)
+    said = json.loads(program("check", path, "-o", "json").stdout)
+    assert len(said["problems"]) + said["more_errors"] == 50
+    assert program("check", path, "-o", "table").returncode == 2

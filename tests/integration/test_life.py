@@ -3,6 +3,7 @@ tells about itself on the way."""
 import http.client
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -332,6 +333,65 @@ def test_a_file_that_is_gone_changes_nothing(reloadable):
     gw.process.send_signal(signal.SIGHUP)
     gw.wait_log("reload refused")
     assert "keep__echo" in gw.tools()
+
+
+def watched(gw):
+    """Inodes that the process has watches on."""
+    found = set()
+    for info in pathlib.Path(f"/proc/{gw.process.pid}/fdinfo").iterdir():
+        try:
+            found |= {int(line.split()[2].removeprefix("ino:"), 16) for line in info.read_text().splitlines()
+                      if line.startswith("inotify wd:")}
+        except OSError:
+            pass
+    return found
+
+
+def test_only_the_configuration_file_is_watched(gateway, tmp_path):
+    """The folder may be a busy one; a change of anything else in it wakes nobody."""
+    gw = gateway({"builtins": []})
+    path = tmp_path / "gatespan.json"
+    assert path.stat().st_ino in watched(gw) and tmp_path.stat().st_ino not in watched(gw)
+    (tmp_path / "other.json").write_text("{}")
+    for i, write in enumerate((lambda text: path.write_text(text), lambda text: replace(path, json.loads(text)),
+                               lambda text: (path.rename(tmp_path / "old.json"), path.write_text(text)),
+                               lambda text: path.write_text(text))):
+        builtins = [] if i % 2 else ["time"]
+        write(json.dumps({"builtins": builtins}))
+        wait_for(lambda: bool(gw.upstream("time")) == bool(builtins), what=f"what write {i} says")
+        wait_for(lambda: path.stat().st_ino in watched(gw), what="the new file is watched")
+    assert tmp_path.stat().st_ino not in watched(gw)
+
+
+def test_a_file_that_comes_back_is_read(gateway, tmp_path):
+    gw = gateway({"builtins": []})
+    path = tmp_path / "gatespan.json"
+    path.rename(tmp_path / "away.json")
+    gw.wait_log("the configuration file is gone; the running configuration stays")
+    assert gw.request("GET", "/health").status == 200
+    path.write_text(json.dumps({"builtins": ["time"]}))
+    gw.wait_log("configuration reloaded")
+    assert gw.logs().count("is gone") == 1
+    wait_for(lambda: gw.upstream("time"), what="what the new file says")
+
+
+@pytest.mark.parametrize("how", ["link", "folder"])
+def test_a_link_that_leads_elsewhere_is_followed(gateway, tmp_path, how):
+    """Links replaced by links, as package managers do, and the folder behind them, as Kubernetes does."""
+    for name, builtins in (("one", []), ("two", ["time"])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "real.json").write_text(json.dumps({"builtins": builtins}))
+    (tmp_path / "now").symlink_to("one")
+    link = tmp_path / "link.json"
+    link.symlink_to("one/real.json" if how == "link" else "now/real.json")
+    gw = gateway(link)
+    other = tmp_path / "next"
+    other.symlink_to("two/real.json" if how == "link" else "two")
+    other.rename(link if how == "link" else tmp_path / "now")
+    gw.wait_log("configuration reloaded")
+    wait_for(lambda: gw.upstream("time"), what="what the other file says")
+    (tmp_path / "two" / "real.json").write_text(json.dumps({"builtins": []}))
+    wait_for(lambda: gw.upstream("time") is None, what="what it says now")
 
 
 def test_listen_does_not_change_while_running(gateway, tmp_path):

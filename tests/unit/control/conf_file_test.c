@@ -1,6 +1,6 @@
 /* conf_file_test.c - configuration files: YAML, JSON with comments, expansion, places. */
 #include "base/mem.h"
-#include "control/conf_file.h"
+#include "control/conf_tree.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,9 +70,17 @@ static void assert_refused(const char *text, const char *want) {
     assert_null(f);
 }
 
+static void print(struct conf_file *f, struct buf *out) {
+    struct conf_tree *t = conf_tree_new(&arena);
+    conf_tree_put_file(t, f);
+    *conf_tree_problems(t) = *conf_file_problems(f);
+    assert_null(conf_tree_finish(t));
+    conf_tree_print(t, out);
+}
+
 static void assert_printed(struct conf_file *f, const char *want) {
     SCOPED(buf_done) struct buf out = { 0 };
-    conf_file_print(f, conf_file_problems(f), &out);
+    print(f, &out);
     assert_string_equal(buf_text(&out), want);
 }
 
@@ -331,9 +339,9 @@ static void problems_without_room_are_counted(void **state) {
     for (int i = 0; i < 40; i++)
         buf_fmt(&text, "- ${NOPE%d}\n", i);
     struct conf_file *f = parsed(buf_text(&text));
-    conf_file_print(f, conf_file_problems(f), &out);
+    print(f, &out);
     assert_non_null(strstr(buf_text(&out), "c.conf:32:3: [31]: variable NOPE31 is not set"));
-    assert_true(str_ends(buf_view(&out), S("c.conf: and 8 more\n")));
+    assert_true(str_ends(buf_view(&out), S("\nand 8 more\n")));
 }
 
 /* ---- expansion --------------------------------------------------------------------- */
