@@ -9,6 +9,7 @@
 #include "gateway/park.h"
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
+#include "gateway/tasks.h"
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -446,6 +447,7 @@ static void on_housekeeping(struct worker *w, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, housekeeping));
     task_spawn(w, tend_shared, c); /* with none to spare, the next time */
     subscribers_sweep(c->gateway, w);
+    tasks_sweep(c->gateway, worker_now(w));
     gateway_read_clock(c->gateway);
     give_memory_back();
     timer_set(w, t, worker_now(w) + HOUSEKEEPING);

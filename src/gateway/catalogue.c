@@ -48,6 +48,30 @@ static struct str shown_of(struct catalogue *c, const struct upstream_conf *conf
     return arena_dup(&c->arena, buf_view(&shown));
 }
 
+/* What a server says of a tool counts where it declares tasks at all (P-203, P-291); with the
+ * extension it decides call by call (P-293). */
+static enum task_support support_of(const struct catalogue_source *s, enum item_kind kind,
+                                    const struct part_item *item) {
+    if (kind != ITEM_TOOL || !s->part->has.tasks)
+        return TASK_FORBIDDEN;
+    bool says = s->conf->type == UPSTREAM_BUILTIN || revision_era(s->part->revision) == ERA_LEGACY;
+    return says ? item->task_support : TASK_OPTIONAL;
+}
+
+/* Towards clients no tool requires a task, since we wait for it where they cannot (P-446), and
+ * those of a server with the extension may be tasks (P-417). */
+static struct str with_execution(struct catalogue *c, enum task_support support, struct str raw) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    buf_char(&b, '{');
+    for (struct json_members m = json_members(raw); json_member(&m);)
+        if (!str_eq(m.key, S("execution")))
+            buf_fmt(&b, "%s\"%.*s\":%.*s", b.n > 1 ? "," : "", STR(m.key), STR(m.value));
+    if (support != TASK_FORBIDDEN) /* inputSchema is before it */
+        buf_str(&b, S(",\"execution\":{\"taskSupport\":\"optional\"}"));
+    buf_char(&b, '}');
+    return arena_dup(&c->arena, buf_view(&b));
+}
+
 /* A tool may point at a resource of its server (P-305, P-636). */
 static struct str raw_of(struct catalogue *c, const struct upstream_conf *conf, enum item_kind kind,
                          struct str raw) {
@@ -75,10 +99,15 @@ static void add_entry(struct catalogue *c, const struct catalogue_source *s, uns
                  F("by", c->parts[taken->upstream]->upstream));
         return;
     }
+    enum task_support support = support_of(s, kind, item);
+    bool waits = support == TASK_REQUIRED && s->conf->tasks == TASKS_WAIT;
+    struct str raw = item->raw;
+    if (kind == ITEM_TOOL && (waits || support != item->task_support))
+        raw = with_execution(c, support, raw);
     *e = (struct entry){
         .kind = kind, .upstream = upstream, .index = (unsigned)c->total, .metric = (uint32_t)c->total,
-        .shown = shown, .name = item->name, .raw = raw_of(c, s->conf, kind, item->raw),
-        .safe_to_repeat = item->safe_to_repeat, .header_params = item->header_params,
+        .shown = shown, .name = item->name, .raw = raw_of(c, s->conf, kind, raw),
+        .safe_to_repeat = item->safe_to_repeat, .task_support = support, .header_params = item->header_params,
     };
     map_put(&c->by_shown[kind], e->shown, e);
     c->kind_digest[kind] = mix(c->kind_digest[kind], e);
@@ -119,6 +148,7 @@ static void add_capabilities(struct capabilities *all, const struct part *p) {
     all->logging |= has->logging;
     all->subscribe |= has->subscribe;
     all->apps |= has->apps;
+    all->tasks |= has->tasks;
     all->list_changed = true;
 }
 

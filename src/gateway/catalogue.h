@@ -15,10 +15,14 @@
 
 enum item_kind { ITEM_TOOL, ITEM_PROMPT, ITEM_RESOURCE, ITEM_TEMPLATE, ITEM_KINDS };
 
+/* Whether a tool's calls may be tasks (P-203). */
+enum task_support { TASK_FORBIDDEN, TASK_OPTIONAL, TASK_REQUIRED };
+
 struct part_item {
     struct str raw;       /* the item as its server spelled it */
     struct str name;      /* unescaped; for resources the URI, for templates the uriTemplate */
     bool safe_to_repeat;  /* readOnlyHint or idempotentHint (P-645) */
+    enum task_support task_support; /* tools: as `execution` says */
     json value;           /* parsed raw */
     json header_params;   /* tools: see entry */
 };
@@ -54,6 +58,7 @@ struct entry {
     struct str name;          /* what the upstream calls it */
     struct str raw;           /* its item */
     bool safe_to_repeat;
+    enum task_support task_support; /* tools: what its upstream takes; clients see no REQUIRED */
     json header_params;       /* tools: annotations as in param_schema.h; NULL: none */
     uint32_t metric;          /* series slots of the data plane, by index */
 };

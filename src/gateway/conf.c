@@ -7,6 +7,7 @@
 
 static const char *const kind_words[] = { "auto", "stdio", "http", "builtin", "api", NULL };
 static const char *const share_words[] = { "auto", "tenant", "principal", "session", NULL };
+static const char *const task_words[] = { "wait", "refuse", NULL };
 static const char *const question_words[] = { "carry", "refuse", NULL };
 static const char *const anonymous_words[] = { "no", "loopback", NULL };
 static const char *const level_words[] = { "debug", "info", "warn", "error", "off", NULL };
@@ -71,6 +72,7 @@ const struct field upstream_fields[] = {
     FIELD_NEST(T, api, OBJECT, api_fields, struct api_conf, 0, "An HTTP API whose operations are tools."),
     FIELD_CHOICE(T, share, share_words, "auto", 0, "Who shares one session or child process; auto: tenant for stdio, principal for http."),
     FIELD_CHOICE(T, questions, question_words, "carry", 0, "What it asks in mid-call (sampling, roots, elicitation): carry it to the client that called, or refuse."),
+    FIELD_CHOICE(T, tasks, task_words, "wait", 0, "A call that must be a task while its client takes none: wait for it within the call, or refuse."),
     FIELD(T, prefix, BOOL, "true", NULL, 0, "Show its tools and prompts as NAME__tool."),
     FIELD(T, rewrite_uris, BOOL, "true", NULL, 0, "Show its resource URIs with its name in them, so that servers do not collide."),
     FIELD(T, timeout, DURATION, "30s", "1ms..1h", 0, "Longest wait for one answer."),
@@ -161,6 +163,11 @@ static const struct field limits_fields[] = {
     FIELD(T, resume_retry, DURATION, "1s", "10ms..1m", 0, "What a client waits before it comes back to a stream (revision 2025-11-25)."),
     FIELD(T, stream_after, DURATION, "2s", "0s..1h", 0, "A call that takes longer is answered on a stream, which its client can come back to (revision 2025-11-25); 0: only when there is something to say before the answer."),
     FIELD(T, poll_after, DURATION, "0s", "0s..1h", 0, "The stream of a call is closed after this, and its client comes back for the rest (revision 2025-11-25); 0: never."),
+    FIELD(T, tasks, INT, "10000", "1..1000000", 0, "Tasks that are kept for their clients; with more, calls run without one."),
+    FIELD(T, tasks_per_key, INT, "1000", "1..1000000", 0, "The same for one key."),
+    FIELD(T, task_bytes, BYTES, "64MiB", "64KiB..64GiB", 0, "Memory for results of tasks that the gateway itself keeps; beyond it such a task fails."),
+    FIELD(T, task_ttl, DURATION, "1h", "1s..30d", 0, "Longest time for which a task is kept; what is asked of upstreams where a client names none."),
+    FIELD(T, task_wait, DURATION, "10m", "1s..24h", 0, "Longest time for which a request waits for a task: tasks/result, and calls of clients that know no tasks."),
     FIELD(T, list_wait, DURATION, "2s", "0s..1m", 0, "How long the first start waits for upstreams before it serves what there is."),
 };
 #undef T

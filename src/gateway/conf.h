@@ -11,6 +11,7 @@
 
 enum upstream_kind { UPSTREAM_AUTO, UPSTREAM_STDIO, UPSTREAM_HTTP, UPSTREAM_BUILTIN, UPSTREAM_API };
 enum questions { QUESTIONS_CARRY, QUESTIONS_REFUSE };
+enum task_calls { TASKS_WAIT, TASKS_REFUSE };
 enum share { SHARE_AUTO, SHARE_TENANT, SHARE_PRINCIPAL, SHARE_SESSION };
 
 struct tls_client_options {
@@ -59,6 +60,7 @@ struct upstream_conf {
     /* all */
     int share;               /* enum share; AUTO: tenant for stdio, principal for http */
     int questions;           /* enum questions: what it asks in mid-call */
+    int tasks;               /* enum task_calls: of clients that take no task, where a tool wants one */
     bool prefix;             /* names as NAME__tool */
     bool rewrite_uris;
     nanos timeout;           /* longest wait for one answer */
@@ -124,6 +126,10 @@ struct limits_conf {
     nanos resume_retry;         /* what clients wait before they come back */
     nanos stream_after;         /* calls longer than this are answered on a stream; 0: none */
     nanos poll_after;           /* such streams are closed after this; 0: never */
+    int64_t tasks, tasks_per_key; /* that are kept for tasks/list, and ours */
+    int64_t task_bytes;         /* of results that are kept */
+    nanos task_ttl;             /* longest that one is kept */
+    nanos task_wait;            /* for a task, within a request */
     nanos list_wait;            /* how long the first list waits for upstreams that start */
 };
 

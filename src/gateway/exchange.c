@@ -7,6 +7,7 @@
 #include "gateway/metrics.h"
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
+#include "gateway/task_methods.h"
 #include "mcp/header_value.h"
 #include "mcp/uri.h"
 #include <stdio.h>
@@ -154,6 +155,7 @@ static bool offered(const struct capabilities *has, enum feature f) {
     case FEATURE_RESOURCES: return has->resources;
     case FEATURE_COMPLETIONS: return has->completions;
     case FEATURE_LOGGING: return has->logging;
+    case FEATURE_TASKS: return has->tasks;
     default: return true;
     }
 }
@@ -172,9 +174,15 @@ static bool step_known(struct exchange *x) {
 static bool step_name_header(struct exchange *x) {
     if (x->era == ERA_LEGACY || !x->head)
         return true;
-    if (x->method != METHOD_TOOLS_CALL && x->method != METHOD_PROMPTS_GET &&
-        x->method != METHOD_RESOURCES_READ)
-        return true;
+    switch (x->method) {
+    case METHOD_TOOLS_CALL:
+    case METHOD_PROMPTS_GET:
+    case METHOD_RESOURCES_READ:
+    case METHOD_TASKS_GET: /* P-298 */
+    case METHOD_TASKS_UPDATE:
+    case METHOD_TASKS_CANCEL: break;
+    default: return true;
+    }
     struct str header = x->head->known[HTTP_MCP_NAME], value, name = x->in.name;
     if (x->in.name_escaped)
         name = json_unquote(x->arena, arena_fmt(x->arena, "\"%.*s\"", STR(name)));
@@ -221,6 +229,11 @@ static method_fn *const handlers[METHOD_COUNT] = {
     [METHOD_COMPLETE] = forward,
     [METHOD_RESOURCES_SUBSCRIBE] = method_subscribe,
     [METHOD_RESOURCES_UNSUBSCRIBE] = method_unsubscribe,
+    [METHOD_TASKS_GET] = method_task_get,
+    [METHOD_TASKS_RESULT] = method_task_result,
+    [METHOD_TASKS_LIST] = method_task_list,
+    [METHOD_TASKS_CANCEL] = method_task_cancel,
+    [METHOD_TASKS_UPDATE] = method_task_update,
 };
 
 /* ---- account ----------------------------------------------------------------------- */

@@ -14,8 +14,10 @@
 #include "gateway/question.h"
 #include "gateway/relay.h"
 #include "gateway/request_state.h"
+#include "gateway/task_methods.h"
 #include "gateway/tool_check.h"
 #include "mcp/question.h"
+#include "mcp/task.h"
 
 #define GATHER (10 * NANOS_MS)
 enum { EDITS = 6, PIECES = 2 * EDITS + 8 };
@@ -239,8 +241,8 @@ static void write_meta(struct exchange *x, struct buf *b, enum era to, enum revi
         put_member(b, S("\"io.modelcontextprotocol/clientInfo\":"),
                    x->in.client_info.p ? x->in.client_info : x->snapshot->server_info);
         put_member(b, S("\"io.modelcontextprotocol/clientCapabilities\":"), S(""));
-        if (r->asks)
-            asks_write(b, r->asks, revision);
+        if (r->asks || r->takes_task)
+            asks_write(b, r->asks | (r->takes_task ? TAKES_TASK : 0), revision);
         else
             buf_str(b, S("{}"));
         if (x->log_level < LOG_LEVELS && streams)
@@ -291,6 +293,21 @@ static void edit_inputs(struct exchange *x, struct outgoing *o, enum era to) {
         add_edit(o, x->in.request_state, x->inner_state);
     else
         drop_member(x, o, S("requestState"));
+}
+
+/* `task` counts between us and a legacy upstream where its tool takes one (P-291, P-446); a
+ * client's own is no business of any other upstream. */
+static void edit_task(struct exchange *x, struct outgoing *o, enum revision to) {
+    bool wanted = (x->takes_task || x->waits_for_task) && to == R11;
+    struct str old = json_raw_get(x->in.params, S("task"));
+    struct str param = wanted ? task_param(x) : old;
+    if (old.p && !wanted)
+        drop_member(x, o, S("task"));
+    else if (old.p && old.p != param.p)
+        add_edit(o, old, param);
+    else if (!old.p && wanted)
+        add_edit(o, str_from(x->in.params.p + x->in.params.n - 1, 0),
+                 arena_fmt(x->arena, ",\"task\":%.*s", STR(param)));
 }
 
 /* The answers and the state of the round before, at the end of params (P-097). */
@@ -471,7 +488,56 @@ static struct str with_result_type(struct exchange *x, struct str result) {
                      STR(str_skip(result, 1)));
 }
 
+/* P-293, P-296: only who takes one may get a task. Cheap to rule out: its word is short, and stands
+ * at an end. */
+static bool is_task(const struct exchange *x, struct str result, enum revision from) {
+    struct str word = S("\"task\"");
+    if (x->method != METHOD_TOOLS_CALL || x->related_task.p)
+        return false;
+    if (from == R11)
+        return (x->takes_task || x->waits_for_task) && json_raw_get(result, S("task")).n &&
+               json_raw_get(result, S("task")).p[0] == '{';
+    bool likely = revision_era(from) == ERA_MODERN &&
+                  (x->takes_task || x->waits_for_task ||
+                   str_find(str_head(result, 64), word) >= 0 ||
+                   (result.n > 64 && str_find(str_skip(result, result.n - 64), word) >= 0));
+    return likely && str_eq(json_raw_get(result, S("resultType")), word);
+}
+
+/* What the upstream made of the call is a task: for its client, or for us to wait for. */
+static err_t take_task(struct exchange *x, const struct upstream_request *r, struct str result,
+                       enum revision from, const struct inputs *in) {
+    struct str raw = from == R11 ? json_raw_get(result, S("task")) : result;
+    struct mcp_task t;
+    if (!x->takes_task && !x->waits_for_task)
+        return ERR(UPSTREAM, "upstream %.*s made a task of a call whose client takes none",
+                   STR(x->upstream->conf->name));
+    if (x->takes_task && x->upstream->conf->type == UPSTREAM_BUILTIN)
+        return task_answer_ours(x, in);
+    TRY_WRAP(mcp_task_read(x->arena, arena_dup(x->arena, raw), from, &t), "upstream %.*s",
+             STR(x->upstream->conf->name));
+    /* ended before its modern client ever heard of it: the outcome itself is the answer */
+    bool ended = x->era == ERA_MODERN && from == R11 && mcp_task_is_final(t.status);
+    if (x->takes_task && !ended)
+        task_answer_theirs(x, r, &t);
+    else
+        x->inner_task = t.id;
+    return OK;
+}
+
+/* The outcome of a task is a tool's result that says which task it is of, to who knows tasks
+ * (P-291, P-440). */
+static void answer_outcome(struct exchange *x, struct str result) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    if (x->era == ERA_LEGACY && x->revision == R11) {
+        mcp_task_put_related(&b, result, x->related_task);
+        result = buf_view(&b);
+    }
+    answer_result(x, &result, 1);
+}
+
 static void bridge_result(struct exchange *x, struct str result, enum revision from) {
+    enum method method = x->related_task.p ? METHOD_TOOLS_CALL : x->method;
     if (x->era == ERA_MODERN && revision_era(from) == ERA_MODERN && !has_result_type(result))
         result = with_result_type(x, result);
     if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY && !is_complete(result)) {
@@ -487,16 +553,22 @@ static void bridge_result(struct exchange *x, struct str result, enum revision f
     if (!tool_check_result(x, result))
         return;
     bool uris = x->upstream->conf->rewrite_uris && upstream_has_resources(x);
-    if (!uris && !translate_needed(x->method, from, x->revision)) {
-        answer_result(x, &result, 1);
+    if (!uris && !translate_needed(method, from, x->revision)) {
+        if (x->related_task.p)
+            answer_outcome(x, result);
+        else
+            answer_result(x, &result, 1);
         return;
     }
     SCOPED(buf_done) struct buf b = { 0 };
     struct uri_map map = uris_of(x);
     struct translate_extras extras = { .server_info = x->snapshot->server_info, .ttl_ms = 0 };
-    translate_result(&b, x->method, result, from, x->revision, &extras, uris ? &map : NULL);
+    translate_result(&b, method, result, from, x->revision, &extras, uris ? &map : NULL);
     struct str piece = buf_view(&b);
-    answer_result(x, &piece, 1);
+    if (x->related_task.p)
+        answer_outcome(x, piece);
+    else
+        answer_result(x, &piece, 1);
 }
 
 static int code_of(struct str error) {
@@ -649,6 +721,10 @@ static err_t next_question(struct exchange *x, struct upstream_call *c, struct e
 }
 
 /* Between messages of the upstream: once its questions are answered it is in a hurry again. */
+static nanos patience_of(const struct exchange *x) {
+    return x->related_task.p ? x->snapshot->conf->limits.task_wait : x->upstream->conf->timeout;
+}
+
 static err_t next_message(struct exchange *x, struct upstream_call *c, struct envelope *m) {
     bool asked = x->open_questions;
     if (x->parked && parked_asks(x->parked))
@@ -659,7 +735,7 @@ static err_t next_message(struct exchange *x, struct upstream_call *c, struct en
                    STR(x->upstream->conf->name));
     TRY(e);
     if (asked && !x->open_questions)
-        upstream_patience(c, x->upstream->conf->timeout);
+        upstream_patience(c, patience_of(x));
     return OK;
 }
 
@@ -667,6 +743,16 @@ static err_t next_message(struct exchange *x, struct upstream_call *c, struct en
 static bool headers_are_stale(const struct exchange *x, struct str error, enum revision from) {
     return revision_era(from) == ERA_MODERN && x->method == METHOD_TOOLS_CALL && !x->listed_anew &&
            code_of(error) == RPC_HEADER_MISMATCH;
+}
+
+/* P-418: the upstream wants a task; the legacy client asked for none, so we take it. */
+static bool wants_task(const struct exchange *x, struct str error, enum revision from) {
+    if (revision_era(from) != ERA_MODERN || x->era != ERA_LEGACY ||
+        x->method != METHOD_TOOLS_CALL || x->takes_task || x->waits_for_task ||
+        x->upstream->conf->tasks == TASKS_REFUSE || code_of(error) != RPC_MISSING_CAPABILITY)
+        return false;
+    struct str required = json_raw_get(json_raw_get(error, S("data")), S("requiredCapabilities"));
+    return tasks_declared(required);
 }
 
 static void keep_answer(struct exchange *x, struct envelope *m) {
@@ -705,14 +791,20 @@ static err_t read_answer(struct exchange *x, struct upstream_call *c,
             questions_complete(x);
         if (m.kind == ENVELOPE_ERROR && headers_are_stale(x, m.error, from))
             in->stale_headers = x->listed_anew = true;
+        else if (m.kind == ENVELOPE_ERROR && wants_task(x, m.error, from))
+            in->wants_task = x->waits_for_task = true;
         else if (m.kind == ENVELOPE_ERROR)
             bridge_error(x, m.error, from);
+        else if (is_task(x, m.result, from))
+            return take_task(x, r, m.result, from, in);
         else if (revision_era(from) == ERA_MODERN && x->era == ERA_LEGACY &&
                  wants_input(x, m.result))
             return take_inputs(x, m.result, in);
         else if (revision_era(from) == ERA_MODERN && may_want_input(x, m.result) &&
                  wants_input(x, m.result))
             return pass_inputs(x, m.result);
+        else if (x->task_asked.p && is_complete(m.result))
+            return task_answer_ended(x, m.result);
         else
             bridge_result(x, m.result, from);
         return OK;
@@ -779,6 +871,8 @@ static err_t call_parkable(struct exchange *x, const struct upstream_request *r,
     struct upstream_call *c = parked_call(x->parked);
     *own = *r;
     TRY(upstream_begin(x->task, x->upstream, own, c));
+    if (x->related_task.p)
+        upstream_patience(c, patience_of(x));
     return read_answer(x, c, own, to, NULL);
 }
 
@@ -808,6 +902,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         .method = x->method, .name = x->method == METHOD_COMPLETE ? (struct str){ 0 } : x->target,
         .arguments = x->in.arguments, .principal = x->who->id, .share = share_of(x, to, asks), .asks = asks, .caller = caller_to_ask(x),
         .safe = x->method != METHOD_TOOLS_CALL || (x->entry && x->entry->safe_to_repeat),
+        .takes_task = x->takes_task || x->waits_for_task, .in_task = x->waits_for_task,
         .traceparent = trace_of(x), .wants_notes = x->can_stream && x->in.progress_token.p,
         .wants_logs = x->can_stream && x->log_level < LOG_LEVELS, .verbosity = verbosity_of(x),
         .let_go = let_go, .let_go_of = x,
@@ -818,6 +913,9 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
     edit_meta(x, o, to, &r);
     if (x->in.request_state.p || x->in.input_responses.p)
         edit_inputs(x, o, revision_era(to));
+    bool tool = x->method == METHOD_TOOLS_CALL && x->entry;
+    if (tool && (x->entry->task_support || (to == R11 && x->revision != R11)))
+        edit_task(x, o, to);
     if (in->state.p || in->requests.p)
         add_inputs(x, o, in);
     write_message(x, o, &r);
@@ -830,8 +928,72 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         return call_parkable(x, &r, to);
     SCOPED(upstream_end) struct upstream_call c = { 0 };
     TRY(upstream_begin(x->task, x->upstream, &r, &c));
-    *in = (struct inputs){ .responses = in->responses, .rounds = in->rounds, .pauses = in->pauses };
+    const struct inputs before = *in; /* what a task is made with */
+    *in = (struct inputs){ .responses = before.responses,
+                           .rounds = before.rounds,
+                           .pauses = before.pauses };
+    in->sent_state = before.state;
     return read_answer(x, &c, &r, to, in);
+}
+
+/* ---- the call as a task of its upstream, for a client that takes none (P-418, P-446) - */
+
+static struct task_ask ask_of(const struct exchange *x, enum revision to) {
+    return (struct task_ask){ .upstream = x->upstream, .id = x->inner_task, .principal = x->who->id,
+                              .share = share_of(x, to, x->asks), .asks = x->asks };
+}
+
+static err_t wait_for_task(struct exchange *x, enum revision to) {
+    const struct task_ask ask = ask_of(x, to);
+    bool failed;
+    struct str raw;
+    x->related_task = S(""); /* the client knows of none */
+    if (to == R11)
+        return forward_task_outcome(x, &ask);
+    TRY(task_wait(x, &ask, &failed, &raw));
+    forward_answer_outcome(x, failed, raw, to);
+    return OK;
+}
+
+/* Who gave up, or was let down, leaves no task working behind. */
+static err_t run_as_task(struct exchange *x, enum revision to) {
+    err_t e = wait_for_task(x, to);
+    if (!e)
+        return OK;
+    const struct task_ask ask = ask_of(x, to);
+    struct err why = *e;
+    task_ask_cancel(x->gw->worker, &ask);
+    return err_again(&why);
+}
+
+err_t forward_task_outcome(struct exchange *x, const struct task_ask *ask) {
+    enum revision to;
+    TRY(revision_now(x, &to));
+    struct upstream_request r = {
+        .method = METHOD_TASKS_RESULT, .name = ask->id, .principal = x->who->id,
+        .share = ask->share, .asks = ask->asks, .caller = caller_to_ask(x), .takes_task = true, .safe = true,
+        .wants_logs = x->can_stream && x->log_level < LOG_LEVELS,
+    };
+    SCOPED(buf_done) struct buf text = { 0 };
+    upstream_next_id(x->upstream, x->gw->worker, &r);
+    task_ask_write(&text, ask, &r, (struct str){ 0 });
+    struct str message = buf_view(&text);
+    r.message = &message;
+    r.pieces = 1;
+    if (x->asks && x->era == ERA_MODERN)
+        return call_parkable(x, &r, to);
+    SCOPED(upstream_end) struct upstream_call c = { 0 };
+    SCOPED(inputs_done) struct inputs none = { 0 };
+    TRY(upstream_begin(x->task, x->upstream, &r, &c));
+    upstream_patience(&c, patience_of(x));
+    return read_answer(x, &c, &r, to, &none);
+}
+
+void forward_answer_outcome(struct exchange *x, bool failed, struct str raw, enum revision from) {
+    if (failed)
+        bridge_error(x, raw, from);
+    else
+        bridge_result(x, raw, from);
 }
 
 /* Rounds until there is an answer: a modern upstream may ask a legacy client (P-403). */
@@ -842,6 +1004,12 @@ static err_t call_rounds(struct exchange *x, struct str old_name) {
     SCOPED(inputs_done) struct inputs in = { 0 };
     for (;;) {
         TRY(call_round(x, to, old_name, &in));
+        if (x->inner_task.p)
+            return run_as_task(x, to);
+        if (in.wants_task) {
+            in.wants_task = false;
+            continue;
+        }
         if (in.stale_headers) {
             TRY(tool_header_params(x->task, x->upstream, x->target, x->arena, &x->header_params));
             in.stale_headers = false;
@@ -921,16 +1089,35 @@ static err_t continue_call(struct exchange *x) {
     enum revision from;
     TRY(revision_now(x, &from));
     TRY(upstream_take_up(x->task, c));
-    return read_answer(x, c, parked_request(x->parked), from, NULL);
+    const struct upstream_request *r = parked_request(x->parked);
+    x->waits_for_task = r->in_task;
+    x->takes_task = r->takes_task && !r->in_task;
+    if (r->method == METHOD_TASKS_RESULT) {
+        x->related_task = S("");
+        upstream_patience(c, patience_of(x));
+    }
+    return read_answer(x, c, r, from, NULL);
+}
+
+void forward_settle_outcome(struct exchange *x, err_t e) {
+    struct err why = e ? *e : (struct err){ 0 };
+    if (x->questions)
+        questions_withdraw(x);
+    settle(x, e ? err_again(&why) : OK);
 }
 
 void forward_continue(struct exchange *x) {
     x->asks = asks_of(x);
     x->target = x->in.name;
-    if (set_log_level(x))
-        settle(x, continue_call(x));
-    else
+    if (!set_log_level(x)) {
         parked_free(TAKE(x->parked));
+        return;
+    }
+    enum revision to;
+    err_t e = continue_call(x);
+    if (!e && x->inner_task.p && !revision_now(x, &to))
+        e = run_as_task(x, to);
+    settle(x, e);
 }
 
 /* P-438: what the client was to open is open, or the call will not be. */
@@ -992,6 +1179,8 @@ void forward(struct exchange *x) {
         return;
     if (x->era == ERA_MODERN && x->entry && x->head &&
         !param_headers_match(x, x->entry->header_params))
+        return;
+    if (x->method == METHOD_TOOLS_CALL && !task_admit(x))
         return;
     if (!tool_check_arguments(x))
         return;

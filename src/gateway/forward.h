@@ -1,9 +1,19 @@
 /* forward.h - what other files of the data plane use of forward.c. */
 #pragma once
 #include "gateway/exchange.h"
+#include "gateway/task_ask.h"
 
-/* Goes on with the parked call x->parked, to which x brings the answers, up to an answer or
- * the next questions. */
 /* Finds the resource that the caller calls `shown`, if it may be read: x->upstream, x->target. */
 bool forward_find_resource(struct exchange *x, struct str shown);
+/* Goes on with the parked call x->parked, to which x brings the answers, up to an answer or
+ * the next questions. */
 void forward_continue(struct exchange *x);
+
+/* Fetches the outcome of a task from the legacy upstream that has it, and answers x with it;
+ * questions go the way of every call's. x->related_task is what the client calls it, empty where
+ * it knows of none. */
+err_t forward_task_outcome(struct exchange *x, const struct task_ask *ask);
+/* Answers x with an outcome that is there: a raw result of tools/call, or an error. */
+void forward_answer_outcome(struct exchange *x, bool failed, struct str raw, enum revision from);
+/* The end of either: withdraws what is still asked, tells a failure. */
+void forward_settle_outcome(struct exchange *x, err_t e);

@@ -8,6 +8,7 @@
 #include "gateway/resume.h"
 #include "gateway/stream.h"
 #include "gateway/subscribe.h"
+#include "gateway/tasks.h"
 #include "gateway/tool_check.h"
 
 /* ---- snapshots --------------------------------------------------------------------- */
@@ -70,6 +71,7 @@ struct gateway *gateway_new(struct workers *all, struct seal_ring ring, struct s
     sessions_on_ended(g->sessions, on_session_ended, g);
     g->limits = limits_new();
     g->parking = parking_new();
+    g->tasks = tasks_new();
     g->subscribers = subscribers_new();
     crypto_random(&g->node, sizeof g->node);
     crypto_random(g->event_key, sizeof g->event_key);
@@ -91,6 +93,7 @@ void gateway_free(struct gateway *g) {
     sessions_free(g->sessions);
     limits_free(g->limits);
     parking_free(g->parking);
+    tasks_free(g->tasks);
     subscribers_free(g->subscribers);
     free(g->workers);
     crypto_wipe(&g->ring, sizeof g->ring);

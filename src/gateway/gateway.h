@@ -45,6 +45,7 @@ struct gateway {
     struct subscribers *subscribers; /* sessions that watch resources, see subscribe.h */
     struct parking *parking;       /* counts of calls that wait, see park.h */
     uint64_t event_key[2];         /* binds ids of events to their session, see replay.h */
+    struct tasks *tasks;           /* that clients were given, see tasks.h */
     uint64_t node;                 /* this process among others with the same keys */
     struct limits_table *limits;
     atomic_bool draining, ready;

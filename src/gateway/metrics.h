@@ -33,6 +33,9 @@
     X(parked, GAUGE, "gatespan_parked", "Calls that wait for the answers of a modern client.", NULL)        \
     X(parked_ended, COUNTER, "gatespan_parked_ended_total", "Waits that ended, by upstream and how: resumed, expired, stopped.", \
       "upstream", "how")                                                                                   \
+    X(client_tasks, GAUGE, "gatespan_client_tasks", "Tasks of clients that are kept.", NULL)                              \
+    X(client_task_runs, GAUGE, "gatespan_client_task_runs", "Tasks that the gateway works on in the background: calls, questions, watches.", NULL) \
+    X(client_task_bytes, GAUGE, "gatespan_client_task_bytes", "Results of tasks that the gateway keeps.", NULL)           \
     X(watched, GAUGE, "gatespan_watched_resources", "Resources that somebody subscribed to, by upstream.", "upstream") \
     X(stdio_children, GAUGE, "gatespan_stdio_children", "Child processes running, by upstream.", "upstream") \
     X(stdio_starts, COUNTER, "gatespan_stdio_starts_total", "Child processes started, restarts included, by upstream.", \

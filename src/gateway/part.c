@@ -55,6 +55,13 @@ static bool is_app(json item) {
            json_is_string(json_get(meta, S("ui/resourceUri")), &uri);
 }
 
+static enum task_support task_support_of(json item) {
+    struct str word = json_get_text(json_get(item, S("execution")), S("taskSupport"));
+    return str_eq(word, S("required"))   ? TASK_REQUIRED
+           : str_eq(word, S("optional")) ? TASK_OPTIONAL
+                                         : TASK_FORBIDDEN;
+}
+
 static err_t check_tool(struct part *p, struct part_item *item) {
     json schema = json_get(item->value, S("inputSchema"));
     if (json_type(schema) != JSON_OBJECT || !str_eq(json_get_text(schema, S("type")), S("object")))
@@ -62,6 +69,7 @@ static err_t check_tool(struct part *p, struct part_item *item) {
     item->safe_to_repeat = hint(item->value, S("readOnlyHint")) ||
                            hint(item->value, S("idempotentHint"));
     p->has.apps |= is_app(item->value);
+    item->task_support = task_support_of(item->value);
     return param_schema_read(&p->arena, schema, &item->header_params);
 }
 
@@ -159,6 +167,7 @@ static const struct flag {
     { "subscribe", offsetof(struct capabilities, subscribe) },
     { "apps", offsetof(struct capabilities, apps) },
     { "listChanged", offsetof(struct capabilities, list_changed) },
+    { "tasks", offsetof(struct capabilities, tasks) },
 };
 
 static bool *flag_of(const struct capabilities *c, const struct flag *f) {

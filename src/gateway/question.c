@@ -58,7 +58,8 @@ static err_t question_send(struct question *q, struct str params) {
     SCOPED(buf_done) struct buf text = { 0 };
     struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name,
                                   .elicitation_id = elicitation_id(x, params, q->id),
-                                  .key = q->call ? (struct str){ 0 } : q->name };
+                                  .key = q->call ? (struct str){ 0 } : q->name,
+                                  .task = x->revision == R11 ? x->related_task : (struct str){ 0 } };
     if (question_needs(q->method, params) & ASK_URL)
         q->elicitation_id = look.elicitation_id;
     struct str id = arena_fmt(x->arena, "%llu", (unsigned long long)q->id);

@@ -18,7 +18,9 @@ struct inputs {
     struct str requests;     /* raw object, or absent */
     struct str state;        /* raw string, or absent */
     struct buf responses;    /* object of answers for the retry */
+    struct str sent_state;   /* that the retry was sent with */
     unsigned rounds, pauses; /* so far: with questions, without */
+    bool wants_task;         /* the upstream does it as a task only (P-418) */
     bool stale_headers;      /* the upstream knows other x-mcp-header annotations than we do */
 };
 static inline void inputs_done(struct inputs *in) {

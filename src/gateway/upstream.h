@@ -59,6 +59,8 @@ struct upstream_request {
     unsigned verbosity;      /* that it asked for: 1 emergency … LOG_LEVELS debug; 0: it did not */
     void (*let_go)(void *of); /* the caller need not hold its connection (servers/server.h) */
     void *let_go_of;
+    bool takes_task;         /* its caller takes a task for an answer (P-293) */
+    bool in_task;            /* it is the work of one, for servers in process */
     bool safe;               /* may be sent again when it is unknown whether it arrived (P-645) */
 };
 

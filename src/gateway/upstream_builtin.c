@@ -37,6 +37,14 @@ static err_t builtin_start(struct task *t, struct upstream *u) {
     return OK;
 }
 
+static bool has_tasks(const struct server_ops *ops) {
+    const struct tool *tool;
+    for (size_t i = 0; (tool = server_tool(ops, i)); i++)
+        if (tool->task)
+            return true;
+    return false;
+}
+
 static err_t builtin_probe(struct task *t, struct upstream *u) {
     SCOPED(buf_done) struct buf info = { 0 };
     const struct server_resources *resources = server_resources(u->builtin, u->builtin_self);
@@ -51,7 +59,8 @@ static err_t builtin_probe(struct task *t, struct upstream *u) {
         .revision = u->builtin->asks ? LATEST_MODERN : LATEST_LEGACY,
         .has = { .tools = true, .prompts = u->builtin->prompts != NULL, .logging = u->builtin->logs, .resources = resources != NULL, .list_changed = u->builtin->watch != NULL,
                  .subscribe = resources && u->builtin->watch,
-                 .completions = resources && resources->complete },
+                 .completions = resources && resources->complete,
+                 .tasks = u->builtin->asks && has_tasks(u->builtin) },
         .server_info = arena_dup(&u->info_arena, buf_view(&info)),
         .instructions = u->builtin->instructions ? str_of(u->builtin->instructions) : S(""),
     };
@@ -138,6 +147,7 @@ static void answer(struct upstream_call *c, struct task *t, struct call_sink *si
     struct call_ctx ctx = {
         .task = t, .arena = &a, .principal = r->principal, .tenant = S("default"), .wall = clock_wall(), .sink = sink,
         .asks = r->asks, .let_go = r->let_go, .let_go_of = r->let_go_of,
+        .takes_task = r->takes_task, .in_task = r->in_task,
     };
     if (u->builtin->asks)
         read_inputs(&ctx, r);

@@ -54,6 +54,11 @@ unsigned asks_read(struct str capabilities, enum revision from) {
            read_extensions(json_raw_get(capabilities, S("extensions")));
 }
 
+bool tasks_declared(struct str capabilities) {
+    struct str extensions = json_raw_get(capabilities, S("extensions"));
+    return declared(extensions) && says(extensions, S(TASKS_EXTENSION));
+}
+
 static void put_flags(struct jw *w, const char *name, const char *first, bool has_first,
                       const char *second, bool has_second) {
     jw_key(w, str_of(name));
@@ -77,9 +82,15 @@ void asks_write(struct buf *out, unsigned asks, enum revision to) {
         jw_put_raw(&w, "elicitation", S("{}"));
     if (to >= R11 && asks & (ASK_FORM | ASK_URL))
         put_flags(&w, "elicitation", "form", asks & ASK_FORM, "url", asks & ASK_URL);
-    if (to >= R11 && asks & SHOWS_APPS)
-        jw_put_raw(&w, "extensions",
-                   S("{\"" APPS_EXTENSION "\":{\"mimeTypes\":[\"" APPS_TYPE "\"]}}"));
+    if ((to >= R11 && asks & SHOWS_APPS) || (to >= R26 && asks & TAKES_TASK)) {
+        jw_key(&w, S("extensions"));
+        jw_object(&w);
+        if (asks & SHOWS_APPS)
+            jw_put_raw(&w, APPS_EXTENSION, S("{\"mimeTypes\":[\"" APPS_TYPE "\"]}"));
+        if (to >= R26 && asks & TAKES_TASK)
+            jw_put_raw(&w, TASKS_EXTENSION, S("{}"));
+        jw_object_end(&w);
+    }
     jw_object_end(&w);
 }
 
@@ -138,6 +149,13 @@ static void put_meta(struct buf *out, struct str meta, const struct question_loo
         struct jw w = jw_init(out);
         put_key(out, S("gatespan/upstream"));
         jw_string(&w, look->upstream);
+    }
+    if (look->task.n) {
+        struct jw w = jw_init(out);
+        put_key(out, S("io.modelcontextprotocol/related-task"));
+        buf_str(out, S("{\"taskId\":"));
+        jw_string(&w, look->task);
+        buf_char(out, '}');
     }
     buf_char(out, '}');
 }

@@ -26,6 +26,8 @@ enum {
     /* no question, but told in the same place: it shows MCP Apps (P-305) */
     SHOWS_APPS = 1 << 7,
     DECLARED_ALL = ASK_ALL | SHOWS_APPS, /* by what many callers share */
+    /* no question, but told in the same place: it takes a task for an answer (R26, P-293) */
+    TAKES_TASK = 1 << 6,
 };
 
 /* MCP Apps, and what a client has to show for it. */
@@ -34,6 +36,8 @@ enum {
 
 /* From a client's capabilities (raw object, may be absent), as its revision means them. */
 unsigned asks_read(struct str capabilities, enum revision from);
+/* A modern client's declare the tasks extension. */
+bool tasks_declared(struct str capabilities);
 /* As capabilities towards a server of that revision: raw object. */
 void asks_write(struct buf *out, unsigned asks, enum revision to);
 
@@ -45,7 +49,8 @@ struct question_look {
     struct str upstream;        /* who asks, shown to people (P-274, P-640); empty: not said */
     const struct uri_map *uris; /* NULL: not rewritten */
     struct str elicitation_id;  /* for url mode towards R11 (P-407) */
-    struct str key;             /* raw inside of the key that it has in inputRequests; empty: none */
+    struct str key; /* raw inside of the key that it has in inputRequests; empty: none */
+    struct str task;            /* for R11: id of the task that asks (P-291); empty: none does */
 };
 /* The params of a question as a client of `to` expects them: raw object. */
 void question_write(struct buf *out, enum method method, struct str params, enum revision to,

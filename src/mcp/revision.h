@@ -32,7 +32,8 @@ enum feature {
     FEATURE_PROMPTS,
     FEATURE_RESOURCES,
     FEATURE_COMPLETIONS,
-    FEATURE_LOGGING
+    FEATURE_LOGGING,
+    FEATURE_TASKS
 };
 
 #define METHODS(X)                                                                                     \
@@ -66,7 +67,15 @@ enum feature {
     /* questions of servers */                                                                           \
     X(ROOTS_LIST, "roots/list", ALL_REVS, NONE)                                                          \
     X(SAMPLING, "sampling/createMessage", ALL_REVS, NONE)                                                \
-    X(ELICITATION, "elicitation/create", BIT(R06) | BIT(R11) | BIT(R26), NONE)
+    X(ELICITATION, "elicitation/create", BIT(R06) | BIT(R11) | BIT(R26), NONE)                           \
+    /* tasks: core of R11, an extension of R26 */                                                        \
+    X(TASKS_GET, "tasks/get", BIT(R11) | BIT(R26), TASKS)                                                \
+    X(TASKS_RESULT, "tasks/result", BIT(R11), TASKS)                                                     \
+    X(TASKS_LIST, "tasks/list", BIT(R11), TASKS)                                                         \
+    X(TASKS_CANCEL, "tasks/cancel", BIT(R11) | BIT(R26), TASKS)                                          \
+    X(TASKS_UPDATE, "tasks/update", BIT(R26), TASKS)                                                     \
+    X(N_TASK_STATUS, "notifications/tasks/status", BIT(R11), NONE)                                       \
+    X(N_TASK, "notifications/tasks", BIT(R26), NONE)
 
 enum method {
     METHOD_UNKNOWN,
@@ -80,6 +89,9 @@ enum method method_parse(struct str name);
 struct str method_name(enum method m);
 bool method_exists(enum method m, enum revision r);
 enum feature method_feature(enum method m);
+
+/* The extension's name in capabilities (P-293). */
+#define TASKS_EXTENSION "io.modelcontextprotocol/tasks"
 
 /* Logging levels (P-230), lowest first; -1 for anything else. */
 enum { LOG_LEVELS = 8 };

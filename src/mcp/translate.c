@@ -615,6 +615,16 @@ static void put_capability(struct jw *w, const char *name, bool list_changed, bo
     jw_object_end(w);
 }
 
+static void put_extensions(struct jw *w, const struct capabilities *c) {
+    jw_key(w, S("extensions"));
+    jw_object(w);
+    if (c->apps)
+        jw_put_raw(w, APPS_EXTENSION, S("{}"));
+    if (c->tasks)
+        jw_put_raw(w, TASKS_EXTENSION, S("{}"));
+    jw_object_end(w);
+}
+
 void capabilities_write(struct buf *out, const struct capabilities *c, enum revision to) {
     struct jw w = jw_init(out);
     jw_object(&w);
@@ -628,8 +638,11 @@ void capabilities_write(struct buf *out, const struct capabilities *c, enum revi
         put_capability(&w, "logging", false, false);
     if (c->completions && shape_has(SHAPE_CAPABILITIES, S("completions"), to))
         put_capability(&w, "completions", false, false);
-    if (c->apps && to >= R26) /* P-400, P-627 */
-        jw_put_raw(&w, "extensions", S("{\"" APPS_EXTENSION "\":{}}"));
+    if (c->tasks && to == R11)
+        jw_put_raw(&w, "tasks",
+                   S("{\"list\":{},\"cancel\":{},\"requests\":{\"tools\":{\"call\":{}}}}"));
+    if ((c->apps || c->tasks) && to >= R26) /* P-293, P-400, P-627 */
+        put_extensions(&w, c);
     jw_object_end(&w);
 }
 
@@ -646,6 +659,17 @@ static bool has_apps(struct str raw) {
     return is(extensions, '{') && declared(json_raw_get(extensions, S(APPS_EXTENSION)));
 }
 
+static struct str inner(struct str raw, const char *name) {
+    return raw.n && raw.p[0] == '{' ? json_raw_get(raw, str_of(name)) : (struct str){ 0 };
+}
+
+static bool has_tasks(struct str raw, enum revision from) {
+    if (from >= R26)
+        return declared(inner(inner(raw, "extensions"), TASKS_EXTENSION));
+    struct str requests = inner(inner(raw, "tasks"), "requests");
+    return from == R11 && declared(inner(inner(requests, "tools"), "call"));
+}
+
 struct capabilities capabilities_read(struct str raw, enum revision from) {
     struct str tools = json_raw_get(raw, S("tools")), prompts = json_raw_get(raw, S("prompts"));
     struct str resources = json_raw_get(raw, S("resources"));
@@ -658,6 +682,7 @@ struct capabilities capabilities_read(struct str raw, enum revision from) {
                        !shape_has(SHAPE_CAPABILITIES, S("completions"), from),
         .subscribe = flag(resources, S("subscribe")),
         .apps = has_apps(raw),
+        .tasks = has_tasks(raw, from),
         .list_changed = flag(tools, S("listChanged")) || flag(prompts, S("listChanged")) ||
                         flag(resources, S("listChanged")),
     };

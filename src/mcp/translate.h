@@ -52,6 +52,7 @@ void translate_notification(struct buf *out, enum method method, struct str para
 struct capabilities {
     bool tools, prompts, resources, completions, logging, subscribe;
     bool apps;         /* tools that point at ui:// resources (P-305) */
+    bool tasks;        /* tools/call as a task: core of R11, an extension of R26 (P-290, P-293) */
     bool list_changed; /* P-621: true whenever the gateway can reload */
 };
 void capabilities_write(struct buf *out, const struct capabilities *c, enum revision to);

@@ -37,6 +37,11 @@ bool call_ask(struct call_ctx *c, const char *key, enum method method, struct st
     return false;
 }
 
+bool call_as_task(struct call_ctx *c, struct tool_result *result) {
+    result->as_task = c->takes_task && !c->in_task;
+    return result->as_task;
+}
+
 bool call_put_asked(struct call_ctx *c, struct buf *out) {
     if (!c->asked.n)
         return false;

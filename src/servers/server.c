@@ -44,6 +44,10 @@ static void put_tool(const struct tool *tool, struct jw *w) {
         jw_key(w, S("outputSchema"));
         field_schema(tool->result, tool->result_count, w);
     }
+    if (tool->task)
+        jw_put_raw(w, "execution",
+                   tool->task == TOOL_NEEDS_TASK ? S("{\"taskSupport\":\"required\"}")
+                                                 : S("{\"taskSupport\":\"optional\"}"));
     jw_key(w, S("annotations"));
     put_hints(tool, w);
     jw_object_end(w);
@@ -221,6 +225,19 @@ static void result_fail(const struct tool *tool, err_t e, struct tool_result *r)
     put_failure(tool, e, &r->text);
 }
 
+/* P-296 */
+static bool lacks_task(const struct tool *tool, const struct call_ctx *c,
+                       struct tool_result *result) {
+    if (tool->task != TOOL_NEEDS_TASK || c->takes_task)
+        return false;
+    result->rpc_code = RPC_MISSING_CAPABILITY;
+    buf_fmt(&result->text, "%s runs as a task only: declare the extension " TASKS_EXTENSION,
+            tool->name);
+    buf_str(&result->structured,
+            S("{\"requiredCapabilities\":{\"extensions\":{\"" TASKS_EXTENSION "\":{}}}}"));
+    return true;
+}
+
 /* False: the arguments are wrong, and the result says how. */
 static bool run_tool(const struct tool *tool, void *self, struct call_ctx *c, struct str arguments,
                      struct tool_result *result) {
@@ -246,11 +263,13 @@ void server_call(const struct server_ops *ops, void *self, struct call_ctx *c, s
     }
     SCOPED(result_done) struct tool_result result = { 0 };
     buf_reserve(&result.structured, 512); /* most results fit: one allocation */
-    if (!run_tool(tool, self, c, arguments, &result))
+    if (!lacks_task(tool, c, &result) && !run_tool(tool, self, c, arguments, &result))
         result.is_error = true;
     *failed = result.rpc_code != 0;
     if (*failed)
         put_rpc_error(&result, out);
+    else if (result.as_task && !result.is_error)
+        buf_str(out, S("{\"resultType\":\"task\"}"));
     else if (result.is_error || !call_put_asked(c, out))
         put_result(&result, out);
 }

@@ -23,6 +23,8 @@ struct call_ctx {
     void (*let_go)(void *of); /* see call_let_go; may be NULL */
     void *let_go_of;
     /* of call_ask */
+    bool takes_task;       /* the caller takes a task for an answer, see call_as_task */
+    bool in_task;          /* this run is the work of one */
     unsigned asks;         /* what the caller can be asked (mcp/question.h) */
     struct str responses;  /* raw object: answers to what the run before asked; or absent */
     struct str state;      /* answers of the runs before that one, the same way */
@@ -40,6 +42,7 @@ struct tool_result {
     struct buf text;       /* a text block; used when structured is empty, or instead of its copy */
     struct buf content;    /* further raw content blocks, comma separated, without brackets */
     bool is_error;         /* it failed: text says why, so that the model can mend it (P-025) */
+    bool as_task;          /* the work is to be done as a task: see call_as_task */
     int rpc_code;          /* not 0: a JSON-RPC error instead; structured is its data */
 };
 
@@ -54,6 +57,9 @@ enum tool_hints {
     TOOL_OPEN_WORLD = 1 << 3,
 };
 
+/* Whether calls of a tool may be tasks, as `execution.taskSupport` says (P-203). */
+enum tool_task { TOOL_NO_TASK, TOOL_MAY_TASK, TOOL_NEEDS_TASK };
+
 struct tool {
     const char *name, *title, *description;
     const struct field *args;
@@ -65,6 +71,7 @@ struct tool {
     /* A schema that rows cannot say, instead of args: listed as it is; `run` gets a
      * const struct str *, the raw arguments as they came (p NULL: none). */
     const char *schema;
+    enum tool_task task; /* NEEDS: who takes none gets -32021 (P-296) */
 };
 
 #define TOOL(name_, title_, args_, args_type, result_, fn, hints_, description_)                   \
@@ -162,6 +169,11 @@ void builtin_add(const struct server_ops *ops);
  * `params` is a raw object. Ask only what c->asks offers, and only where server_ops.asks is set. */
 bool call_ask(struct call_ctx *c, const char *key, enum method method, struct str params,
               struct str *answer);
+/* The rest takes long: true where it should go on as a task. Then the tool returns OK at once, the
+ * caller gets the task, and the tool runs again in the background, from the start, with the same
+ * answers, until it has its result; it may ask there, too. Before call_as_task it must do nothing
+ * that may not be done twice. Only for tools with a `task`, of servers that ask. */
+bool call_as_task(struct call_ctx *c, struct tool_result *result);
 /* What there was to ask: appends the result input_required and returns true; for server_call and
  * its like. */
 bool call_put_asked(struct call_ctx *c, struct buf *out);

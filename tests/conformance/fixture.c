@@ -244,11 +244,87 @@ TOOL_FN(needs_sampling) {
     return OK;
 }
 
+/* ---- tasks ------------------------------------------------------------------------- */
+
+TOOL_FN(greets) {
+    struct str name = json_unquote(c->arena, argument(c, args, "name"));
+    buf_fmt(&r->text, "Hello, %.*s!", STR(name));
+    return OK;
+}
+
+static nanos seconds_of(const void *args) {
+    struct str all = *(const struct str *)args;
+    struct str raw = all.p ? json_raw_get(all, S("seconds")) : all;
+    char text[32] = { 0 };
+    if (!raw.n || raw.n >= sizeof text)
+        return 0;
+    memcpy(text, raw.p, raw.n);
+    return (nanos)(strtod(text, NULL) * (double)NANOS_SEC);
+}
+
+TOOL_FN(computes) {
+    nanos wait = seconds_of(args);
+    if (wait > 0 && call_as_task(c, r))
+        return OK;
+    TRY(task_sleep(c->task, wait));
+    buf_fmt(&r->text, "%.*s is done", STR(json_unquote(c->arena, argument(c, args, "label"))));
+    return OK;
+}
+
+TOOL_FN(fails_later) {
+    if (call_as_task(c, r))
+        return OK;
+    TRY(task_sleep(c->task, NANOS_SEC));
+    return ERR(INVALID, "This job fails by design");
+}
+
+TOOL_FN(breaks_later) {
+    if (call_as_task(c, r))
+        return OK;
+    r->rpc_code = RPC_INTERNAL;
+    buf_str(&r->text, S("This job breaks by design"));
+    return OK;
+}
+
+#define CONFIRM(what) FORM(what, "\"confirm\":{\"type\":\"boolean\"}", "\"confirm\"")
+
+TOOL_FN(confirms) {
+    struct str answer;
+    if (!call_as_task(c, r) &&
+        ask(c, r, "confirm", METHOD_ELICITATION, S(CONFIRM("Delete the file?")), &answer))
+        buf_fmt(&r->text, "Deleted, as told: %.*s", STR(answer));
+    return OK;
+}
+
+TOOL_FN(asks_two) {
+    struct str first, second;
+    if (call_as_task(c, r))
+        return OK;
+    bool all = ask(c, r, "first", METHOD_ELICITATION, S(TEXT_FORM("The first?", "value")), &first);
+    all &= ask(c, r, "second", METHOD_ELICITATION, S(TEXT_FORM("The second?", "value")), &second);
+    if (all)
+        buf_fmt(&r->text, "%.*s %.*s", STR(first), STR(second));
+    return OK;
+}
+
+/* Rounds first, then the task (P-299). */
+TOOL_FN(asks_then_works) {
+    struct str answer;
+    if (ask(c, r, "user_name", METHOD_ELICITATION, S(TEXT_FORM("What is your name?", "name")),
+            &answer) &&
+        !call_as_task(c, r))
+        greet(c, answer, r);
+    return OK;
+}
+
 /* ---- the tools --------------------------------------------------------------------- */
 
 #define RAW(name_, fn, schema_, description_)                                                      \
     { .name = name_, .title = name_, .description = description_, .schema = schema_, .run = fn,    \
       .hints = TOOL_READ_ONLY }
+#define LONG(name_, fn, schema_, task_, description_)                                              \
+    { .name = name_, .title = name_, .description = description_, .schema = schema_, .run = fn,    \
+      .hints = TOOL_READ_ONLY, .task = task_ }
 #define NONE OBJECT("")
 #define ADDRESS                                                                                    \
     "\"address\":{\"$anchor\":\"addressDef\",\"type\":\"object\",\"properties\":{"                 \
@@ -294,6 +370,14 @@ static const struct tool tools[] = {
     RAW("test_trigger_tool_change", change_tools, NONE, "Changes the list of tools."),
     RAW("test_trigger_prompt_change", change_prompts, NONE, "Changes the list of prompts."),
     RAW("test_trigger_resource_update", touch, NONE, "Says that test://watched-resource has changed."),
+    RAW("greet", greets, OBJECT("\"name\":{\"type\":\"string\"}"), "Greets."),
+    LONG("slow_compute", computes,
+         OBJECT("\"seconds\":{\"type\":\"number\"},\"label\":{\"type\":\"string\"}"), TOOL_MAY_TASK, "Takes its time."),
+    LONG("failing_job", fails_later, NONE, TOOL_NEEDS_TASK, "Fails, after a while."),
+    LONG("protocol_error_job", breaks_later, NONE, TOOL_MAY_TASK, "Ends with a protocol error."),
+    LONG("confirm_delete", confirms, OBJECT("\"filename\":{\"type\":\"string\"}"), TOOL_MAY_TASK, "Asks while it works."),
+    LONG("multi_input", asks_two, NONE, TOOL_MAY_TASK, "Asks two things while it works."),
+    LONG("test_tool_with_task", asks_then_works, NONE, TOOL_MAY_TASK, "Asks, then works."),
     RAW("test_more", simple_text, NONE, "Comes and goes."),
 };
 

@@ -36,7 +36,10 @@ int main(int argc, char **argv) {
     static const struct option options[] = { { "listen", 1, NULL, 'l' },
                                              { "era", 1, NULL, 'e' }, { "data", 1, NULL, 'd' },
                                              { 0 } };
-    struct str set[] = { S("anonymous=loopback"), S("protocol.newest=2026-07-28") };
+    /* the suite wants a tool that is a task only to be refused, where we would wait (P-446) */
+    struct str set[] = { S("anonymous=loopback"), S("protocol.newest=2026-07-28"),
+                         S("upstreams.conformance.builtin=conformance"),
+                         S("upstreams.conformance.tasks=refuse") };
     struct str listen = S("127.0.0.1:8811");
     char made[] = "/tmp/fixture-XXXXXX";
     const char *data = NULL;

@@ -448,6 +448,28 @@ static void capabilities_are_written_for_their_revision(void **state) {
     same(&out, S("{}"));
 }
 
+/* P-290, P-293: core in one revision, an extension in the next, nothing before. */
+static void tasks_are_declared_as_their_revision_does(void **state) {
+    const struct capabilities tasks = { .tasks = true };
+    SCOPED(arena_scope) struct arena a = { 0 };
+    SCOPED(buf_done) struct buf out = { 0 };
+    capabilities_write(&out, &tasks, R11);
+    same(&out, quoted(&a, "{'tasks':{'list':{},'cancel':{},'requests':{'tools':{'call':{}}}}}"));
+    assert_true(capabilities_read(buf_view(&out), R11).tasks);
+    assert_false(capabilities_read(buf_view(&out), R06).tasks);
+    assert_false(capabilities_read(buf_view(&out), R26).tasks);
+    buf_clear(&out);
+    capabilities_write(&out, &tasks, R26);
+    same(&out, quoted(&a, "{'extensions':{'io.modelcontextprotocol/tasks':{}}}"));
+    assert_true(capabilities_read(buf_view(&out), R26).tasks);
+    assert_false(capabilities_read(buf_view(&out), R11).tasks);
+    buf_clear(&out);
+    capabilities_write(&out, &tasks, R06);
+    same(&out, S("{}"));
+    assert_false(capabilities_read(S("{\"tasks\":{\"requests\":{}}}"), R11).tasks);
+    assert_false(capabilities_read(S("{\"extensions\":[]}"), R26).tasks);
+}
+
 static void capabilities_are_read(void **state) {
     struct capabilities c = capabilities_read(
         S("{\"tools\":{},\"resources\":{\"subscribe\":true},\"prompts\":null}"), R11);
@@ -494,6 +516,7 @@ int main(void) {
         cmocka_unit_test(log_messages_say_whose_they_are),
         cmocka_unit_test(other_notifications_keep_what_their_revision_knows),
         cmocka_unit_test(capabilities_are_written_for_their_revision),
+        cmocka_unit_test(tasks_are_declared_as_their_revision_does),
         cmocka_unit_test(capabilities_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
