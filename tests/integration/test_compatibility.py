@@ -13,7 +13,7 @@ FIXTURE = ROOT / "build/meson/tests/conformance/fixture"
 @pytest.mark.skipif(not FIXTURE.exists(), reason="ninja -C build/meson tests/conformance/fixture")
 @pytest.mark.skipif(not (CLIENTS / "node_modules").exists(), reason="npm ci in tests/clients")
 def test_what_works_with_what_is_as_the_page_says():
-    """P-400 to P-479, every cell of it."""
+    """Section 8 of PROTOCOL, every cell of it."""
     done = subprocess.run([ROOT / "tools/compatibility", "--check"], capture_output=True, text=True, timeout=580,
                           env={**os.environ, "GATESPAN_BIN": str(binary())})
     assert done.returncode == 0, done.stdout + done.stderr

@@ -50,6 +50,11 @@ class ProtocolCoverage(unittest.TestCase):
         self.assertEqual(problems({'tests/unit/a.c': '/* P-001 to P-011 */'}), [])
         self.assertEqual(len(problems({**ALL, 'tests/unit/b.c': '/* P-003..P-009 */'})), 1)
 
+    def test_a_range_that_is_a_whole_section_is_no_citation(self):
+        rules = ''.join(f'| P-{n:03} | rule |\n' for n in range(20, 60))
+        found = problems({**ALL, 'tests/unit/b.c': '/* P-020 to P-059, all of it */', coverage.RULES: RULES + rules})
+        self.assertEqual(found, ['tests/unit/b.c:1: P-020 to P-059 is more than one test holds'])
+
     def test_what_serves_tests_and_what_they_read_are_no_tests(self):
         found = problems({'tests/conformance/fixture.c': '// P-001', 'tests/integration/conftest.py': '# P-002',
                           'fuzz/corpus/x.c': 'P-003', 'tests/conformance/node_modules/a.c': '// P-010',
