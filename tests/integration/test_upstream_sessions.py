@@ -1,9 +1,10 @@
 """What our client face does on the sessions of legacy upstreams: log levels, questions and streams of their own, resumption."""
 import json
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import fixture_server, http_server, wait_for
+from conftest import CLIENTS, fixture_server, free_port, http_server, wait_for
 
 LEVEL = "io.modelcontextprotocol/logLevel"
 
@@ -337,3 +338,85 @@ def test_a_call_that_is_never_answered_is_polled_until_its_time_is_up(gateway, p
     assert "error" in answer
     assert len(resumptions(server)) <= 20
     nothing_left(gw)
+
+
+# ---- a real server ------------------------------------------------------------------------------------
+
+
+class Resumable:
+    """tests/clients/resumable_server.mjs behind a gateway."""
+
+    def __init__(self, node, gateway, processes):
+        self.port, self.names = free_port(), iter(range(1000000))
+        process = processes(node, CLIENTS / "resumable_server.mjs", self.port)
+        wait_for(lambda: "listening\n" in process.lines, 30, "the server of the SDK")
+        self.gw = gateway({"builtins": [], "upstreams": {"ts": {"url": f"http://127.0.0.1:{self.port}/mcp"}}}).wait_ready("ts")
+
+    def cut(self, after):
+        data = json.dumps({} if after is None else {"after": after}).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/cut", data=data, timeout=10) as r:
+            return json.loads(r.read())["cuts"]
+
+    def call(self, tool, meta=None, responses=None, state=None, **arguments):
+        params = {"name": f"ts__{tool}", "arguments": arguments}
+        if responses is not None:
+            params |= {"inputResponses": responses, "requestState": state}
+        return self.gw.modern("tools/call", params, meta=meta)
+
+    def name(self):
+        return f"n{next(self.names)}"
+
+
+@pytest.fixture(scope="module")
+def resumable(node, module_gateway, module_processes):
+    return Resumable(node, module_gateway, module_processes)
+
+
+def text_of(message):
+    assert "result" in message, message
+    return message["result"]["content"][0]["text"]
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 5, 6, None])
+def test_a_call_to_a_server_of_the_sdk_is_cut_at_each_event(resumable, after):
+    """P-449: what was stored comes from its event store; the tool runs once."""
+    name = resumable.name()
+    before = resumable.cut(after)
+    answer = resumable.call("steps", {"progressToken": "p"}, name=name, steps=4)
+    assert (resumable.cut(None) > before) == (after is not None)
+    assert text_of(answer.message) == f"{name} ran 1"
+    assert [e["params"]["progress"] for e in answer.events()[:-1]] == [1, 2, 3, 4]
+    nothing_left(resumable.gw)
+
+
+@pytest.mark.parametrize("closes", [1, 3])
+def test_a_server_of_the_sdk_that_wants_to_be_polled(resumable, closes):
+    """P-152: it closes the stream of the call, we come back after its retry, again and again."""
+    name = resumable.name()
+    assert text_of(resumable.call("polls", name=name, closes=closes).message) == f"{name} ran 1"
+
+
+def test_a_server_of_the_sdk_asks_on_the_stream_of_its_session(resumable):
+    """P-432: elicitInput without a request, which is what server.elicitInput does."""
+    name = resumable.name()
+    message = resumable.call("asks", CAPABLE, name=name, rounds=2).message
+    for _ in range(2):
+        [key] = message["result"]["inputRequests"]
+        message = resumable.call("asks", CAPABLE, {key: NAMED}, message["result"]["requestState"], name=name, rounds=2).message
+    assert text_of(message) == f"{name} ran 1: Ada Ada"
+    for tool, said_by in (("model", "4"), ("roots", "file:///home")):
+        message = resumable.call(tool, CAPABLE).message
+        [(key, question)] = message["result"]["inputRequests"].items()
+        message = resumable.call(tool, CAPABLE, {key: ANSWERS[question["method"]]}, message["result"]["requestState"]).message
+        assert text_of(message) == said_by
+    nothing_left(resumable.gw)
+
+
+def test_a_legacy_client_answers_a_server_of_the_sdk(resumable):
+    """P-432, P-460: the same questions, as requests on the stream of the call."""
+    session, name = resumable.gw.session(capabilities=ALL), resumable.name()
+    for tool, arguments, said_by in (("asks", {"name": name, "rounds": 2}, f"{name} ran 1: Ada Ada"), ("model", {}, "4"),
+                                     ("roots", {}, "file:///home")):
+        with session.stream("tools/call", {"name": f"ts__{tool}", "arguments": arguments}) as stream:
+            assert text_of(converse(session, stream)[1]) == said_by
+    nothing_left(resumable.gw)
