@@ -797,7 +797,7 @@ class Listening:
     def read(self):
         try:
             for line in self.answer:
-                if line.startswith(b"data: "):
+                if line.startswith(b"data: ") and line[6:].strip():  # else a priming event
                     self.messages.append(json.loads(line[6:]))
         except (OSError, ValueError, AttributeError):
             pass
