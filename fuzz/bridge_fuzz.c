@@ -411,7 +411,7 @@ static void put_inputs(struct buf *b, const struct run *run, const struct state 
 /* A modern client's next round, or what somebody makes of a state that is not his. */
 static void step_retry(void) {
     int client = pick_client();
-    unsigned b = byte(), how = byte();
+    unsigned b = byte(), how = byte(), able = byte() % ARRAY_SIZE(abilities);
     if (!model.run_count)
         return;
     int index = (int)(b % (unsigned)model.run_count);
@@ -427,7 +427,7 @@ static void step_retry(void) {
     if (how % 8 != 4)
         buf_fmt(&inputs, ",\"requestState\":%s", s->text);
     run->allowed += s->addresses;
-    say_call(client, index, true, how / 4, 4, buf_view(&inputs));
+    say_call(client, index, true, how / 4, able, buf_view(&inputs));
 }
 
 /* Bytes of the script as a message of a client whom the model does not follow. */
