@@ -888,8 +888,7 @@ static unsigned verbosity_of(const struct exchange *x) {
 
 static void let_go(void *exchange) {
     struct exchange *x = exchange;
-    if (x->face->let_go)
-        x->face->let_go(x);
+    x->face->let_go(x);
 }
 
 /* One request to the upstream; `in` has what the round before left, and what this one leaves. */
@@ -905,7 +904,7 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
         .takes_task = x->takes_task || x->waits_for_task, .in_task = x->waits_for_task,
         .traceparent = trace_of(x), .wants_notes = x->can_stream && x->in.progress_token.p,
         .wants_logs = x->can_stream && x->log_level < LOG_LEVELS, .verbosity = verbosity_of(x),
-        .let_go = let_go, .let_go_of = x,
+        .let_go = x->era == ERA_LEGACY && x->face->let_go ? let_go : NULL, .let_go_of = x,
     };
     upstream_next_id(x->upstream, x->gw->worker, &r);
     if (!str_eq(old_name, x->target))

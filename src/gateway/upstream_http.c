@@ -754,6 +754,9 @@ static err_t resume(struct task *t, struct upstream_call *c) {
 static err_t lost(struct task *t, struct upstream_call *c, err_t e) {
     if (e && e->kind != ERR_CLOSED && e->kind != ERR_UNAVAILABLE)
         return e;
+    bool polls = !e && sse_last_retry(&c->sse) >= 0; /* it closed as P-151 has it: so do we */
+    if (is_resumable(c) && polls && c->request->let_go)
+        c->request->let_go(c->request->let_go_of);
     if (is_resumable(c))
         return resume(t, c);
     return e ? e : ERR(CLOSED, "the event stream ended without an answer");

@@ -1,4 +1,6 @@
 """Streams of legacy sessions that are cut: the client comes back with Last-Event-ID (P-144, P-150..P-153)."""
+import http.client
+import json
 import re
 import socket
 import struct
@@ -6,6 +8,7 @@ import threading
 
 import pytest
 from conftest import Stream, http_server, run_client, wait_for
+from test_http2 import Client
 
 STEPS = 4
 RESUMABLE = ["2025-03-26", "2025-06-18", "2025-11-25"]
@@ -294,6 +297,76 @@ def test_an_answer_larger_than_the_buffer_reaches_who_reads(gateway, upstream):
     assert refused(get(s, stream.ids[-1]))
 
 
+def test_a_client_that_reads_nothing_is_cut_and_comes_back_for_it(gateway, upstream):
+    gw = start(gateway, upstream, limits={"send_timeout": "300ms", "resume_bytes": "128MiB", "resume_session_bytes": "64MiB"})
+    s = gw.session()
+    with call(s, 120, size=200_000) as stream:  # more than the sockets between hold
+        wait_for(lambda: upstream.ended() == [["done", "answered"]], 30, "the call at its end")
+        got = []
+        try:
+            while event := stream.next():
+                got.append(event)
+        except (OSError, ValueError, http.client.HTTPException):
+            pass  # in the middle of one
+    assert 0 < len(got) < 121
+    with get(s, stream.ids[len(got)]) as rest:  # the first id is of priming
+        assert texts(got + rest.rest()) == [*range(1, 121), "done"]
+
+
+# ---- over HTTP/2
+
+
+def post_over_http2(client, s, arguments):
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "up__steps", "arguments": arguments, "_meta": {"progressToken": "p"}}}
+    headers = [("content-type", "application/json"), *((k.lower(), v) for k, v in s.headers.items())]
+    return client.send("POST", "/mcp", json.dumps(body).encode(), headers=headers)
+
+
+def get_over_http2(client, s, last):
+    headers = [*((k.lower(), v) for k, v in s.headers.items()), ("last-event-id", last)]
+    return client.send("GET", "/mcp", headers=headers)
+
+
+def events_of(client, stream):
+    """[(id, message or None)] so far."""
+    whole = client.body.get(stream, b"").decode().split("\n\n")[:-1]
+    found = [dict(line.split(": ", 1) for line in e.split("\n") if not line.startswith(":")) for e in whole]
+    return [(e["id"], json.loads(e["data"]) if e["data"] else None) for e in found if e]
+
+
+def test_a_stream_of_http2_cut_at_every_event_loses_nothing(gateway, upstream):
+    gw = start(gateway, upstream)
+    s, client = gw.session(), Client(gw)
+    for cut in range(1, len(WHOLE) + 2):
+        gates = {str(cut - 1) if cut <= STEPS else "answer": f"h2-{cut}"} if cut <= len(WHOLE) else {}
+        stream = post_over_http2(client, s, {"steps": STEPS, "gates": gates})
+        assert client.until(lambda: len(events_of(client, stream)) >= cut)
+        before = events_of(client, stream)[:cut]
+        if stream not in client.ended:
+            client.h2.reset_stream(stream, 8)
+            client.flush()
+        upstream.open(f"h2-{cut}")
+        rest = get_over_http2(client, s, before[-1][0])
+        assert client.answer(rest)[0] == 200
+        assert texts([m for _, m in before + events_of(client, rest) if m]) == WHOLE, cut
+    client.close()
+
+
+def test_a_call_is_polled_for_over_http2(gateway, upstream):
+    gw = start(gateway, upstream, limits={"stream_after": "100ms", "poll_after": "200ms"})
+    s, client = gw.session(), Client(gw)
+    stream = post_over_http2(client, s, {"steps": 1, "gates": {"answer": "h2 polled"}})
+    assert client.answer(stream)[0] == 200
+    (_, primed), (last, step) = events_of(client, stream)
+    assert primed is None and texts([step]) == [1]
+    upstream.open("h2 polled")
+    rest = get_over_http2(client, s, last)
+    assert client.answer(rest)[0] == 200
+    assert texts([m for _, m in events_of(client, rest) if m]) == ["done"]
+    client.close()
+
+
 # ---- calls whose clients are away
 
 
@@ -472,6 +545,22 @@ def test_who_is_polled_keeps_its_connection_for_other_requests(gateway, upstream
         upstream.open("kept")
         stream.connection.request("GET", "/mcp", headers={**head, "Accept": "text/event-stream", "Last-Event-ID": stream.ids[-1]})
         assert b'"done"' in stream.connection.getresponse().read()
+
+
+def test_an_upstream_that_has_us_poll_has_our_client_poll(gateway, upstream):
+    far = gateway({"builtins": [], "upstreams": {"up": {"url": upstream.url}}, "protocol": {"newest": "2025-11-25"},
+                   "limits": {"stream_after": "100ms", "poll_after": "200ms", "resume_retry": "10ms"}})
+    wait_for(lambda: far.upstream("up")["state"] == "ready", what="the far gateway's upstream")
+    near = gateway({"builtins": [], "upstreams": {"far": {
+        "url": far.mcp, "headers": {"Authorization": f"Bearer {far.key}"}, "timeout": "60s"}}}).wait_ready("far")
+    s = near.session()
+    arguments = {"steps": 1, "gates": {"answer": "far"}}
+    with s.stream("tools/call", {"name": "far__up__steps", "arguments": arguments, "_meta": {"progressToken": "p"}}) as stream:
+        assert texts(stream.rest()) == [1]
+    assert near.metric("gatespan_stream_polls_total") == 1
+    upstream.open("far")
+    with get(s, stream.ids[-1]) as rest:
+        assert texts(rest.rest()) == ["done"]
 
 
 # ---- real clients, behind a network that cuts
