@@ -23,6 +23,16 @@ struct line {
 
 /* ---- towards the client -------------------- */
 
+/* The request stays until it is given back, even when the client goes while this waits for it. */
+static err_t write_stream(struct task *t, struct http_request *r, const struct str *event,
+                          size_t n) {
+    http_stream_borrow(t, r);
+    err_t e = http_stream_write(t, r, event, n);
+    struct err why = e ? *e : (struct err){ 0 };
+    http_stream_give_back(r, false);
+    return e ? err_again(&why) : OK;
+}
+
 static err_t send_now(struct task *t, struct line *l, const struct str *pieces, size_t n) {
     struct str event[12] = { S(SSE_BEFORE) };
     SCOPED(arena_scope) struct arena flat = { 0 };
@@ -33,7 +43,7 @@ static err_t send_now(struct task *t, struct line *l, const struct str *pieces, 
     for (size_t i = 0; i < n && i + 2 < ARRAY_SIZE(event); i++)
         event[i + 1] = sse_one_line(&flat, pieces[i]);
     event[n + 1] = S(SSE_AFTER);
-    return http_stream_write(t, l->stream, event, n + 2);
+    return write_stream(t, l->stream, event, n + 2);
 }
 
 static err_t line_send(struct task *t, void *self, const struct str *pieces, size_t n) {

@@ -377,3 +377,30 @@ def test_drain_answers_what_is_in_flight(gateway, processes):
     assert curl.wait(20) == 0
     wait_for(lambda: any('"result"' in line for line in curl.lines), what="its answer")
     assert gw.process.wait(20) == 0
+
+
+def test_the_stream_of_a_line_that_is_reset_while_it_lags(gateway, processes):
+    """HTTP+SSE of 2024-11-05: a task waits for the client to take its answer when the stream goes."""
+    server = http_server(processes, tools=["large"])
+    gw = gateway({"builtins": [], "upstreams": {"up": {"url": server.url}}})
+    gw.wait_ready("up")
+    for _ in range(5):
+        c = Client(gw, consume=False)
+        line = c.send("GET", "/sse", headers=[("accept", "text/event-stream")])
+        assert c.until(lambda: b"endpoint" in c.body.get(line, b""))
+        where = c.body[line].decode().split("data: ")[1].split("\n")[0]
+
+        def post(method, **params):
+            body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            headers = [("content-type", "application/json")]
+            assert c.answer(c.send("POST", where, json.dumps(body).encode(), headers=headers))[0] == 202
+        post("initialize", protocolVersion="2024-11-05", capabilities={}, clientInfo={"name": "t", "version": "1"})
+        assert c.until(lambda: b'"result"' in c.body[line])
+        for _ in range(4):
+            post("tools/call", name="up__large", arguments={"bytes": 600_000})
+        assert c.until(lambda: len(c.body[line]) > 60_000)  # the window is full
+        c.h2.reset_stream(line, 8)
+        c.flush()
+        wait_for(lambda: gw.metric("gatespan_lines_open") == 0, what="the line gone")
+        c.close()
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="no call in flight")

@@ -96,6 +96,22 @@ static void changes_are_seen_by_the_next_look(void **state) {
     assert_int_equal(found.stream, 44);
 }
 
+static void a_session_idles_from_when_its_stream_is_lost_until_it_is_found_again(void **state) {
+    SCOPED(sessions_scope) struct sessions *s = table(10, 10);
+    struct session_view v, found;
+    struct str id = open_as(s, ALICE, 0, &v);
+    session_set_stream(s, id, 1, 7);
+    session_lose_stream(s, id, 6, 0); /* of an older one */
+    assert_true(session_find(NULL, s, id, ALICE, PROFILE, 1000, &found));
+    session_lose_stream(s, id, 7, 2000);
+    assert_true(session_find(NULL, s, id, ALICE, PROFILE, 2100, &found));
+    assert_int_equal(found.stream_worker, 1); /* who closes the session ends it */
+    session_set_stream(s, id, 1, 7);
+    assert_true(session_find(NULL, s, id, ALICE, PROFILE, 9000, &found));
+    session_lose_stream(s, id, 7, 9000);
+    assert_false(session_find(NULL, s, id, ALICE, PROFILE, 9101, &found));
+}
+
 static void only_the_newest_stream_can_be_cleared(void **state) {
     SCOPED(sessions_scope) struct sessions *s = table(10, 10);
     struct session_view v, found;
@@ -494,6 +510,7 @@ int main(void) {
         cmocka_unit_test(only_its_principal_and_profile_find_a_session),
         cmocka_unit_test(a_closed_session_is_gone),
         cmocka_unit_test(changes_are_seen_by_the_next_look),
+        cmocka_unit_test(a_session_idles_from_when_its_stream_is_lost_until_it_is_found_again),
         cmocka_unit_test(only_the_newest_stream_can_be_cleared),
         cmocka_unit_test(limits_hold_for_each_and_for_all),
         cmocka_unit_test(a_reload_changes_the_limits),
