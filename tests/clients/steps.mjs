@@ -13,13 +13,15 @@ export const job = JSON.parse(process.argv[2]);
 export const stdio = job.command && { command: job.command[0], args: job.command.slice(1), env: job.env };
 export const headers = job.key ? { Authorization: `Bearer ${job.key}` } : {};
 
-// What the job answers, by method, when the server asks in mid-call; and what was asked.
+// What the job answers, by method, when the server asks in mid-call; and what was asked. Other
+// capabilities than these make are told as they are.
 export const answers = job.answers ?? {};
 export const questions = [];
 export const capabilities = {
     ...('elicitation/create' in answers && { elicitation: { form: {}, url: {} } }),
     ...('sampling/createMessage' in answers && { sampling: {} }),
     ...('roots/list' in answers && { roots: {} }),
+    ...job.capabilities,
 };
 export function respond(method) {
     return request => {

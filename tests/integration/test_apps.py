@@ -1,7 +1,7 @@
 """MCP Apps (extension io.modelcontextprotocol/ui, P-305): tools that point at ui:// resources, through all four
 cells; what a client declares of it reaches the server of its call, and of other extensions nothing (P-308)."""
 import pytest
-from conftest import http_server, wait_for
+from conftest import CLIENTS, free_port, http_server, run_client, wait_for
 
 UI = "io.modelcontextprotocol/ui"
 HTML = "text/html;profile=mcp-app"
@@ -134,3 +134,32 @@ def test_the_same_resource_of_several_servers(gateway, processes, client):
         uri = tools[f"{name}__clock"]["_meta"]["ui"]["resourceUri"]
         assert c.result("resources/read", {"uri": uri})["contents"][0]["text"] == f"<p>{name}</p>"
         assert server.seen("resources/read")[-1]["message"]["params"]["uri"] == FACE["uri"]
+
+
+@pytest.fixture(scope="module")
+def real(node, module_gateway, module_processes):
+    """Apps of a server of the SDK 1.x over pipes and of one of the SDK 2.x over HTTP, under one URI."""
+    port, script = free_port(), CLIENTS / "apps_server.mjs"
+    process = module_processes(node, script, port)
+    wait_for(lambda: any("ready" in line for line in process.lines), what="the server of the SDK 2.x")
+    gw = module_gateway({"builtins": [], "upstreams": {
+        "old": {"command": node, "args": [str(script), "stdio"], "share": "principal"}, "new": {"url": f"http://127.0.0.1:{port}/mcp"}}})
+    return gw.wait_ready("old", "new")
+
+
+@pytest.mark.parametrize("kind", ["legacy", "modern"])
+def test_apps_of_official_servers_for_official_clients(real, node, kind):
+    """P-305 in all four cells: a host finds each app, reads it, and is known as a host; others are not."""
+    steps = [{"op": "tools"}, *({"op": "read", "uri": f"ui://{n}/chart/view.html"} for n in ("old", "new")),
+             *({"op": "call", "name": f"{n}__chart", "arguments": {}} for n in ("old", "new"))]
+    for capabilities, says in ((DECLARED, "shown"), ({}, "in words")):
+        out = run_client(kind, real, steps, node=node, capabilities=capabilities)
+        tools, *others = [r["ok"] for r in out["results"]]
+        pointed = {t["name"]: t["_meta"]["ui"]["resourceUri"] for t in tools}
+        assert pointed == {f"{n}__chart": f"ui://{n}/chart/view.html" for n in ("old", "new")}
+        assert all(t["_meta"]["ui/resourceUri"] == pointed[t["name"]] for t in tools)
+        for contents, html in zip(others[:2], ("<h1>of 1.x</h1>", "<h1>of 2.x</h1>")):
+            (content,) = contents["contents"]
+            assert (content["mimeType"], content["text"]) == (HTML, html) and content["_meta"]["ui"]["prefersBorder"] is True
+        for called in others[2:]:
+            assert called["content"] == [{"type": "text", "text": says}] and called["structuredContent"] == {"points": [1, 2]}
