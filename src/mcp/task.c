@@ -1,5 +1,6 @@
 /* task.c - see task.h. */
 #include "mcp/task.h"
+#include "base/mem.h"
 
 static const struct str words[MCP_TASK_STATUSES] = {
     [MCP_TASK_WORKING] = S_INIT("working"),     [MCP_TASK_INPUT_REQUIRED] = S_INIT("input_required"),
@@ -117,18 +118,27 @@ static void put_members(struct jw *w, struct str object, struct str except) {
         }
 }
 
+static void put_meta(struct jw *w, struct str meta, struct str id) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct jw inner = jw_init(&b);
+    jw_object(&inner);
+    put_members(&inner, meta, S(RELATED));
+    if (id.n) {
+        jw_key(&inner, S(RELATED));
+        jw_object(&inner);
+        jw_put_string(&inner, "taskId", id);
+        jw_object_end(&inner);
+    }
+    jw_object_end(&inner);
+    if (b.n > 2)
+        jw_put_raw(w, "_meta", buf_view(&b));
+}
+
 void mcp_task_put_related(struct buf *out, struct str result, struct str id) {
     struct jw w = jw_init(out);
     jw_object(&w);
     put_members(&w, result, S("_meta"));
-    jw_key(&w, S("_meta"));
-    jw_object(&w);
-    put_members(&w, json_raw_get(result, S("_meta")), S(RELATED));
-    jw_key(&w, S(RELATED));
-    jw_object(&w);
-    jw_put_string(&w, "taskId", id);
-    jw_object_end(&w);
-    jw_object_end(&w);
+    put_meta(&w, json_raw_get(result, S("_meta")), id);
     jw_object_end(&w);
 }
 

@@ -48,7 +48,8 @@ err_t mcp_task_read(struct arena *a, struct str raw, enum revision from, struct 
 void mcp_task_write(struct jw *w, const struct mcp_task *t, enum revision to);
 struct str mcp_task_status_word(enum mcp_task_status s);
 
-/* A result object with `_meta` naming the task that it is of, whatever it named before (P-291). */
+/* A result object with `_meta` naming the task that it is of, whatever it named before (P-291); an
+ * empty id: it names none. */
 void mcp_task_put_related(struct buf *out, struct str result, struct str id);
 /* An inputRequests object without what inputResponses (raw, may be absent) answers; how many
  * are left (P-294). */
