@@ -84,7 +84,7 @@ def test_a_call_cut_at_every_event_loses_nothing(gateway, upstream, version, run
         with get(s, last) as rest:
             assert rest.status == 200
             assert texts(before) + texts(rest.rest()) == WHOLE, cut
-    assert gw.metric("gatespan_resumptions_total", how="resumed") == len(WHOLE) + 1 - first
+    wait_for(lambda: gw.metric("gatespan_resumptions_total", how="resumed") == len(WHOLE) + 1 - first, what="resumptions_total")
 
 
 def test_a_client_that_is_cut_after_every_event(gateway, upstream):
@@ -105,7 +105,8 @@ def test_nothing_is_left_of_a_session_that_was_closed(gateway, upstream):
     s = gw.session()
     with call(s) as stream:
         assert texts(stream.rest()) == WHOLE
-    assert gw.metric("gatespan_replay_streams") == 1 and gw.metric("gatespan_replay_events") == len(WHOLE)
+    wait_for(lambda: gw.metric("gatespan_replay_streams") == 1 and gw.metric("gatespan_replay_events") == len(WHOLE),
+             what="the events kept")
     assert gw.request("DELETE", "/mcp", headers=s.headers).status == 200
     nothing_is_left(gw)
 
@@ -139,7 +140,7 @@ def test_ids_that_were_changed_or_are_of_others_are_refused(gateway, upstream):
     assert refused(get(sibling, last)) and refused(get(theirs, last, key="another-key-that-is-long-enough"))
     with get(mine, last, key="another-key-that-is-long-enough") as stolen:
         assert stolen.status == 404  # P-148
-    assert gw.metric("gatespan_resumptions_total", how="foreign") >= len(last) + 10
+    wait_for(lambda: gw.metric("gatespan_resumptions_total", how="foreign") >= len(last) + 10, what="resumptions_total")
     with get(mine, last) as rest:  # the session is as it was (P-152)
         assert texts(rest.rest()) == WHOLE[1:]
 
@@ -209,8 +210,8 @@ def test_what_was_evicted_is_refused_and_what_was_kept_is_not(gateway, upstream)
         assert refused(get(s, ids[n])) == "What followed this Last-Event-ID is not kept any more"
     with get(s, ids[6]) as rest:
         assert texts(rest.rest()) == [7, 8, "done"]
-    assert gw.metric("gatespan_replay_evicted_total") == 6
-    assert gw.metric("gatespan_replay_events") == 3
+    wait_for(lambda: gw.metric("gatespan_replay_evicted_total") == 6, what="replay_evicted_total")
+    wait_for(lambda: gw.metric("gatespan_replay_events") == 3, what="replay_events")
 
 
 def test_bytes_are_bound_for_a_session_and_for_all(gateway, upstream):
@@ -232,7 +233,7 @@ def test_a_stream_that_nobody_reads_lapses(gateway, upstream):
     nothing_is_left(gw)
     assert "not kept any more" in refused(get(s, stream.ids[1]))
     assert "not kept any more" in refused(get(s, general.ids[0]))
-    assert gw.metric("gatespan_resumptions_total", how="expired") == 2
+    wait_for(lambda: gw.metric("gatespan_resumptions_total", how="expired") == 2, what="resumptions_total")
 
 
 def test_a_call_that_runs_does_not_lapse(gateway, upstream):
@@ -256,7 +257,7 @@ def test_without_time_to_come_back_there_are_no_ids(gateway, upstream):
     with get(s) as general:
         assert general.status == 200
     assert refused(get(s, "0-1-1-0000000000000000"))
-    assert gw.metric("gatespan_replay_streams") == 0
+    wait_for(lambda: gw.metric("gatespan_replay_streams") == 0, what="replay_streams")
 
 
 def test_resumed_streams_count_among_those_of_a_key(gateway, upstream):
@@ -484,7 +485,7 @@ def test_a_new_get_stream_takes_the_place_of_one_that_was_lost(gateway, processe
 
 
 def test_a_session_idles_although_a_lost_stream_is_kept(gateway, processes):
-    gw, server = watching(gateway, processes, limits={"session_idle": "1s", "resume_time": "1h"})
+    gw, server = watching(gateway, processes, limits={"session_idle": "3s", "resume_time": "1h"})
     s = gw.session()
     with get(s) as stream:
         stream.event()
@@ -493,7 +494,7 @@ def test_a_session_idles_although_a_lost_stream_is_kept(gateway, processes):
     def ended():
         with get(s, stream.ids[0]) as gone:
             return gone.status == 404
-    threading.Event().wait(1.5)  # idling is what is tested: looking would be use
+    threading.Event().wait(3.5)  # idling is what is tested: looking would be use
     assert ended()
 
 
@@ -523,12 +524,12 @@ def test_a_long_call_is_polled_for(gateway, upstream):
         polls += 1
         if polls == 4:
             upstream.open("polled")
-        if "result" not in got[-1]:
+        if not (got and "result" in got[-1]):
             last = stream.ids[-1] if stream.ids else last
             stream = get(s, last)
             assert stream.status == 200
     assert texts(got) == [1, "done"]
-    assert gw.metric("gatespan_stream_polls_total") >= 4
+    wait_for(lambda: gw.metric("gatespan_stream_polls_total") >= 4, what="stream_polls_total")
 
 
 def test_who_is_polled_keeps_its_connection_for_other_requests(gateway, upstream):
@@ -536,7 +537,7 @@ def test_who_is_polled_keeps_its_connection_for_other_requests(gateway, upstream
     gw = start(gateway, upstream, limits={"stream_after": "100ms", "poll_after": "200ms"})
     s = gw.session()
     with call(s, 1, gates={"answer": "kept"}) as stream:
-        assert texts(stream.rest()) == [1]
+        assert texts(stream.rest()) in ([1], [])  # the progress, where it came before the end of the stream
         body = b'{"jsonrpc":"2.0","id":"next","method":"ping"}'
         head = {**s.headers, "Content-Type": "application/json", "Authorization": f"Bearer {gw.key}"}
         stream.connection.request("POST", "/mcp", body, head)
@@ -669,5 +670,5 @@ def test_official_clients_poll(gateway, upstream, node, kind):
     steps = [{"op": "call", "name": "up__slow", "arguments": {"seconds": 2, "text": f"slow {i}"}} for i in range(2)]
     out = run_client(kind, gw, steps, node=node, **({"mode": "legacy"} if kind == "python" else {}))
     assert [r["ok"]["content"][0]["text"] for r in out["results"]] == ["slow 0", "slow 1"]
-    assert gw.metric("gatespan_stream_polls_total") >= 2
-    assert gw.metric("gatespan_resumptions_total", how="resumed") >= 2
+    wait_for(lambda: gw.metric("gatespan_stream_polls_total") >= 2, what="stream_polls_total")
+    wait_for(lambda: gw.metric("gatespan_resumptions_total", how="resumed") >= 2, what="resumptions_total")

@@ -109,7 +109,7 @@ def test_level_reaches_a_child_process(gateway):
     assert notes(call_legacy(session, "up__log")) == []
     session.result("logging/setLevel", {"level": "info"})
     assert notes(call_legacy(session, "up__log")) == ["info"]
-    assert gw.metric("gatespan_exchanges_in_flight") == 0
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="exchanges_in_flight")
 
 
 # ---- questions on a session's own stream (P-432) ------------------------------------------------------
@@ -204,9 +204,12 @@ def test_a_question_that_may_be_of_two_callers_is_refused_with_the_reason(gatewa
     """P-432: nobody is asked on behalf of somebody else's call."""
     gw, server = start(gateway, processes, tools=["echo", "ask", "slow"])
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(gw.modern, "tools/call", {"name": "up__slow", "arguments": {"seconds": 3}}, meta=CAPABLE)
-        wait_for(lambda: len(server.seen("tools/call")) == 1, what="the other call")
-        error = said(ask(gw, {"on": "get", "questions": [FORM]}))[0][0]["error"]
+        slow = pool.submit(gw.modern, "tools/call", {"name": "up__slow", "arguments": {"until": "released"}}, meta=CAPABLE)
+        wait_for(server.busy, what="the other call")
+        try:
+            error = said(ask(gw, {"on": "get", "questions": [FORM]}))[0][0]["error"]
+        finally:
+            server.release()
         assert error["code"] == -32601 and "several calls are in flight" in error["message"]
         assert slow.result().message["result"]
     assert rounds(gw, {"on": "get", "questions": [FORM]})[0] == ["elicitation/create"]
@@ -226,6 +229,7 @@ def test_a_question_of_no_call_is_refused_with_the_reason(gateway, processes):
 def test_clients_that_cannot_be_asked_open_no_stream(gateway, processes):
     """P-431: their session declares nothing, and needs no stream."""
     gw, server = start(gateway, processes)
+    wait_for(lambda: server.seen("GET"), what="the keeper's own stream")
     before = len(server.seen("GET"))
     for _ in range(3):
         assert call_modern(gw, "up__echo", text="x")[-1]["result"]
@@ -271,9 +275,12 @@ def test_log_messages_on_the_stream_of_the_session_go_to_the_only_caller(gateway
     state = answer.message["result"]["requestState"]
     assert gw.modern("tools/call", {**params, "inputResponses": {"q1": NAMED}, "requestState": state}, meta=meta).message["result"]
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(gw.modern, "tools/call", {"name": "up__slow", "arguments": {"seconds": 2}}, meta=meta)
-        wait_for(lambda: len(server.seen("tools/call")) == 2, what="the other call")
-        answer = gw.modern("tools/call", params, meta=meta)
+        slow = pool.submit(gw.modern, "tools/call", {"name": "up__slow", "arguments": {"until": "released"}}, meta=meta)
+        wait_for(server.busy, what="the other call")
+        try:
+            answer = gw.modern("tools/call", params, meta=meta)
+        finally:
+            server.release()
         assert "error" in said(answer.message)[0][0] and b"notifications/message" not in answer.body
         assert slow.result().message["result"] and b"notifications/message" not in slow.result().body
 
