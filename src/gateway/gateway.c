@@ -194,15 +194,19 @@ static void tell_streams(struct worker *w, struct mail *m) {
     worker_run_ready(w);
 }
 
-void gateway_publish(struct gateway *g, struct snapshot *s) {
-    publication_set(NULL, g->snapshots, s);
-    /* mail keeps its order: every worker has the snapshot before it is told */
+/* Mail keeps its order: every worker has what was published before it is told. */
+static void tell_all(struct gateway *g, void (*deliver)(struct worker *w, struct mail *m)) {
     for (unsigned i = 0; i < workers_count(g->all); i++) {
         struct mail *m = NEW(struct mail);
-        m->deliver = tell_streams;
+        m->deliver = deliver;
         if (!worker_post(workers_at(g->all, i), m))
             free(m);
     }
+}
+
+void gateway_publish(struct gateway *g, struct snapshot *s) {
+    publication_set(NULL, g->snapshots, s);
+    tell_all(g, tell_streams);
 }
 
 struct update {
@@ -229,6 +233,14 @@ void gateway_resource_updated(struct gateway *g, struct str shown) {
     }
 }
 
+static void end_revoked(struct worker *w, struct mail *m) {
+    streams_end_revoked(gateway_here(w));
+    free(m);
+    worker_run_ready(w);
+}
+
 err_t gateway_publish_keys(struct task *t, struct gateway *g, struct key_index *k) {
-    return publication_set(t, g->keys, k);
+    TRY(publication_set(t, g->keys, k));
+    tell_all(g, end_revoked);
+    return OK;
 }

@@ -27,6 +27,8 @@ struct push_stream {
     struct timer keep_alive;
     uint64_t number;               /* of no other stream, for its session */
     uint64_t principal;
+    struct str who;                /* id of its key; ours to free. Empty: no key was needed */
+    unsigned who_index;
     char session[SESSION_ID];      /* legacy; all zero for a listen */
     struct str listen_id;          /* raw id of the listen request; ours to free */
     bool open;                     /* somebody reads it */
@@ -58,6 +60,7 @@ static void unlink_stream(struct push_stream *p) {
                              gw->worker->now);
     watched_release(gw->worker, &p->watches);
     free((char *)p->listen_id.p);
+    free((char *)p->who.p);
     free(p);
 }
 
@@ -255,10 +258,19 @@ void streams_tell_update(struct gateway_worker *gw, struct str shown) {
 
 /* ---- opening ----------------------------------------------------------------------- */
 
+/* Who is in no index, as on stdio, cannot be revoked. */
+static void set_owner(struct push_stream *p, const struct principal *who) {
+    const struct key_index *keys = snapshot_peek(p->gw->worker, p->gw->gateway->keys);
+    p->principal = who->digest;
+    p->who_index = who->index;
+    if (keys && key_index_find(keys, who->id, who->index))
+        p->who = str_from(mem_text(who->id.p, who->id.n), who->id.n);
+}
+
 void stream_open_all(struct push_stream *p, const struct snapshot *s, const struct principal *who,
                      const char session[SESSION_ID]) {
     memcpy(p->session, session, SESSION_ID);
-    p->principal = who->digest;
+    set_owner(p, who);
     for (int i = 0; i < CHANGES; i++)
         p->wants[i] = true;
     digests(s->catalogue, p->seen);
@@ -376,7 +388,7 @@ void method_listen(struct exchange *x) {
     }
     p->watches = watched;
     memcpy(p->wants, wants, sizeof wants);
-    p->principal = x->who->digest;
+    set_owner(p, x->who);
     p->listen_id = str_from(mem_copy(x->in.id.p, x->in.id.n), x->in.id.n);
     digests(x->snapshot->catalogue, p->seen);
     x->answered = true;
@@ -426,6 +438,16 @@ static void end_stream(struct push_stream *p) {
     if (end.n && !ops->message(self, buf_view(&end)))
         return;
     ops->close(self);
+}
+
+/* A push may end several streams, not only its own. */
+void streams_end_revoked(struct gateway_worker *gw) {
+    const struct key_index *keys = gw ? snapshot_peek(gw->worker, gw->gateway->keys) : NULL;
+    for (struct push_stream *p = keys ? gw->streams : NULL; p; p = gw->told_next) {
+        gw->told_next = p->next;
+        if (p->who.n && !key_index_find(keys, p->who, p->who_index))
+            end_stream(p);
+    }
 }
 
 void streams_end(struct gateway_worker *gw) {

@@ -41,6 +41,8 @@ void method_listen(struct exchange *x);
 void streams_tell_changes(struct gateway_worker *gw);
 /* A resource is new: tells the streams whose clients watch it. */
 void streams_tell_update(struct gateway_worker *gw, struct str shown);
+/* After new keys: ends those of keys that are no more. */
+void streams_end_revoked(struct gateway_worker *gw);
 /* Ends every stream, listens with their result (P-114): drain. */
 void streams_end(struct gateway_worker *gw);
 /* Ends the GET stream of a session that was closed. Any worker. */

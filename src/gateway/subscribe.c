@@ -7,7 +7,8 @@
 
 struct watched {
     struct upstream *upstream; /* a reference */
-    size_t refs;               /* under its lock */
+    size_t refs;               /* under its lock, as */
+    bool begun, asking;        /* the upstream was told; somebody is telling it */
     struct str uri, shown;     /* behind this struct */
     char text[];
 };
@@ -34,12 +35,10 @@ static void watched_free(struct watched *w) {
     free(w);
 }
 
-/* One more wants it; *first: nobody did before. */
-static struct watched *watched_take(struct upstream *u, struct str uri, struct str shown,
-                                    bool *first) {
+/* One more wants it. */
+static struct watched *watched_take(struct upstream *u, struct str uri, struct str shown) {
     pthread_mutex_lock(&u->lock);
     struct watched *w = map_get(&u->watched, uri);
-    *first = !w;
     if (!w) {
         w = watched_new(u, uri, shown);
         map_put(&u->watched, w->uri, w);
@@ -140,6 +139,36 @@ static void end_watching(struct task *t, void *arg) {
     watched_free(w);
 }
 
+/* True: the caller is to tell the upstream, and reports how that ended. */
+static bool may_ask(struct watched *w, bool *begun) {
+    pthread_mutex_lock(&w->upstream->lock);
+    *begun = w->begun;
+    bool mine = !w->begun && !w->asking;
+    w->asking |= mine;
+    pthread_mutex_unlock(&w->upstream->lock);
+    return mine;
+}
+
+static void asked(struct watched *w, bool begun) {
+    pthread_mutex_lock(&w->upstream->lock);
+    w->asking = false;
+    w->begun = begun;
+    pthread_mutex_unlock(&w->upstream->lock);
+}
+
+/* Who comes while the upstream is being told waits; when that fails he is the next to try. */
+static err_t see_it_begun(struct task *t, struct watched *w) {
+    bool begun = false;
+    while (!may_ask(w, &begun)) {
+        if (begun)
+            return OK;
+        TRY(task_sleep(t, 2 * NANOS_MS));
+    }
+    err_t e = begin_watching(t, w->upstream, w->uri);
+    asked(w, !e);
+    return e;
+}
+
 void watched_release(struct worker *w, struct watched_list *list) {
     for (size_t i = 0; i < list->n; i++)
         if (watched_drop(list->items[i]) && !task_spawn(w, end_watching, list->items[i]))
@@ -177,11 +206,10 @@ static bool can_be_watched(struct exchange *x) {
 
 /* Watches what x->upstream and x->target are for a client that calls it `shown`. */
 static err_t watch(struct exchange *x, struct str shown, struct watched **out) {
-    bool first;
     if (!can_be_watched(x))
         return ERR(INVALID, "upstream %.*s offers no subscriptions", STR(x->upstream->conf->name));
-    struct watched *w = watched_take(x->upstream, x->target, shown, &first);
-    err_t e = first ? begin_watching(x->task, x->upstream, w->uri) : OK;
+    struct watched *w = watched_take(x->upstream, x->target, shown);
+    err_t e = see_it_begun(x->task, w);
     if (!e) {
         *out = w;
         return OK;

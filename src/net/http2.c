@@ -118,6 +118,10 @@ static bool stream_lost(struct http2_stream *s) {
     event_set(&s->drained);
     if (!r || r->gone)
         return r == NULL;
+    if (r->pinned) {
+        r->gone = true;
+        return false;
+    }
     if (r->task) {
         r->gone = true;
         if (!r->detached) /* else its task is about to return, and tells */
@@ -352,11 +356,22 @@ bool http2_stream_abort(struct http_request *r) {
     return gone;
 }
 
+/* Frames that go out may end the connection, and with it this very request, which a stream
+ * without a task would not survive: it is held meanwhile, and lost afterwards. */
 bool http2_stream_push(struct http_request *r, const struct str *pieces, size_t n) {
+    struct http2_stream *s = r->stream;
     if (r->gone)
         return true;
+    r->pinned = true;
     put_stream(r, pieces, n);
-    return unsent(r->stream) <= LAG || !http2_stream_abort(r);
+    r->pinned = false;
+    if (r->gone && !r->task) {
+        r->gone = false;
+        stream_lost(s);
+        free_if_over(s);
+        return false;
+    }
+    return r->gone || unsent(s) <= LAG || !http2_stream_abort(r);
 }
 
 /* ---- requests ---------------------------------------------------------------------- */

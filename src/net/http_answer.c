@@ -328,11 +328,12 @@ bool http_stream_push(struct http_request *r, const struct str *pieces, size_t n
 }
 
 void http_stream_close(struct http_request *r) {
+    r->pinned = true;
     if (!r->gone && r->stream)
         http2_stream_end(r);
     else if (!r->gone)
         send_last_chunk(r);
-    r->detached = false;
+    r->pinned = r->detached = false;
     if (!r->task)
         http_request_finish(r);
 }

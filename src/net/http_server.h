@@ -55,6 +55,7 @@ struct http_request {
     struct str id;            /* request id, 16 hex digits */
     struct sockaddr_storage *peer;
     bool answered, gone, streaming, secure, detached;
+    bool pinned;             /* HTTP/2: lost while it is pushed to, it is not freed yet */
     bool left;                /* its connection went on without it, see http_stream_leave */
     /* private */
     struct http_conn *conn;

@@ -4,7 +4,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import CLIENTS, fixture_server, free_port, http_server, wait_for
+from conftest import CLIENTS, Stream, fixture_server, free_port, http_server, wait_for
 
 LEVEL = "io.modelcontextprotocol/logLevel"
 
@@ -283,6 +283,48 @@ def test_log_messages_on_the_stream_of_the_session_go_to_the_only_caller(gateway
             server.release()
         assert "error" in said(answer.message)[0][0] and b"notifications/message" not in answer.body
         assert slow.result().message["result"] and b"notifications/message" not in slow.result().body
+
+
+# ---- watching, and who may -----------------------------------------------------------------------------
+
+
+def test_who_joins_a_subscription_that_fails_asks_himself(gateway, processes):
+    """P-409: the second one waits for the first, whose failure is not his."""
+    fault = {"kind": "raw", "body": '{"jsonrpc":"2.0","id":ID,"error":{"code":-32603,"message":"not now"}}', "times": 1, "after": 1}
+    gw, server = start(gateway, processes, resources=["x://a"], subscribe=True, faults={"resources/subscribe": fault})
+    wait_for(lambda: gw.modern("resources/list").message["result"]["resources"], what="the resource")
+    uri = gw.modern("resources/list").message["result"]["resources"][0]["uri"]
+    one, two = gw.session(), gw.session()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(one.call, "resources/subscribe", {"uri": uri})
+        wait_for(lambda: server.seen("resources/subscribe"), what="the first")
+        assert two.result("resources/subscribe", {"uri": uri}) == {}
+        assert "not now" in first.result().message["error"]["message"]
+    assert len(server.seen("resources/subscribe")) == 2
+    assert gw.metric("gatespan_watched_resources") == 1
+
+
+def test_streams_of_a_revoked_key_end(gateway, processes):
+    """GET streams and listens: with their key, and no others."""
+    gw, server = start(gateway, processes)
+    made = gw.request("POST", "/api/v1/keys", {"name": "guest"}).json
+    session, kept = gw.session(key=made["key"]), gw.session()
+    head = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "subscriptions/listen"}
+    body = {"jsonrpc": "2.0", "id": "l", "method": "subscriptions/listen", "params": {
+        "notifications": {"toolsListChanged": True}, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}}}
+    with Stream(gw, "GET", "/mcp", session.headers, made["key"]) as get, Stream(gw, "GET", "/mcp", kept.headers) as other, \
+            Stream(gw, "POST", "/mcp", head, made["key"], body) as listen:
+        assert listen.next()["method"] == "notifications/subscriptions/acknowledged"
+        tag = gw.request("GET", f"/api/v1/keys/{made['id']}").headers["etag"]
+        assert gw.request("DELETE", f"/api/v1/keys/{made['id']}", None, {"If-Match": tag}).status == 204
+        assert get.next() is None
+        assert listen.next()["result"]["resultType"] == "complete" and listen.next() is None
+        server.behave(tools=["echo", "another"])
+        wait_for(lambda: server.push("notifications/tools/list_changed") > 0, what="the stream upstream")
+        assert other.next()["method"] == "notifications/tools/list_changed"
+    wait_for(lambda: gw.metric("gatespan_streams_open") <= 1, what="the streams are gone")
 
 
 # ---- streams that are cut (P-144, P-150, P-449) ---------------------------------------------------------
