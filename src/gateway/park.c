@@ -316,15 +316,23 @@ static const struct open_question *misfit(const struct exchange *x, const struct
     return NULL;
 }
 
+/* A round's client says anew what it can be asked (P-045). */
+static bool may_ask_again(const struct exchange *x, const struct open_question *q) {
+    return !(question_needs(q->method, q->params) & ~x->asks);
+}
+
 static void give(struct exchange *x, struct parked *p) {
     for (struct open_question **at = &p->first; *at;) {
         struct open_question *q = *at;
         struct str answer = answer_to(x, q);
-        if (!answer.p) {
+        if (!answer.p && may_ask_again(x, q)) {
             at = &q->next;
             continue;
         }
-        give_one(x, p, q->id, answer);
+        if (answer.p)
+            give_one(x, p, q->id, answer);
+        else
+            upstream_answer(&p->call, q->id, answer_refusal(q->method));
         drop_question(p, at);
     }
 }
