@@ -45,7 +45,7 @@ struct sqlite {
     pthread_mutex_t readers_lock;
     pthread_cond_t reader_free;
     struct db *readers, **idle;
-    size_t reader_count, idle_count;
+    size_t reader_count, idle_count, max_rows;
     /* writing */
     struct db writer;
     pthread_t thread;
@@ -68,20 +68,33 @@ static void count(uint64_t *what) {
 
 /* ---- reading ----------------------------------------------------------------------- */
 
-static struct db *reader_take(struct sqlite *s) {
-    pthread_mutex_lock(&s->readers_lock);
-    while (!s->idle_count)
-        pthread_cond_wait(&s->reader_free, &s->readers_lock);
-    struct db *db = s->idle[--s->idle_count];
-    pthread_mutex_unlock(&s->readers_lock);
-    return db;
-}
-
 static void reader_give(struct sqlite *s, struct db *db) {
     pthread_mutex_lock(&s->readers_lock);
     s->idle[s->idle_count++] = db;
     pthread_cond_signal(&s->reader_free);
     pthread_mutex_unlock(&s->readers_lock);
+}
+
+static err_t reader_open(struct sqlite *s, struct db *db) {
+    TRY(db_open(db, s->path, DB_READ, s->busy));
+    db->max_rows = s->max_rows;
+    return OK;
+}
+
+/* The one used last comes first, and a reader is opened when it is first used: most programs need
+ * one of them, and none while they start. */
+static err_t reader_take(struct sqlite *s, struct db **out) {
+    pthread_mutex_lock(&s->readers_lock);
+    while (!s->idle_count)
+        pthread_cond_wait(&s->reader_free, &s->readers_lock);
+    struct db *db = s->idle[--s->idle_count];
+    pthread_mutex_unlock(&s->readers_lock);
+    err_t e = db->handle ? OK : reader_open(s, db);
+    if (e)
+        reader_give(s, db);
+    else
+        *out = db;
+    return e;
 }
 
 struct reading {
@@ -94,9 +107,12 @@ struct reading {
 static err_t read_now(void *arg, const bool *cancelled) {
     (void)cancelled;
     struct reading *r = arg;
-    struct db *db = reader_take(r->store);
-    err_t e = db_query(db, r->arena, r->statement, r->out);
-    reader_give(r->store, db);
+    struct db *db = NULL;
+    err_t e = reader_take(r->store, &db);
+    if (!e) {
+        e = db_query(db, r->arena, r->statement, r->out);
+        reader_give(r->store, db);
+    }
     count(e ? &r->store->failures : &r->store->reads);
     return e;
 }
@@ -362,7 +378,8 @@ static err_t backup_now(void *arg, const bool *cancelled) {
     struct copying *c = arg;
     if (access(c->path, F_OK) == 0)
         return ERR(CONFLICT, "store: %s is there already; a copy does not overwrite", c->path);
-    struct db *from = reader_take(c->store);
+    struct db *from = NULL;
+    TRY(reader_take(c->store, &from));
     err_t e = copy_to(from, c->path, c->store->busy);
     reader_give(c->store, from);
     return e ? e : sync_file(c->path);
@@ -378,7 +395,8 @@ static err_t sqlite_backup(struct task *t, struct store *store, struct str path)
 static err_t check_now(void *arg, const bool *cancelled) {
     (void)cancelled;
     struct sqlite *s = arg;
-    struct db *db = reader_take(s);
+    struct db *db = NULL;
+    TRY(reader_take(s, &db));
     err_t e = db_check_damage(db);
     reader_give(s, db);
     return e;
@@ -413,17 +431,18 @@ static err_t open_writer(struct sqlite *s) {
     return db_migrate(&s->writer);
 }
 
-static err_t open_readers(struct sqlite *s, const struct store_conf *conf) {
-    size_t n = conf->readers ? conf->readers : READERS;
-    s->readers = NEW_ARRAY(struct db, n);
-    s->idle = NEW_ARRAY(struct db *, n);
-    for (size_t i = 0; i < n; i++) {
-        TRY(db_open(&s->readers[i], s->path, DB_READ, s->busy));
-        s->readers[i].max_rows = conf->max_rows ? conf->max_rows : MAX_ROWS;
-        s->reader_count++;
+/* Where nobody writes, the first must be there: what is wrong with the file is said now. */
+static err_t make_readers(struct sqlite *s, const struct store_conf *conf) {
+    s->reader_count = conf->readers ? conf->readers : READERS;
+    s->readers = NEW_ARRAY(struct db, s->reader_count);
+    s->idle = NEW_ARRAY(struct db *, s->reader_count);
+    s->max_rows = conf->max_rows ? conf->max_rows : MAX_ROWS;
+    for (size_t i = s->reader_count; i-- > 0;)
         s->idle[s->idle_count++] = &s->readers[i];
-    }
-    return s->read_only ? db_check_version(&s->readers[0]) : OK;
+    if (!s->read_only)
+        return OK;
+    TRY(reader_open(s, &s->readers[0]));
+    return db_check_version(&s->readers[0]);
 }
 
 /* Signals are for the control worker's thread. */
@@ -440,7 +459,7 @@ static err_t start_thread(struct sqlite *s) {
 static err_t open_parts(struct sqlite *s, const struct store_conf *conf) {
     if (!s->read_only)
         TRY(open_writer(s));
-    TRY(open_readers(s, conf));
+    TRY(make_readers(s, conf));
     return s->read_only ? OK : start_thread(s);
 }
 
@@ -454,7 +473,8 @@ static void sqlite_close(struct store *store) {
         pthread_join(s->thread, NULL);
     }
     for (size_t i = 0; i < s->reader_count; i++)
-        db_close(&s->readers[i]);
+        if (s->readers[i].handle)
+            db_close(&s->readers[i]);
     if (s->writer.handle)
         db_close(&s->writer); /* last: it folds the log into the file */
     pthread_mutex_destroy(&s->lock);

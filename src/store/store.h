@@ -80,7 +80,7 @@ static inline const struct store_value *store_cell(const struct store_rows *r, s
 
 struct store_conf {
     struct str path;      /* file of SQLite; made with mode 0600 when it is not there */
-    size_t readers;       /* connections for reading; 0: 4 */
+    size_t readers;       /* connections for reading, opened when needed; 0: 4 */
     size_t queue;         /* transactions that may wait for the writer; 0: 1024 */
     size_t queue_bytes;   /* their texts; 0: 64 MiB */
     size_t max_rows;      /* of one answer; more is TOO_LARGE; 0: 100,000 */

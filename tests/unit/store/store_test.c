@@ -68,6 +68,39 @@ static int64_t number(struct place *p, struct store *s, const char *sql) {
 
 #define COUNT "SELECT count(*) FROM key_use"
 
+/* Descriptors of this process on the database itself. */
+static unsigned times_open(struct place *p) {
+    unsigned n = 0;
+    for (int fd = 0; fd < 1000; fd++) {
+        char link[64], target[256];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t size = readlink(link, target, sizeof target - 1);
+        n += size > 0 && str_eq(str_from(target, (size_t)size), str_of(p->path));
+    }
+    return n;
+}
+
+static void readers_are_opened_when_they_are_used(void **state) {
+    struct place *p = *state;
+    struct store *s = open_here(p);
+    assert_int_equal(times_open(p), 1); /* who writes */
+    assert_int_equal(number(p, s, COUNT), 0);
+    assert_int_equal(number(p, s, COUNT), 0);
+    assert_int_equal(times_open(p), 2);
+}
+
+static void a_reader_that_cannot_be_opened_is_tried_again(void **state) {
+    struct place *p = *state;
+    struct store *s = open_here(p);
+    struct store_rows rows;
+    assert_int_equal(rename(p->path, p->other), 0);
+    const struct store_statement count = { .sql = COUNT };
+    for (int i = 0; i < 9; i++) /* more often than there are readers: none is lost */
+        assert_non_null(store_read(NULL, s, &p->arena, &count, &rows));
+    assert_int_equal(rename(p->other, p->path), 0);
+    assert_int_equal(number(p, s, COUNT), 0);
+}
+
 /* ---- values, transactions ----------------------------------------------------------- */
 
 static void values_come_back_as_they_were_put(void **state) {
@@ -526,6 +559,8 @@ static void a_sealed_value_opens_in_its_place_only(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        T(readers_are_opened_when_they_are_used),
+        T(a_reader_that_cannot_be_opened_is_tried_again),
         T(values_come_back_as_they_were_put),
         T(a_failing_statement_takes_its_transaction_with_it),
         T(or_else_rolls_back_with_its_words),
