@@ -25,6 +25,7 @@ struct http_face {
     bool json_ok, stream_ok; /* what Accept allows */
     bool streaming;
     struct resumable *kept; /* the stream, where its client can come back to it */
+    nanos kept_alive;       /* when it was last shown to be there */
 };
 
 /* ---- towards the client ------------------------------------------------------------ */
@@ -41,6 +42,8 @@ static err_t begin_stream(struct http_face *f, struct task *t) {
 static err_t begin_call_stream(struct http_face *f) {
     TRY(begin_stream(f, f->x.task));
     f->kept = resumable_open(&f->x, REPLAY_CALL, f->request, NULL, NULL);
+    f->kept_alive = f->x.gw->worker->now;
+    resume_watch(f->x.gw);
     return OK;
 }
 
@@ -94,9 +97,19 @@ static void face_let_go(struct exchange *x) {
         resumable_poll(f->kept);
 }
 
+/* P-116: what lies between cuts a connection that is silent for long. */
+static void keep_alive(struct http_face *f) {
+    nanos now = f->x.gw->worker->now;
+    if (!f->kept || now - f->kept_alive < KEEP_ALIVE)
+        return;
+    f->kept_alive = now;
+    resumable_keep_alive(f->kept);
+}
+
 static void face_still_working(struct exchange *x) {
     struct http_face *f = x->face_self;
     const struct limits_conf *l = &x->snapshot->conf->limits;
+    keep_alive(f);
     if (!f->streaming && l->stream_after && x->gw->worker->now - x->began >= l->stream_after)
         begin_waiting_stream(f);
     else if (f->kept && l->poll_after && resumable_read_for(f->kept) >= l->poll_after)

@@ -6,7 +6,6 @@
 #include "gateway/metrics.h"
 
 #define LOOK (250 * NANOS_MS)        /* after calls in flight */
-#define KEEP_ALIVE (15 * NANOS_SEC)  /* P-116 */
 #define HOME_WAIT (10 * NANOS_SEC)   /* for a worker that is alive but busy */
 enum {
     PACKET = 64 * 1024, /* what a reader is given at once, or one event */

@@ -15,6 +15,8 @@
 #include "gateway/exchange.h"
 #include "gateway/replay.h"
 
+#define KEEP_ALIVE (15 * NANOS_SEC) /* between comments that show that a stream is there (P-116) */
+
 struct resume;    /* a worker's part */
 struct resumable; /* one stream, at home */
 struct reader;    /* who came back, on the worker of the connection */

@@ -6,8 +6,6 @@
 #include "gateway/resume.h"
 #include "gateway/subscribe.h"
 
-#define KEEP_ALIVE (15 * NANOS_SEC)
-
 enum change { CHANGE_TOOLS, CHANGE_PROMPTS, CHANGE_RESOURCES, CHANGES };
 
 static const struct {

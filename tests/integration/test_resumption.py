@@ -548,6 +548,23 @@ def test_who_is_polled_keeps_its_connection_for_other_requests(gateway, upstream
         assert b'"done"' in stream.connection.getresponse().read()
 
 
+@pytest.mark.slow
+def test_the_stream_of_a_long_call_is_kept_alive(gateway, upstream):
+    gw = start(gateway, upstream)
+    s = gw.session("2025-06-18")
+    with call(s, 1, gates={"answer": "alive"}) as stream:
+        stream.next()
+        assert stream.response.readline().startswith(b": keep-alive")  # nothing comes for 15 s
+        upstream.open("alive")
+        assert texts(stream.rest()) == ["done"]
+    with call(s, 1, gates={"answer": "alive again"}) as stream:
+        stream.next()
+    with get(s, stream.ids[-1]) as rest:
+        assert rest.response.readline().startswith(b": keep-alive")
+        upstream.open("alive again")
+        assert texts(rest.rest()) == ["done"]
+
+
 def test_an_upstream_that_has_us_poll_has_our_client_poll(gateway, upstream):
     far = gateway({"builtins": [], "upstreams": {"up": {"url": upstream.url}}, "protocol": {"newest": "2025-11-25"},
                    "limits": {"stream_after": "100ms", "poll_after": "200ms", "resume_retry": "10ms"}})
