@@ -1043,6 +1043,153 @@ static void closing_the_server_tells_detached_streams(void **state) {
     close_both(&n, &p);
 }
 
+/* Writes more than the sockets between hold, to a stream that a task before it left open. */
+static bool kept_by_writer;
+
+static void write_much(struct task *t, void *arg) {
+    static const char block[64 * 1024];
+    struct str piece = { block, sizeof block };
+    err_t e = OK;
+    for (int i = 0; i < 1024 && !e; i++)
+        e = http_stream_write(t, pushed, &piece, 1);
+    ended_as = kind_of(e);
+    kept_by_writer = http_stream_give_back(pushed, e != OK);
+}
+
+static void borrow(struct net *n, task_fn *fn) {
+    ended_as = -7;
+    struct task *t = task_spawn(n->w, fn, NULL);
+    assert_non_null(t);
+    http_stream_borrow(t, pushed);
+    worker_run_ready(n->w);
+}
+
+static void a_client_that_goes_while_a_task_writes_is_told_when_it_gives_back(void **state) {
+    struct net n;
+    struct peer p;
+    open_detached(&n, &p);
+    borrow(&n, write_much);
+    net_settle(&n);
+    assert_int_equal(ended_as, -7);
+    peer_close(&p);
+    AWAIT(&n, ended_as != -7);
+    assert_int_equal(ended_as, ERR_CLOSED);
+    assert_false(kept_by_writer);
+    assert_int_equal(gone_told, 1);
+    assert_int_equal(http_server_conns(n.server), 0);
+    assert_int_equal(http_server_busy(n.server), 0);
+    net_close(&n);
+}
+
+static void a_client_that_takes_nothing_is_cut_when_its_writer_gives_up(void **state) {
+    struct net n;
+    struct peer p;
+    open_detached(&n, &p);
+    borrow(&n, write_much);
+    net_settle(&n);
+    net_pass(&n, 21 * NANOS_SEC);
+    AWAIT(&n, ended_as == ERR_TIMEOUT);
+    assert_false(kept_by_writer);
+    assert_int_equal(gone_told, 1);
+    AWAIT(&n, http_server_conns(n.server) == 0);
+    close_both(&n, &p);
+}
+
+static void write_and_keep(struct task *t, void *arg) {
+    struct str piece = S("one,");
+    assert_null(http_stream_write(t, pushed, &piece, 1));
+    kept_by_writer = http_stream_give_back(pushed, false);
+    ended_as = KIND_OK;
+}
+
+static void write_and_close(struct task *t, void *arg) {
+    struct str piece = S("two");
+    assert_null(http_stream_write(t, pushed, &piece, 1));
+    http_stream_close(pushed);
+    kept_by_writer = http_stream_give_back(pushed, false);
+    ended_as = KIND_OK;
+}
+
+static void a_stream_is_borrowed_again_and_again_until_one_closes_it(void **state) {
+    struct net n;
+    struct peer p;
+    open_detached(&n, &p);
+    borrow(&n, write_and_keep);
+    AWAIT(&n, ended_as == KIND_OK);
+    assert_true(kept_by_writer);
+    borrow(&n, write_and_close);
+    AWAIT(&n, ended_as == KIND_OK);
+    assert_false(kept_by_writer);
+    assert_int_equal(peer_message(&p), 200);
+    assert_body(&p, "one,two");
+    assert_int_equal(gone_told, 0);
+    assert_int_equal(http_server_busy(n.server), 0);
+    n.service.serve = echo; /* the connection goes on */
+    peer_say(&p, get_b);
+    assert_int_equal(peer_message(&p), 200);
+    close_both(&n, &p);
+}
+
+static void serve_and_leave(struct task *t, struct http_request *r) {
+    struct str piece = S("first part");
+    http_stream_begin(t, r, &(struct http_answer){ .status = 200 });
+    http_stream_write(t, r, &piece, 1);
+    http_stream_leave(r);
+    assert_true(r->gone);
+    wait_and_note(t, r);
+    assert_true(str_eq(r->head->path, S("/a"))); /* is read as long as the task runs */
+    assert_int_equal(r->peer->ss_family, AF_INET);
+}
+
+static void a_connection_goes_on_while_the_task_of_a_request_that_left_it_runs(void **state) {
+    struct net n;
+    struct peer p;
+    open_echo(&n, &p);
+    n.service.serve = serve_and_leave;
+    ended_as = -7;
+    peer_say(&p, get_a);
+    assert_int_equal(peer_message(&p), 200);
+    assert_body(&p, "first part");
+    n.service.serve = echo;
+    peer_say(&p, get_b);
+    assert_int_equal(peer_message(&p), 200);
+    assert_int_equal(ended_as, -7);
+    assert_int_equal(http_server_busy(n.server), 1);
+    peer_close(&p);
+    AWAIT(&n, http_server_conns(n.server) == 0);
+    assert_int_equal(ended_as, -7);
+    open_gate(&n);
+    assert_true(ended_as != -7);
+    assert_int_equal(http_server_busy(n.server), 0);
+    net_close(&n);
+}
+
+static void serve_and_abort(struct task *t, struct http_request *r) {
+    r->on_gone = stays;
+    http_stream_begin(t, r, &(struct http_answer){ .status = 200 });
+    http_stream_abort(r);
+    assert_true(r->gone);
+    wait_and_note(t, r);
+}
+
+static void a_connection_that_is_cut_leaves_its_task_running(void **state) {
+    struct net n;
+    struct peer p;
+    bool told = false;
+    open_echo(&n, &p);
+    n.arg = &told;
+    n.service.serve = serve_and_abort;
+    ended_as = -7;
+    peer_say(&p, get_a);
+    peer_await_end(&p);
+    assert_true(told);
+    assert_int_equal(ended_as, -7);
+    open_gate(&n);
+    assert_true(ended_as != -7);
+    assert_int_equal(http_server_conns(n.server), 0);
+    close_both(&n, &p);
+}
+
 /* ---- draining ---------------------------------------------------------------------- */
 
 static void draining_serves_the_accept_queue_and_closes_idle_ones(void **state) {
@@ -1321,6 +1468,11 @@ int main(void) {
         cmocka_unit_test(a_detached_stream_whose_client_lags_is_ended),
         cmocka_unit_test(a_client_that_goes_before_the_task_returned_is_told_once),
         cmocka_unit_test(closing_the_server_tells_detached_streams),
+        cmocka_unit_test(a_client_that_goes_while_a_task_writes_is_told_when_it_gives_back),
+        cmocka_unit_test(a_client_that_takes_nothing_is_cut_when_its_writer_gives_up),
+        cmocka_unit_test(a_stream_is_borrowed_again_and_again_until_one_closes_it),
+        cmocka_unit_test(a_connection_goes_on_while_the_task_of_a_request_that_left_it_runs),
+        cmocka_unit_test(a_connection_that_is_cut_leaves_its_task_running),
         cmocka_unit_test(draining_serves_the_accept_queue_and_closes_idle_ones),
         cmocka_unit_test(draining_lets_answers_under_way_arrive),
         cmocka_unit_test(closing_cancels_what_is_in_flight),
