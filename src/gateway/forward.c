@@ -677,6 +677,23 @@ static bool progress_grows(struct exchange *x, struct str params) {
     return true;
 }
 
+/* P-290: on the stream of a tasks/result, for a client of the same revision. */
+static err_t bridge_status(struct exchange *x, const struct envelope *m) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    struct mcp_task t;
+    bool known = x->era == ERA_LEGACY && x->revision == R11 && x->related_task.n;
+    if (!known || mcp_task_read(x->arena, m->params, R11, &t))
+        return OK;
+    t.id = x->related_task;
+    struct jw w = jw_init(&b);
+    jw_object(&w);
+    mcp_task_write(&w, &t, R11);
+    jw_object_end(&w);
+    struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"method\":\""), method_name(METHOD_N_TASK_STATUS),
+                            S("\",\"params\":"), buf_view(&b), S("}") };
+    return x->face->notify(x, pieces, ARRAY_SIZE(pieces));
+}
+
 /* Progress and log messages of this call go on; anything else is no business of its client. */
 static err_t bridge_notification(struct exchange *x, const struct envelope *m,
                                  const struct upstream_request *r) {
@@ -696,6 +713,8 @@ static err_t bridge_notification(struct exchange *x, const struct envelope *m,
         prefix = x->upstream->conf->name;
     } else if (str_eq(m->method, S("notifications/elicitation/complete"))) {
         return question_completed(x, m->params);
+    } else if (method == METHOD_N_TASK_STATUS) {
+        return bridge_status(x, m);
     } else {
         return OK;
     }

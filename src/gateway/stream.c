@@ -5,6 +5,7 @@
 #include "gateway/metrics.h"
 #include "gateway/resume.h"
 #include "gateway/subscribe.h"
+#include "gateway/task_watch.h"
 
 enum change { CHANGE_TOOLS, CHANGE_PROMPTS, CHANGE_RESOURCES, CHANGES };
 
@@ -33,6 +34,7 @@ struct push_stream {
     bool wants[CHANGES];
     uint64_t seen[CHANGES];
     struct watched_list watches; /* of a listen; a session's are in gateway->subscribers */
+    struct task_watch *tasks;    /* of a listen; NULL: none */
 };
 
 /* ---- life -------------------------------------------------------------------------- */
@@ -57,6 +59,7 @@ static void unlink_stream(struct push_stream *p) {
         session_clear_stream(gw->gateway->sessions, str_from(p->session, SESSION_ID), p->number,
                              gw->worker->now);
     watched_release(gw->worker, &p->watches);
+    task_watch_end(p->tasks);
     free((char *)p->listen_id.p);
     free((char *)p->who.p);
     free(p);
@@ -177,6 +180,10 @@ static void digests(const struct catalogue *c, uint64_t out[CHANGES]) {
     out[CHANGE_TOOLS] = c->kind_digest[ITEM_TOOL];
     out[CHANGE_PROMPTS] = c->kind_digest[ITEM_PROMPT];
     out[CHANGE_RESOURCES] = c->kind_digest[ITEM_RESOURCE] ^ (c->kind_digest[ITEM_TEMPLATE] * 31);
+}
+
+void stream_push(struct push_stream *p, struct str text) {
+    p->ops->message(p->self, text);
 }
 
 static bool push_message(struct push_stream *p, const struct buf *message) {
@@ -330,7 +337,11 @@ static void acknowledge(struct push_stream *p) {
         if (p->wants[i])
             buf_fmt(&b, "%s\"%s\":true", n++ ? "," : "", changes[i].member);
     if (p->watches.n)
-        put_watches(&b, &p->watches, n);
+        put_watches(&b, &p->watches, n++);
+    if (p->tasks) { /* P-298 */
+        buf_str(&b, n ? S(",\"taskIds\":") : S("\"taskIds\":"));
+        task_watch_put(p->tasks, &b);
+    }
     buf_fmt(&b, "},\"_meta\":{\"io.modelcontextprotocol/subscriptionId\":%.*s}}}",
             STR(p->listen_id));
     push_message(p, &b);
@@ -378,13 +389,19 @@ void method_listen(struct exchange *x) {
         return;
     }
     struct watched_list watched = { 0 };
+    struct str filter = json_raw_get(x->in.params, S("notifications"));
+    struct task_watch *tasks = task_watch_new(x, json_raw_get(filter, S("taskIds")));
     watch_wanted(x, &watched);
     struct push_stream *p = x->cancelled ? NULL : x->face->open_stream(x);
     if (!p) {
         watched_release(x->gw->worker, &watched);
+        task_watch_end(tasks);
         return;
     }
     p->watches = watched;
+    p->tasks = tasks;
+    if (tasks)
+        task_watch_start(tasks, p);
     memcpy(p->wants, wants, sizeof wants);
     set_owner(p, x->who);
     p->listen_id = str_from(mem_copy(x->in.id.p, x->in.id.n), x->in.id.n);

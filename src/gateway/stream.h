@@ -37,6 +37,8 @@ void stream_open_all(struct push_stream *p, const struct snapshot *s, const stru
                      const char session[SESSION_ID]);
 /* Modern: the listen request x; acknowledges, then stays (P-110..P-117). */
 void method_listen(struct exchange *x);
+/* One JSON-RPC message; may be the end of the stream. */
+void stream_push(struct push_stream *p, struct str text);
 /* After a new snapshot: sends what changed since each stream last heard. */
 void streams_tell_changes(struct gateway_worker *gw);
 /* A resource is new: tells the streams whose clients watch it. */

@@ -239,23 +239,28 @@ static enum revision revision_of(const struct upstream *u) {
     return r == REV_NONE ? LATEST_MODERN : (enum revision)r;
 }
 
-static bool open_handle(struct exchange *x, struct handle *h) {
-    if (!has_declared(x))
+/* False: there is none, or not for this caller. Without a view who asks was looked at before. */
+static bool find(struct exchange *x, struct str shown, struct handle *h) {
+    if (!task_id_open(x, shown, &h->id))
         return false;
-    if (!x->in.task_id.p)
-        return refuse(x, RPC_INVALID_PARAMS, "params.taskId must be a string");
-    if (!task_id_open(x, x->in.task_id, &h->id))
-        return refuse_unknown(x);
     size_t at = find_upstream(x->snapshot, h->id.upstream);
-    if (at == x->snapshot->upstream_count || !is_allowed(x, h, at))
-        return refuse_unknown(x);
-    h->shown = x->in.task_id;
+    if (at == x->snapshot->upstream_count || (x->view && !is_allowed(x, h, at)))
+        return false;
+    h->shown = shown;
     x->upstream = x->snapshot->upstreams[at];
     h->from = revision_of(x->upstream);
     h->ask = (struct task_ask){ .upstream = x->upstream, .id = h->id.own, .principal = x->who->id,
                                 .share = h->id.share, .asks = h->id.asks };
     h->kept = task_find(x->gw->gateway, h->shown, task_now(x->task));
-    return !h->id.ours || h->kept || refuse_unknown(x);
+    return !h->id.ours || h->kept;
+}
+
+static bool open_handle(struct exchange *x, struct handle *h) {
+    if (!has_declared(x))
+        return false;
+    if (!x->in.task_id.p)
+        return refuse(x, RPC_INVALID_PARAMS, "params.taskId must be a string");
+    return find(x, x->in.task_id, h) || refuse_unknown(x);
 }
 
 /* Its client said that it is over: then it is, whatever its upstream still does. */
@@ -459,6 +464,30 @@ void method_task_get(struct exchange *x) {
     SCOPED(handle_done) struct handle h = { 0 };
     if (open_handle(x, &h))
         settle(x, get(x, &h));
+}
+
+bool task_is_known(struct exchange *x, struct str shown) {
+    SCOPED(handle_done) struct handle h = { 0 };
+    return declares(x) && find(x, shown, &h);
+}
+
+/* What tasks/get would tell: P-298, P-704. */
+err_t task_put_state(struct exchange *x, struct str shown, struct jw *w, bool *final,
+                     int64_t *poll) {
+    SCOPED(handle_done) struct handle h = { 0 };
+    struct mcp_task t;
+    struct str refusal = { 0 };
+    if (!find(x, shown, &h))
+        return ERR(NOT_FOUND, "the task is not known any more");
+    TRY(read_state(x->task, x->arena, &h, &t, &refusal));
+    if (refusal.p)
+        return ERR(NOT_FOUND, "its upstream does not know it any more");
+    TRY(complete_state(x, &h, &t));
+    mcp_task_write(w, &t, x->revision);
+    put_outcome(x, &h, w, &t);
+    *final = mcp_task_is_final(t.status);
+    *poll = t.poll;
+    return OK;
 }
 
 /* ---- waiting for the end ----------------------------------------------------------- */

@@ -26,6 +26,12 @@ err_t task_answer_ended(struct exchange *x, struct str result);
  * questions to it. The raw result or error is in x's arena. */
 err_t task_wait(struct exchange *x, const struct task_ask *ask, bool *failed, struct str *out);
 
+/* For pushes (task_watch.h): x's caller declared the extension and may look at it. */
+bool task_is_known(struct exchange *x, struct str shown);
+/* Its members, with all that tasks/get tells a modern client. x needs no message. May wait. */
+err_t task_put_state(struct exchange *x, struct str shown, struct jw *w, bool *final,
+                     int64_t *poll);
+
 void method_task_get(struct exchange *x);
 void method_task_result(struct exchange *x);
 void method_task_list(struct exchange *x);

@@ -4,7 +4,7 @@ import sys
 import threading
 
 import pytest
-from conftest import FIXTURES, HttpFixture, free_port, wait_for
+from conftest import FIXTURES, HttpFixture, Stream, free_port, wait_for
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 RELATED = "io.modelcontextprotocol/related-task"
@@ -159,6 +159,37 @@ def test_methods_of_the_extension_need_it(gateway, processes, era):
     refused(modern(gw, "tasks/update", {"taskId": task}))
 
 
+@ERAS
+def test_modern_client_is_told_of_its_tasks(gateway, processes, era):
+    """P-298, P-704: full tasks on the listen; ids that are none of the caller's are not acknowledged."""
+    gw, server = start(gateway, processes, era)
+    task = create(gw, ask=True)
+    listen = {"notifications": {"taskIds": [task, "own-1", "x", 7]}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28", **CAPABLE}}
+    head = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "subscriptions/listen"}
+    body = {"jsonrpc": "2.0", "id": 77, "method": "subscriptions/listen", "params": listen}
+    with Stream(gw, "POST", "/mcp", head, body=body) as stream:
+        assert stream.next()["params"]["notifications"] == {"taskIds": [task]}
+        told = stream.next()
+        while told["params"]["status"] == "working":  # until the question is heard
+            told = stream.next()
+        assert told["method"] == "notifications/tasks" and told["params"]["taskId"] == task
+        assert told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 77
+        (key,) = told["params"]["inputRequests"]
+        modern(gw, "tasks/update", {"taskId": task, "inputResponses": {key: NAMED}})
+        while told["params"]["status"] != "completed":
+            told = stream.next()
+        assert json.loads(text_of(told["params"]["result"])) == NAMED
+        other = create(gw, never=True)
+        body = {**body, "id": 78, "params": {**listen, "notifications": {"taskIds": [other]}}}
+        with Stream(gw, "POST", "/mcp", head, body=body) as second:
+            assert second.next()["params"]["notifications"] == {"taskIds": [other]}
+            assert second.next()["params"]["status"] == "working"
+            assert gw.metric("gatespan_client_task_runs") >= 1
+    nothing_left(gw)
+
+
 # ---- a legacy client ---------------------------------------------------------------------------------
 
 
@@ -220,6 +251,18 @@ def test_legacy_client_is_asked_on_the_stream_of_tasks_result(gateway, processes
         assert json.loads(text_of(stream.next()["result"])) == NAMED
         assert stream.rest() == []
     nothing_left(gw)
+
+
+def test_status_of_a_legacy_task_passes_under_its_shown_id(gateway, processes):
+    """P-290, P-612."""
+    gw, _ = start(gateway, processes, "legacy")
+    session = gw.session()
+    task = begin(session, polls=1, tell=True)["taskId"]
+    with session.stream("tasks/result", {"taskId": task}) as stream:
+        told = stream.next()
+        assert told["method"] == "notifications/tasks/status"
+        assert told["params"]["taskId"] == task and told["params"]["status"] == "working"
+        assert "result" in stream.next()
 
 
 @ERAS

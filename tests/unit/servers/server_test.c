@@ -73,6 +73,20 @@ static const struct server_ops theatre = {
     .name = "theatre", .title = "Theatre", .tools = tools, .tool_count = ARRAY_SIZE(tools),
 };
 
+/* Runs twice where its caller takes a task. */
+static err_t toil(struct call_ctx *c, void *self, const void *given, struct tool_result *result) {
+    if (!call_as_task(c, result))
+        buf_str(&result->text, S("done"));
+    return OK;
+}
+
+static const struct tool toil_tool = {
+    .name = "toil", .title = "Toil", .description = "Toils.", .run = toil, .schema = "{\"type\":\"object\"}", .task = TOOL_NEEDS_TASK,
+};
+static const struct server_ops toiler = {
+    .name = "toiler", .title = "Toiler", .tools = &toil_tool, .tool_count = 1, .asks = true,
+};
+
 static const struct tool ask_tool = {
     .name = "ask", .title = "Ask", .description = "Asks.", .run = ask, .schema = "{\"type\":\"object\"}",
 };
@@ -163,6 +177,29 @@ static void a_tool_that_asks_runs_again_with_all_answers(void **state) {
     assert_asked("{\"b\":{\"roots\":[2]}}", "{\"a\":{\"roots\":[1]}}",
                  "{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"roots\\\":[1]} then "
                  "{\\\"roots\\\":[2]}\"}]}");
+}
+
+static void assert_toiled(struct call_ctx c, bool want_failed, const char *want) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    SCOPED(buf_done) struct buf out = { 0 };
+    bool failed = !want_failed;
+    c.arena = &a;
+    server_call(&toiler, NULL, &c, S("toil"), S("{}"), &out, &failed);
+    assert_non_null(strstr(buf_text(&out), want));
+    assert_int_equal(failed, want_failed);
+    call_ctx_done(&c);
+}
+
+/* P-203, P-293, P-296 */
+static void a_tool_that_needs_a_task_gets_one_or_says_so(void **state) {
+    SCOPED(buf_done) struct buf list = { 0 };
+    server_list(&toiler, NULL, &list);
+    assert_non_null(strstr(buf_text(&list), "\"execution\":{\"taskSupport\":\"required\"}"));
+    assert_toiled((struct call_ctx){ 0 }, true, "{\"code\":-32021,");
+    assert_toiled((struct call_ctx){ 0 }, true,
+                  "{\"extensions\":{\"io.modelcontextprotocol/tasks\":{}}}");
+    assert_toiled((struct call_ctx){ .takes_task = true }, false, "{\"resultType\":\"task\"}");
+    assert_toiled((struct call_ctx){ .takes_task = true, .in_task = true }, false, "\"done\"");
 }
 
 /* P-200: all problems at once, each with its name */
@@ -279,6 +316,7 @@ int main(void) {
         cmocka_unit_test(a_failure_of_a_tool_is_a_result_that_says_why),
         cmocka_unit_test(an_internal_error_is_not_shown),
         cmocka_unit_test(a_tool_that_asks_runs_again_with_all_answers),
+        cmocka_unit_test(a_tool_that_needs_a_task_gets_one_or_says_so),
         cmocka_unit_test(wrong_arguments_are_all_named),
         cmocka_unit_test(arguments_that_are_no_json_are_refused),
         cmocka_unit_test(absent_arguments_are_none),
