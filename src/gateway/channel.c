@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gateway/batch.h"
 #include "gateway/era.h"
+#include "gateway/forward.h"
 #include "gateway/question.h"
 #include "gateway/subscribe.h"
 #include "net/conn.h"
@@ -200,6 +201,10 @@ static void take_cancelled(struct channel *ch, const struct exchange *x) {
 static bool take_notification(struct channel *ch, struct exchange *x) {
     if (x->method == METHOD_N_CANCELLED)
         take_cancelled(ch, x);
+    if (x->method == METHOD_N_ROOTS_CHANGED && x->era == ERA_LEGACY && ch->opened) {
+        x->session = ch->session;
+        forward_roots_changed(x);
+    }
     if (x->method == METHOD_N_INITIALIZED && x->era == ERA_LEGACY && ch->opened &&
         !ch->session.initialized) {
         ch->session.initialized = true; /* from now on it hears of changes (P-033) */

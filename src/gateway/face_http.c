@@ -6,6 +6,7 @@
 #include "gateway/batch.h"
 #include "gateway/era.h"
 #include "gateway/exchange.h"
+#include "gateway/forward.h"
 #include "gateway/line.h"
 #include "gateway/question.h"
 #include "gateway/resume.h"
@@ -328,6 +329,8 @@ static void take_notification(struct exchange *x) {
     enum method m = method_parse(x->in.method);
     if (m == METHOD_N_INITIALIZED)
         session_set_initialized(x->task, all, str_from(x->session.id, SESSION_ID));
+    if (m == METHOD_N_ROOTS_CHANGED)
+        forward_roots_changed(x);
     if (m == METHOD_N_CANCELLED && x->in.params.p) {
         struct str id = json_raw_get(x->in.params, S("requestId"));
         if (id.p)

@@ -1207,3 +1207,15 @@ void forward(struct exchange *x) {
     account_upstream(x, e, x->gw->worker->now - began);
     settle(x, e);
 }
+
+void forward_roots_changed(struct exchange *x) {
+    struct str text = S("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/roots/list_changed\"}");
+    unsigned asks = x->session.asks;
+    for (size_t i = 0; asks & TELLS_ROOTS && i < x->snapshot->upstream_count; i++) {
+        struct upstream *u = x->upstream = x->snapshot->upstreams[i];
+        enum revision to = (enum revision)atomic_load(&u->revision);
+        if (atomic_load(&u->asks_roots) && to != REV_NONE && revision_era(to) == ERA_LEGACY)
+            upstream_tell(u, share_of(x, to, asks), text);
+    }
+    x->upstream = NULL;
+}

@@ -3,6 +3,9 @@
 #include "gateway/exchange.h"
 #include "gateway/task_ask.h"
 
+/* A legacy client's roots are new: told to the sessions and children that serve it, of legacy
+ * upstreams that have asked for roots (P-260). */
+void forward_roots_changed(struct exchange *x);
 /* Finds the resource that the caller calls `shown`, if it may be read: x->upstream, x->target. */
 bool forward_find_resource(struct exchange *x, struct str shown);
 /* Goes on with the parked call x->parked, to which x brings the answers, up to an answer or

@@ -356,6 +356,7 @@ static struct stdio_call *asking_call(const struct stdio_link *l, unsigned needs
 static void take_question(struct stdio_link *l, struct stdio_packet *p) {
     const struct envelope *m = &p->envelope;
     unsigned needs = question_needs(method_parse(m->method), m->params);
+    upstream_asked(l->host->upstream, method_parse(m->method));
     struct stdio_call *c = needs && !l->modern ? asking_call(l, needs) : NULL;
     if (c && c->questions < QUESTIONS_MAX) {
         c->questions++;

@@ -239,7 +239,38 @@ struct str question_refusal(struct buf *out, const struct envelope *m, unsigned 
     return buf_view(out);
 }
 
+struct telling {
+    struct mail mail;
+    struct upstream *upstream; /* a reference */
+    uint64_t share;
+    size_t n;
+    char text[];
+};
+
+static void on_telling(struct worker *w, struct mail *m) {
+    struct telling *o = (struct telling *)m;
+    if (atomic_load(&o->upstream->state) == UP_READY)
+        o->upstream->ops->tell(o->upstream, o->share, str_from(o->text, o->n));
+    upstream_unref(o->upstream);
+    free(o);
+    worker_run_ready(w);
+}
+
+void upstream_tell(struct upstream *u, uint64_t share, struct str message) {
+    if (!u->ops->tell)
+        return;
+    struct telling *o = mem_alloc(sizeof *o + message.n);
+    *o = (struct telling){ .mail = { .deliver = on_telling, .bytes = sizeof *o + message.n },
+                           .upstream = upstream_ref(u), .share = share, .n = message.n };
+    memcpy(o->text, message.p, message.n);
+    if (worker_post(workers_at(u->all, u->home), &o->mail))
+        return;
+    upstream_unref(u);
+    free(o);
+}
+
 bool upstream_asks_caller(struct upstream_call *c, const struct envelope *m) {
+    upstream_asked(c->upstream, method_parse(m->method));
     unsigned needs = question_needs(method_parse(m->method), m->params);
     if (needs && !(needs & ~c->request->asks))
         return true;

@@ -80,6 +80,9 @@ struct upstream_ops {
     void (*end)(struct upstream_call *c, struct upstream *u);
     /* Sends a message that is no call on the session of c; never waits. NULL: there is none. */
     void (*say)(struct upstream_call *c, struct str message);
+    /* Home worker, legacy: sends a notification on the session or to the child of that share, where
+     * there is one. NULL: there are none. */
+    void (*tell)(struct upstream *u, uint64_t share, struct str message);
     /* Home worker, modern: the set of watched URIs is new (P-409). May be NULL. */
     void (*watch_uris)(struct upstream *u);
     /* Each worker, when the upstream was removed: lets go of the worker's side. May be NULL. */
@@ -116,6 +119,7 @@ struct upstream {
     unsigned home;           /* worker index */
     atomic_int state;        /* enum upstream_state */
     atomic_int revision;     /* enum revision; REV_NONE before the first probe */
+    atomic_bool asks_roots;   /* it did: it is told of changes (P-260) */
     atomic_bool takes_levels; /* legacy, with logging: sessions are told a level (P-443) */
     pthread_mutex_t lock;    /* reason and part */
     char reason[256];        /* why it is not ready; the last error */
@@ -194,6 +198,13 @@ void upstream_end(struct upstream_call *c);
 /* Answers what a legacy upstream asked in mid-call: id as it spelled it, and a member
  * `"result":…` or `"error":…`. Never waits. */
 void upstream_answer(struct upstream_call *c, struct str id, struct str member);
+/* Sends a notification to the session or child of that share, if there is one. Any worker. */
+void upstream_tell(struct upstream *u, uint64_t share, struct str message);
+/* A server has asked: what it may be told from now on. */
+static inline void upstream_asked(struct upstream *u, enum method m) {
+    if (m == METHOD_ROOTS_LIST)
+        atomic_store_explicit(&u->asks_roots, true, memory_order_relaxed);
+}
 /* From now on it may take that long: people think slower than programs. */
 void upstream_patience(struct upstream_call *c, nanos longest);
 /* It has answered: what its caller waits for now is no longer its fault. */

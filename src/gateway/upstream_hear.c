@@ -346,6 +346,7 @@ static void take_question(struct worker *w, struct hearings *all, uint64_t share
     const struct envelope *m = &s->envelope;
     struct upstream *u = all->upstream;
     unsigned needs = question_needs(method_parse(m->method), m->params);
+    upstream_asked(u, method_parse(m->method));
     const char *why = NULL;
     unsigned asks = 0;
     struct http_flight *f = needs ? find_asked(all, share, needs, &why, &asks) : NULL;

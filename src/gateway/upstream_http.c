@@ -659,6 +659,12 @@ static void http_say(struct upstream_call *c, struct str message) {
     http_tell(c->worker, c->upstream, c->session, message);
 }
 
+static void http_tell_session(struct upstream *u, uint64_t share, struct str message) {
+    const struct session *s = link_of(u) ? idmap_get(&link_of(u)->sessions, share) : NULL;
+    if (s && s->id.p && legacy(u))
+        http_tell(workers_at(u->all, u->home), u, s->id, message);
+}
+
 /* True when the message is one that the caller wants. */
 static bool take_event(struct upstream_call *c, struct str data, struct envelope *out) {
     if (envelope_scan(data, (struct envelope_limits){ 0 }, out) != ENVELOPE_NONE) {
@@ -1040,6 +1046,7 @@ const struct upstream_ops upstream_http = {
     .next = http_next,
     .end = http_end,
     .say = http_say,
+    .tell = http_tell_session,
     .watch_uris = http_watch_uris,
     .side_close = http_side_close,
     .free = http_free,

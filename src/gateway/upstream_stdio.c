@@ -479,6 +479,13 @@ static void stdio_say(struct upstream_call *call, struct str text) {
     }
 }
 
+static void stdio_tell(struct upstream *u, uint64_t share, struct str text) {
+    struct stdio_host *host = host_of(u);
+    struct stdio_link *l = !host ? NULL : share ? idmap_get(&host->links, share) : host->main;
+    if (l && l->state == LINK_READY && !l->modern)
+        stdio_link_tell(l, text);
+}
+
 /* Nobody is left: a link holds a reference. */
 static void stdio_free(struct upstream *u) {
     struct stdio_host *host = host_of(u);
@@ -497,6 +504,7 @@ const struct upstream_ops upstream_stdio = {
     .next = stdio_next,
     .end = stdio_end,
     .say = stdio_say,
+    .tell = stdio_tell,
     .watch_uris = stdio_watch_uris,
     .free = stdio_free,
 };

@@ -45,10 +45,17 @@ static unsigned read_extensions(struct str raw) {
     return 0;
 }
 
+static unsigned read_roots(struct str roots, enum revision from) {
+    if (!declared(roots))
+        return 0;
+    bool tells = from < R26 && str_eq(json_raw_get(roots, S("listChanged")), S("true"));
+    return tells ? ASK_ROOTS | TELLS_ROOTS : ASK_ROOTS;
+}
+
 unsigned asks_read(struct str capabilities, enum revision from) {
     if (capabilities.n <= 2)
         return 0;
-    return (says(capabilities, S("roots")) ? ASK_ROOTS : 0) |
+    return read_roots(json_raw_get(capabilities, S("roots")), from) |
            read_sampling(json_raw_get(capabilities, S("sampling")), from) |
            read_elicitation(json_raw_get(capabilities, S("elicitation")), from) |
            read_extensions(json_raw_get(capabilities, S("extensions")));
@@ -74,7 +81,8 @@ void asks_write(struct buf *out, unsigned asks, enum revision to) {
     struct jw w = jw_init(out);
     jw_object(&w);
     if (asks & ASK_ROOTS)
-        jw_put_raw(&w, "roots", S("{}"));
+        jw_put_raw(&w, "roots",
+                   asks & TELLS_ROOTS && to < R26 ? S("{\"listChanged\":true}") : S("{}"));
     if (asks & ASK_SAMPLING)
         put_flags(&w, "sampling", "tools", to >= R11 && asks & ASK_SAMPLING_TOOLS, "context",
                   to >= R11 && asks & ASK_SAMPLING_CONTEXT);

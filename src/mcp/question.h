@@ -25,7 +25,9 @@ enum {
     ASK_ALL = (1 << 6) - 1,
     /* no question, but told in the same place: it shows MCP Apps (P-305) */
     SHOWS_APPS = 1 << 7,
-    DECLARED_ALL = ASK_ALL | SHOWS_APPS, /* by what many callers share */
+    /* no question either: it tells when its roots change (legacy) */
+    TELLS_ROOTS = 1 << 8,
+    DECLARED_ALL = ASK_ALL | SHOWS_APPS | TELLS_ROOTS, /* by what many callers share */
     /* no question, but told in the same place: it takes a task for an answer (R26, P-293) */
     TAKES_TASK = 1 << 6,
 };

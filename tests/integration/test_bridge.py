@@ -256,7 +256,7 @@ def test_sessions_differ_by_what_can_be_asked(gateway, processes):
     for capabilities in ({}, {"roots": {}}, {"roots": {}}, ALL):
         gw.session(capabilities=capabilities).call("tools/call", {"name": "up__echo", "arguments": {"text": "x"}})
     declared = [s["message"]["params"]["capabilities"] for s in server.seen("initialize")]
-    assert declared == [{**ALL, **APPS}, {}, {"roots": {}}, ALL]  # the first is the keeper's
+    assert declared == [{**ALL, **APPS, "roots": {"listChanged": True}}, {}, {"roots": {}}, ALL]  # the first is the keeper's
 
 
 # ---- over stdio ---------------------------------------------------------------------------------------

@@ -445,13 +445,11 @@ def test_a_batch_is_taken_apart(gateway, processes):
 
 # ---- what cannot be carried -------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("era", ["legacy", "modern"])
-def test_changed_roots_are_told_to_nobody(gateway, processes, era):
-    """P-448, P-478: not declared, so not sent; roots are read anew in each call instead."""
-    gw, server = start(gateway, processes, era)
+def test_changed_roots_are_not_told_to_a_modern_server(gateway, processes):
+    """P-478: not declared, so not sent; roots are read anew in each call instead. Legacy ones: test_upstream_sessions."""
+    gw, server = start(gateway, processes, "modern")
     session = gw.session(capabilities={"roots": {"listChanged": True}})
-    tool = "up__ask" if era == "legacy" else "up__inputs"
-    arguments = {"questions": [{"method": "roots/list"}]} if era == "legacy" else {"requests": {"k": {"method": "roots/list"}}}
+    tool, arguments = "up__inputs", {"requests": {"k": {"method": "roots/list"}}}
     for folder in ("one", "two"):
         with session.stream("tools/call", {"name": tool, "arguments": arguments}) as stream:
             session.answer(stream.next(), {"roots": [{"uri": f"file:///{folder}"}]})

@@ -127,9 +127,13 @@ CAPABLE = {"io.modelcontextprotocol/clientCapabilities": ALL}
 PLACES = ["get", "json"]
 
 
-def said(message):
+def text_of(message):
     assert "result" in message, message
-    return json.loads(message["result"]["content"][0]["text"])
+    return message["result"]["content"][0]["text"]
+
+
+def said(message):
+    return json.loads(text_of(message))
 
 
 def nothing_left(gw):
@@ -285,6 +289,42 @@ def test_log_messages_on_the_stream_of_the_session_go_to_the_only_caller(gateway
         assert slow.result().message["result"] and b"notifications/message" not in slow.result().body
 
 
+# ---- roots (P-260, P-431) -----------------------------------------------------------------------------
+
+CHANGED = "notifications/roots/list_changed"
+
+
+def test_changed_roots_reach_the_session_of_who_asked_for_them(gateway, processes):
+    """P-431, P-460: declared by who declares it; told once roots were asked for, on the session that serves the client."""
+    gw, server = start(gateway, processes)
+    tells, silent = gw.session(capabilities={"roots": {"listChanged": True}}), gw.session(capabilities={"roots": {}})
+    for session in (tells, silent):
+        assert call_legacy(session, "up__echo", text="x")[-1]["result"]
+        assert session.notify(CHANGED).status == 202
+    for session in (tells, silent):
+        with session.stream("tools/call", {"name": "up__ask", "arguments": {"questions": [ROOTS]}}) as stream:
+            assert converse(session, stream)[0] == ["roots/list"]
+        assert session.notify(CHANGED).status == 202
+    told_of = wait_for(lambda: server.seen(CHANGED), what="the change")
+    assert call_legacy(silent, "up__echo", text="x")[-1]["result"]
+    calls = [s["headers"]["mcp-session-id"] for s in server.seen("tools/call")]
+    assert [s["headers"]["mcp-session-id"] for s in server.seen(CHANGED)] == [told_of[0]["headers"]["mcp-session-id"]] == calls[:1]
+    assert calls[0] != calls[1]
+    declared = [s["message"]["params"]["capabilities"].get("roots") for s in server.seen("initialize")]
+    assert sorted(map(str, declared[1:])) == ["{'listChanged': True}", "{}"]
+
+
+def test_changed_roots_reach_a_child_process(gateway):
+    """P-431 over stdio: the child that all share."""
+    gw = gateway({"builtins": [], "upstreams": {"up": fixture_server("legacy")}}).wait_ready("up")
+    session = gw.session(capabilities={"roots": {"listChanged": True}})
+    assert session.notify(CHANGED).status == 202
+    with session.stream("tools/call", {"name": "up__ask_roots", "arguments": {}}) as stream:
+        assert converse(session, stream)[0] == ["roots/list"]
+    assert session.notify(CHANGED).status == 202
+    wait_for(lambda: json.loads(text_of(call_legacy(session, "up__changes")[-1])) == 1, what="the change")
+
+
 # ---- watching, and who may -----------------------------------------------------------------------------
 
 
@@ -419,11 +459,6 @@ class Resumable:
 @pytest.fixture(scope="module")
 def resumable(node, module_gateway, module_processes):
     return Resumable(node, module_gateway, module_processes)
-
-
-def text_of(message):
-    assert "result" in message, message
-    return message["result"]["content"][0]["text"]
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4, 5, 6, None])

@@ -59,7 +59,9 @@ static bool fits(enum method m, const char *in) {
 /* P-103, P-181 */
 static void capabilities_are_read_as_their_revision_means_them(void **state) {
     assert_int_equal(asks(R26, "{}"), 0);
-    assert_int_equal(asks(R11, "{'roots':{'listChanged':true}}"), ASK_ROOTS);
+    assert_int_equal(asks(R11, "{'roots':{'listChanged':true}}"), ASK_ROOTS | TELLS_ROOTS);
+    assert_int_equal(asks(R11, "{'roots':{'listChanged':'yes'}}"), ASK_ROOTS);
+    assert_int_equal(asks(R26, "{'roots':{'listChanged':true}}"), ASK_ROOTS); /* P-478 */
     assert_int_equal(asks(R24, "{'sampling':{},'elicitation':{}}"),
                      ASK_SAMPLING | ASK_SAMPLING_CONTEXT);
     assert_int_equal(asks(R26, "{'sampling':{}}"), ASK_SAMPLING);
@@ -80,6 +82,8 @@ static void what_is_no_object_declares_nothing(void **state) {
 /* P-402 */
 static void capabilities_are_written_for_the_upstreams_revision(void **state) {
     written(0, R26, "{}");
+    written(ASK_ROOTS | TELLS_ROOTS, R11, "{'roots':{'listChanged':true}}");
+    written(ASK_ROOTS | TELLS_ROOTS, R26, "{'roots':{}}");
     written(ASK_ALL, R24, "{'roots':{},'sampling':{}}");
     written(ASK_ALL, R06, "{'roots':{},'sampling':{},'elicitation':{}}");
     written(ASK_URL, R06, "{}");
