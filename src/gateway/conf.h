@@ -60,7 +60,7 @@ struct upstream_conf {
     /* all */
     int share;               /* enum share; AUTO: tenant for stdio, principal for http */
     int questions;           /* enum questions: what it asks in mid-call */
-    int tasks;               /* enum task_calls: of clients that take no task, where a tool wants one */
+    int tasks;               /* enum task_calls: of clients without tasks, where a tool wants one */
     bool prefix;             /* names as NAME__tool */
     bool rewrite_uris;
     nanos timeout;           /* longest wait for one answer */

@@ -68,8 +68,8 @@ struct exchange {
     bool listed_anew;
     struct str inner_state;   /* of the modern upstream, for a retry; raw */
     struct event answers;     /* one came */
-    bool takes_task;          /* the client takes a task for an answer to this call (P-290, P-293) */
-    bool waits_for_task;      /* the call runs as a task of its upstream, and we wait (P-418, P-446) */
+    bool takes_task;          /* for an answer to this call (P-290, P-293) */
+    bool waits_for_task;      /* it runs as a task upstream, and we wait (P-418, P-446) */
     struct str task_asked;    /* raw `task` of a 2025-11-25 client, where it counts */
     struct str inner_task;    /* waits_for_task: the upstream's id of it */
     struct str related_task;  /* a task's outcome is asked for: the id that the client knows */

@@ -177,7 +177,7 @@ static void give_one(struct exchange *x, struct parked *p, struct str id, struct
     upstream_answer(&p->call, id, buf_view(&member));
 }
 
-/* The client's first round brought the answer: it has asked this server before, and knows its keys. */
+/* The client's first round brought the answer: it has asked before, and knows the keys. */
 static bool is_answered_already(struct parked *p, struct exchange *x, enum method method,
                                 const struct envelope *m) {
     struct str key = question_key(m->params);
