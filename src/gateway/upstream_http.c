@@ -840,10 +840,21 @@ static void take_update(struct upstream *u, struct str params) {
         watched_updated(u, json_unquote(&a, uri));
 }
 
+/* From here on the server tells of the URIs; what it had to tell since the client subscribed, or
+ * since the stream before this one, went to nobody (P-410). */
+static bool uris_are_heard(const struct envelope *m) {
+    return str_eq(m->method, S("notifications/subscriptions/acknowledged")) &&
+           str_eq(json_raw_get(json_raw_get(m->params, S("_meta")),
+                               S("io.modelcontextprotocol/subscriptionId")),
+                  S("\"uris\""));
+}
+
 static bool says_changed(struct upstream *u, struct str data) {
     struct envelope m;
     if (envelope_scan(data, (struct envelope_limits){ 0 }, &m) != ENVELOPE_NONE)
         return false;
+    if (uris_are_heard(&m))
+        watched_updated_all(u);
     enum method method = method_parse(m.method);
     if (method == METHOD_N_RESOURCE_UPDATED)
         take_update(u, m.params);
@@ -930,12 +941,10 @@ static void spawn_listener(struct upstream *u);
 static void run_listener(struct task *t, void *arg) {
     struct upstream *u = arg;
     struct http_link *link = link_of(u);
-    for (bool lost = false; !task_cancelled(t); lost = true) {
+    while (!task_cancelled(t)) {
         SCOPED(buf_done) struct buf uris = { 0 };
         if (!watched_write(u, &uris))
             break;
-        if (lost)
-            watched_updated_all(u);
         err_t e = listen_to_uris(t, u, buf_view(&uris));
         log_debug("updates are not heard", F("upstream", u->conf->name), F("error", e->text));
         if (task_sleep(t, NANOS_SEC))

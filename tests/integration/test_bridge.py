@@ -795,6 +795,17 @@ def test_modern_client_watches_resources(gateway, processes, era):
     nothing_left(gw)
 
 
+def test_what_changed_before_the_upstream_was_listened_to_is_told(gateway, processes):
+    """P-409, P-410: subscribe is answered before the stream upstream is there; what came in between is told with it."""
+    gw, server = watching_gateway(gateway, processes, "modern")
+    session = gw.session()
+    with open_get(gw, session) as stream:
+        for uri in (A, B):
+            assert session.result("resources/subscribe", {"uri": uri}) == {}
+            while stream.next()["params"]["uri"] != uri:
+                pass  # the other one, again
+
+
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_watching_goes_on_after_the_upstream_was_lost(gateway, processes, era):
     """P-410, P-442: subscribed again, and told as updated since something may have been missed."""
