@@ -312,6 +312,9 @@ def _collect(stream, into):
         into.append(line)
 
 
+_configured = {}  # files, each with the process that reads it
+
+
 def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, data=None, listen=True, wait=True):
     port = free_port()
     data = data or tmp_path / f"data-{port}"
@@ -324,6 +327,8 @@ def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, da
         else:
             name = "gatespan.yaml"
         path = tmp_path / name
+        if path in _configured and _configured[path].poll() is None:
+            path = tmp_path / f"{port}-{name}"  # one that runs would take the other's configuration for its own
         if not isinstance(config, pathlib.Path):
             path.write_text(config)
         else:
@@ -334,6 +339,8 @@ def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, da
     log = tmp_path / f"log-{port}"
     with open(log, "ab") as out:  # appending, as the gateway and its children share it
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+    if config is not None:
+        _configured[path] = process
     gw = Gateway(process, port, key, data, log)
     if wait:
         def answers():
