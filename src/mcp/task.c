@@ -21,8 +21,8 @@ static bool is(struct str raw, char first) {
 }
 
 static bool read_status(struct str raw, enum mcp_task_status *out) {
-    for (int s = 0; is(raw, '"') && s < MCP_TASK_STATUSES; s++)
-        if (str_eq(words[s], str_from(raw.p + 1, raw.n - 2))) {
+    for (int s = 0; raw.n > 2 && s < MCP_TASK_STATUSES; s++)
+        if (raw.p[0] == '"' && str_eq(words[s], str_from(raw.p + 1, raw.n - 2))) {
             *out = (enum mcp_task_status)s;
             return true;
         }
