@@ -565,24 +565,6 @@ def test_the_stream_of_a_long_call_is_kept_alive(gateway, upstream):
         assert texts(rest.rest()) == ["done"]
 
 
-def test_an_upstream_that_has_us_poll_has_our_client_poll(gateway, upstream):
-    far = gateway({"builtins": [], "upstreams": {"up": {"url": upstream.url}}, "protocol": {"newest": "2025-11-25"},
-                   "limits": {"stream_after": "100ms", "poll_after": "200ms", "resume_retry": "10ms"}})
-    asks = far.session()
-    wait_for(lambda: "up__steps" in [t["name"] for t in asks.result("tools/list")["tools"]], what="the far gateway's tools")
-    near = gateway({"builtins": [], "upstreams": {"far": {
-        "url": far.mcp, "headers": {"Authorization": f"Bearer {far.key}"}, "timeout": "60s"}}}).wait_ready("far")
-    wait_for(lambda: "far__up__steps" in near.tools(), what="the tool behind both")
-    s = near.session()
-    arguments = {"steps": 1, "gates": {"answer": "far"}}
-    with s.stream("tools/call", {"name": "far__up__steps", "arguments": arguments, "_meta": {"progressToken": "p"}}) as stream:
-        assert texts(stream.rest()) in ([1], [])  # the progress, where it came before the end of the stream
-    wait_for(lambda: near.metric("gatespan_stream_polls_total") == 1, what="the poll")
-    upstream.open("far")
-    with get(s, stream.ids[-1]) as rest:
-        assert texts(rest.rest())[-1] == "done"
-
-
 # ---- real clients, behind a network that cuts
 
 
