@@ -110,6 +110,17 @@ static void an_id_counts_only_when_its_event_is_complete(void **state) {
     assert_true(str_eq(sse_last_id(&parser), S("1")));
 }
 
+/* P-449 */
+static void another_stream_goes_on_without_the_half_event_of_the_one_that_was_lost(void **state) {
+    assert_null(feed_by(S("id: 1\nretry: 7\ndata: a\n\nid: 2\ndata: b\nda"), 100));
+    sse_resume(&parser);
+    assert_true(str_eq(sse_last_id(&parser), S("1")));
+    assert_int_equal(sse_last_retry(&parser), 7);
+    buf_clear(&said);
+    assert_null(feed_by(S("data: c\n\n"), 100));
+    assert_string_equal(buf_text(&said), "message|1|-1|c\n");
+}
+
 static void an_id_that_fits_no_header_is_ignored(void **state) {
     struct buf text = { 0 };
     buf_fmt(&text, "id: 1\nid: %04097d\ndata: a\n\n", 0);
@@ -216,6 +227,8 @@ int main(void) {
         cmocka_unit_test_setup(events_with_empty_data_are_swallowed_but_their_id_and_retry_are_kept, start),
         cmocka_unit_test_setup(the_id_stays_until_another_comes, start),
         cmocka_unit_test_setup(an_id_counts_only_when_its_event_is_complete, start),
+        cmocka_unit_test_setup(another_stream_goes_on_without_the_half_event_of_the_one_that_was_lost,
+                               start),
         cmocka_unit_test_setup(an_id_that_fits_no_header_is_ignored, start),
         cmocka_unit_test_setup(retry_is_digits_only, start),
         cmocka_unit_test_setup(an_event_without_blank_line_never_comes, start),
