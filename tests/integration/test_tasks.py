@@ -186,7 +186,7 @@ def test_modern_client_is_told_of_its_tasks(gateway, processes, era):
         with Stream(gw, "POST", "/mcp", head, body=body) as second:
             assert second.next()["params"]["notifications"] == {"taskIds": [other]}
             assert second.next()["params"]["status"] == "working"
-            assert gw.metric("gatespan_client_task_runs") >= 1
+            wait_for(lambda: gw.metric("gatespan_client_task_runs") >= 1, what="the task that runs")
     nothing_left(gw)
 
 
@@ -489,7 +489,7 @@ def test_tasks_are_bounded(gateway, processes):
     assert refused(session.call("tools/call", {"name": "up__job", "arguments": {}, "task": {}}).message, -32603)
     answer = modern(gw, "tools/call", {"name": "up__job", "arguments": {"text": "x"}})["result"]
     assert answer["resultType"] == "complete" and text_of(answer) == "x"
-    assert gw.metric("gatespan_client_tasks") == 2
+    wait_for(lambda: gw.metric("gatespan_client_tasks") == 2, what="two tasks")
 
 
 def test_results_that_are_kept_are_bounded(gateway, processes):
@@ -499,7 +499,7 @@ def test_results_that_are_kept_are_bounded(gateway, processes):
     task = begin(session, tool="up__plain", text="x" * 70000)
     assert task["status"] == "failed"
     assert "task_bytes" in refused(session.call("tasks/result", {"taskId": task["taskId"]}).message, -32603)["message"]
-    assert gw.metric("gatespan_client_task_bytes") == 0
+    wait_for(lambda: gw.metric("gatespan_client_task_bytes") == 0, what="nothing kept")
 
 
 def test_a_client_that_vanishes_leaves_nothing(gateway, processes):
