@@ -99,11 +99,21 @@ static void line_gone(struct line *l) {
     free_if_over(l);
 }
 
+static bool is_revoked(const struct line *l) {
+    struct gateway *g = l->channel.gw->gateway;
+    const struct key_index *keys = snapshot_peek(l->channel.gw->worker, g->keys);
+    return !atomic_load(&g->draining) && l->channel.who_id.n && keys &&
+           !key_index_find(keys, l->channel.who_id, l->channel.who_index);
+}
+
 static void close_now(struct line *l) {
     if (l->gone)
         return;
     if (l->websocket) {
-        websocket_close(l->websocket, 1001, "the server is shutting down");
+        if (is_revoked(l)) /* as at the next message that it would have sent */
+            websocket_close(l->websocket, 1008, "not accepted any more");
+        else
+            websocket_close(l->websocket, 1001, "the server is shutting down");
         return;
     }
     http_stream_close(TAKE(l->stream));
