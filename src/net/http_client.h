@@ -69,7 +69,8 @@ struct http_reply {
 };
 
 /* May be sent again when a reused connection died unanswered. Without it only what had not left
- * whole is: no peer can have acted on that. */
+ * whole, or had not arrived when the peer closed (conn_unheard), is: nobody can have acted on
+ * that. */
 enum { HTTP_SAFE = 1 << 0 };
 
 /* Sends the request and waits for the head of the answer (1xx skipped). UNAVAILABLE: not
