@@ -465,19 +465,26 @@ static err_t pass_inputs(struct exchange *x, struct str result) {
     return OK;
 }
 
-/* With nothing to be asked a client can only be told to call again: short, so easy to tell. */
-static bool may_want_input(const struct exchange *x, struct str result) {
-    if (x->asks & ASK_ALL)
-        return true;
-    struct str word = S("input_required");
+/* Nearly all results say so in their last member or their first: nothing else is to be looked for. */
+static bool plainly_complete(struct str result) {
+    return str_ends(result, S("\"resultType\":\"complete\"}")) ||
+           str_starts(result, S("{\"resultType\":\"complete\""));
+}
+
+/* Where a short result has its type. */
+static bool says_at_an_end(struct str result, struct str word) {
     return str_find(str_head(result, 64), word) >= 0 ||
            (result.n > 64 && str_find(str_skip(result, result.n - 64), word) >= 0);
 }
 
-/* Nearly all have it as their last member or their first, where the walk begins. */
+/* With nothing to be asked a client can only be told to call again: short, so easy to tell. */
+static bool may_want_input(const struct exchange *x, struct str result) {
+    return !plainly_complete(result) &&
+           ((x->asks & ASK_ALL) || says_at_an_end(result, S("input_required")));
+}
+
 static bool has_result_type(struct str result) {
-    return str_ends(result, S("\"resultType\":\"complete\"}")) ||
-           json_raw_get(result, S("resultType")).p;
+    return plainly_complete(result) || json_raw_get(result, S("resultType")).p;
 }
 
 /* P-085: a server may leave it out, we may not. */
@@ -488,8 +495,7 @@ static struct str with_result_type(struct exchange *x, struct str result) {
                      STR(str_skip(result, 1)));
 }
 
-/* P-293, P-296: only who takes one may get a task. Cheap to rule out: its word is short, and stands
- * at an end. */
+/* P-293, P-296: only who takes one may get a task. */
 static bool is_task(const struct exchange *x, struct str result, enum revision from) {
     struct str word = S("\"task\"");
     if (x->method != METHOD_TOOLS_CALL || x->related_task.p)
@@ -497,10 +503,8 @@ static bool is_task(const struct exchange *x, struct str result, enum revision f
     if (from == R11)
         return (x->takes_task || x->waits_for_task) && json_raw_get(result, S("task")).n &&
                json_raw_get(result, S("task")).p[0] == '{';
-    bool likely = revision_era(from) == ERA_MODERN &&
-                  (x->takes_task || x->waits_for_task ||
-                   str_find(str_head(result, 64), word) >= 0 ||
-                   (result.n > 64 && str_find(str_skip(result, result.n - 64), word) >= 0));
+    bool likely = revision_era(from) == ERA_MODERN && !plainly_complete(result) &&
+                  (x->takes_task || x->waits_for_task || says_at_an_end(result, word));
     return likely && str_eq(json_raw_get(result, S("resultType")), word);
 }
 
