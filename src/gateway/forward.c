@@ -465,7 +465,7 @@ static err_t pass_inputs(struct exchange *x, struct str result) {
     return OK;
 }
 
-/* Nearly all results say so in their last member or their first: nothing else is to be looked for. */
+/* Nearly all results say so in their last member or their first: no more is looked for then. */
 static bool plainly_complete(struct str result) {
     return str_ends(result, S("\"resultType\":\"complete\"}")) ||
            str_starts(result, S("{\"resultType\":\"complete\""));

@@ -35,6 +35,12 @@ struct session { /* an upstream's session for one share */
     nanos used;    /* home worker: when somebody asked last */
 };
 
+struct changes { /* a stream on which the server tells of them */
+    struct http_reply reply;
+    struct sse_parser sse;
+    bool open;
+};
+
 struct http_link {
     struct http_url url;
     struct tls_context *tls;
@@ -42,6 +48,7 @@ struct http_link {
     struct buf get_prefix; /* the same for the GET stream */
     struct idmap sessions; /* home worker: struct session by share */
     struct hearings *hearings;
+    struct changes changes; /* home worker: of the lists; stays open while they are read */
     struct task *listener; /* home worker, modern: reads updates of watched URIs */
     bool listen_again;     /* ends only to begin with other URIs */
 };
@@ -862,24 +869,29 @@ static bool says_changed(struct upstream *u, struct str data) {
            method == METHOD_N_RESOURCES_CHANGED;
 }
 
-/* Reads the stream until it names a change (OK) or ends (CLOSED). */
-static err_t read_changes(struct task *t, struct upstream *u, struct http_reply *r) {
-    SCOPED(sse_done) struct sse_parser sse = { 0 };
-    struct sse_event event;
-    for (;;) {
-        struct str bytes;
-        err_t e = OK;
-        TRY(http_reply_next(t, r, &bytes));
-        if (!bytes.n)
-            return ERR(CLOSED, "the stream of changes ended");
-        while (sse_next(&sse, &bytes, &event, &e))
-            if (says_changed(u, event.data))
-                return OK;
-        TRY(e);
-    }
+static void changes_close(struct changes *c) {
+    http_reply_done(&c->reply);
+    sse_done(&c->sse);
+    *c = (struct changes){ 0 };
 }
 
-static err_t open_changes(struct task *t, struct upstream *u, struct http_reply *r) {
+/* Reads the stream until it names a change (OK) or ends (CLOSED). */
+static err_t read_changes(struct task *t, struct upstream *u, struct changes *c) {
+    struct sse_event event;
+    for (bool changed = false; !changed;) {
+        struct str bytes;
+        err_t e = OK;
+        TRY(http_reply_next(t, &c->reply, &bytes));
+        if (!bytes.n)
+            return ERR(CLOSED, "the stream of changes ended");
+        while (sse_next(&c->sse, &bytes, &event, &e))
+            changed |= says_changed(u, event.data);
+        TRY(e);
+    }
+    return OK;
+}
+
+static err_t ask_for_changes(struct task *t, struct upstream *u, struct http_reply *r) {
     if (!legacy(u)) {
         SCOPED(buf_done) struct buf message = { 0 };
         buf_str(&message,
@@ -898,27 +910,37 @@ static err_t open_changes(struct task *t, struct upstream *u, struct http_reply 
     return http_get_stream(t, u, session, S(""), r);
 }
 
-/* OK: list again. Without a stream of changes that is done once in a while. */
+/* Without a stream of changes one lists once in a while. */
+static err_t open_changes(struct task *t, struct upstream *u, struct changes *c) {
+    TRY(ask_for_changes(t, u, &c->reply));
+    c->open = c->reply.status == 200 && c->reply.event_stream;
+    if (!c->open) {
+        changes_close(c);
+        return task_sleep(t, RELIST);
+    }
+    if (legacy(u))
+        watched_updated_all(u); /* what changed while there was no stream? (P-410) */
+    return OK;
+}
+
+/* OK: list again. Once when the stream is open, since what changed after the last list and before
+ * that was told to nobody (P-115); then for each change, while the stream stays open. */
 static err_t http_watch(struct task *t, struct upstream *u) {
     if (!u->info.has.list_changed && !(legacy(u) && u->info.has.subscribe))
         return task_sleep(t, RELIST);
-    SCOPED(http_reply_done) struct http_reply r = { 0 };
-    err_t e = open_changes(t, u, &r);
-    if (!e && r.status == 200 && r.event_stream) {
-        if (legacy(u))
-            watched_updated_all(u); /* what changed while there was no stream? (P-410) */
-        e = read_changes(t, u, &r);
-    } else if (!e)
-        return task_sleep(t, RELIST);
-    if (e && e->kind == ERR_CLOSED) /* changes may have been missed meanwhile: list (P-115) */
-        return task_sleep(t, NANOS_SEC);
-    return e;
+    struct changes *c = &link_of(u)->changes;
+    err_t e = c->open ? read_changes(t, u, c) : open_changes(t, u, c);
+    if (!e)
+        return OK;
+    struct err why = *e;
+    changes_close(c);
+    return why.kind == ERR_CLOSED ? task_sleep(t, NANOS_SEC) : err_again(&why);
 }
 
 /* ---- watched URIs of a modern server (P-409, P-410) --------------------------------- */
 
 static err_t listen_to_uris(struct task *t, struct upstream *u, struct str uris) {
-    SCOPED(http_reply_done) struct http_reply r = { 0 };
+    SCOPED(changes_close) struct changes c = { 0 };
     SCOPED(buf_done) struct buf message = { 0 };
     buf_str(&message, S("{\"jsonrpc\":\"2.0\",\"id\":\"uris\",\"method\":\"subscriptions/listen\","
                         "\"params\":{\"notifications\":{\"resourceSubscriptions\":"));
@@ -927,12 +949,12 @@ static err_t listen_to_uris(struct task *t, struct upstream *u, struct str uris)
     modern_meta(&message, u->info.revision);
     buf_str(&message, S("}}"));
     struct post p = { .revision = u->info.revision, .method = METHOD_LISTEN };
-    TRY(post_once(t, u, &p, buf_view(&message), &r));
-    if (r.status != 200 || !r.event_stream)
-        return refused(r.status);
+    TRY(post_once(t, u, &p, buf_view(&message), &c.reply));
+    if (c.reply.status != 200 || !c.reply.event_stream)
+        return refused(c.reply.status);
     err_t e = OK;
     while (!e)
-        e = read_changes(t, u, &r);
+        e = read_changes(t, u, &c);
     return e;
 }
 
@@ -1015,6 +1037,7 @@ static void http_stop(struct task *t, struct upstream *u) {
     if (link->listener)
         task_cancel(link->listener);
     hearings_stop(link->hearings);
+    changes_close(&link->changes);
     struct idmap sessions = link->sessions; /* calls may open others meanwhile */
     link->sessions = (struct idmap){ 0 };
     if ((u->stopping || task_cancelled(t)) && sessions.count)

@@ -868,6 +868,18 @@ def test_an_upstream_that_goes_and_comes_is_no_change_of_the_list(gateway):
     assert gw.tools() == tools
 
 
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_what_changes_before_the_stream_of_changes_opens_is_not_missed(gateway, processes, era):
+    """P-115: nobody could tell of it; the lists are read again once somebody could."""
+    server = http_server(processes, era=era, late="late")
+    gw = gateway(config(up={"url": server.url}))
+    gw.wait_ready("up")
+    wait_for(lambda: "up__late" in gw.tools(), what="the late tool")
+    server.behave(tools=["echo"])
+    server.behave(push="notifications/tools/list_changed", params={})
+    wait_for(lambda: "up__late" not in gw.tools(), what="the stream is open still")
+
+
 def test_the_newest_get_stream_of_a_session_wins(gateway):
     gw = gateway(config(child=stdio()))
     gw.wait_ready("child")
