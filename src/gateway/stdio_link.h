@@ -22,7 +22,7 @@ struct stdio_link {
     enum link_state state;
     unsigned verbosity;        /* of log messages: what it was told; 0: nothing */
     bool modern;               /* never sent a response (P-122) */
-    bool changed, listening;   /* share 0: lists are new; asked for such news */
+    bool changed;              /* share 0: lists are new */
     struct stdio_child *child; /* NULL: not started yet, or gone */
     struct task *opener;       /* other shares: while opening */
     struct err why;            /* it is over */

@@ -177,22 +177,11 @@ static err_t probe(struct task *t, struct upstream *u) {
     return shake_hands(t, host->main, false, &u->info_arena, &u->info);
 }
 
-static err_t stdio_probe(struct task *t, struct upstream *u) {
-    struct stdio_host *host = host_of(u);
-    err_t e = probe(t, u);
-    host->known = !e;
-    if (e)
-        return e;
-    host->era = revision_era(u->info.revision);
-    stdio_link_ready(host->main);
-    return OK;
-}
-
-/* Modern servers tell only who asked (P-110). Its answer comes when the child ends, if ever. */
+/* Modern servers tell only who asked (P-110): before the lists are read, so that no change falls
+ * in between. Its answer comes when the child ends, if ever. */
 static err_t listen_for_changes(struct task *t, struct upstream *u, struct stdio_link *l) {
-    if (!l->modern || l->listening || !u->info.has.list_changed)
+    if (!l->modern || !u->info.has.list_changed)
         return OK;
-    l->listening = true;
     struct upstream_request r = { 0 };
     upstream_next_id(u, task_worker(t), &r);
     SCOPED(buf_done) struct buf text = { 0 };
@@ -205,6 +194,17 @@ static err_t listen_for_changes(struct task *t, struct upstream *u, struct stdio
     modern_meta(&text, u->info.revision);
     buf_str(&text, S("}}"));
     return stdio_link_say(l, buf_view(&text));
+}
+
+static err_t stdio_probe(struct task *t, struct upstream *u) {
+    struct stdio_host *host = host_of(u);
+    err_t e = probe(t, u);
+    host->known = !e;
+    if (e)
+        return e;
+    host->era = revision_era(u->info.revision);
+    stdio_link_ready(host->main);
+    return listen_for_changes(t, u, host->main);
 }
 
 static void listen_to_uris(struct upstream *u, struct stdio_link *l, struct str uris) {
@@ -246,7 +246,6 @@ static void stdio_watch_uris(struct upstream *u) {
 static err_t stdio_watch(struct task *t, struct upstream *u) {
     struct stdio_host *host = host_of(u);
     struct stdio_link *l = host->main;
-    TRY(listen_for_changes(t, u, l));
     while (l->state != LINK_OVER && !l->changed)
         TRY(event_wait(t, &host->news));
     if (l->state != LINK_OVER)

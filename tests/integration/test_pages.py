@@ -124,7 +124,8 @@ def test_what_is_no_cursor_is_the_end(gateway, processes, cursor):
     server = paging_server(processes, {"tools": [tool("x")], "nextCursor": cursor})
     gw = gateway({"builtins": [], "upstreams": {"up": {"url": server.url}}})
     gw.wait_ready("up")
-    assert gw.tools() == ["up__x"] and len(server.seen("tools/list")) == 1
+    assert gw.tools() == ["up__x"]
+    assert not [s for s in server.seen("tools/list") if "cursor" in s["message"].get("params", {})]
 
 
 @pytest.mark.parametrize("empty", [1, 2])
