@@ -304,11 +304,7 @@ static struct said *said_new(const struct replay *r, const struct str *pieces, s
     char id[EVENT_ID];
     struct str head[] = { S("id: "), str_from(id, replay_id(r, r->last + 1, id)),
                           S("\n" SSE_BEFORE) };
-    size_t size = sizeof SSE_AFTER - 1;
-    for (size_t i = 0; i < ARRAY_SIZE(head); i++)
-        size += head[i].n;
-    for (size_t i = 0; i < n; i++)
-        size += pieces[i].n;
+    size_t size = str_total(head, ARRAY_SIZE(head)) + str_total(pieces, n) + sizeof SSE_AFTER - 1;
     struct said *s = mem_alloc(sizeof *s + size);
     *s = (struct said){ .n = r->last + 1, .size = size };
     char *to = s->text;

@@ -234,16 +234,9 @@ static void wait_for_reader(struct task *t, struct resumable *s, size_t bytes) {
             return;
 }
 
-static size_t size_of(const struct str *pieces, size_t n) {
-    size_t size = 0;
-    for (size_t i = 0; i < n; i++)
-        size += pieces[i].n;
-    return size;
-}
-
 void resumable_send(struct task *t, struct resumable *s, const struct str *pieces, size_t n) {
     if (s->reader)
-        wait_for_reader(t, s, size_of(pieces, n));
+        wait_for_reader(t, s, str_total(pieces, n));
     if (!s->replay)
         return;
     struct str event = replay_say(s->replay, pieces, n);
