@@ -31,6 +31,17 @@ client.setNotificationHandler(PromptListChangedNotificationSchema, () => void ch
 client.setNotificationHandler(ResourceListChangedNotificationSchema, () => void changes.push('resources'));
 client.setNotificationHandler(ResourceUpdatedNotificationSchema, n => void updates.push(n.params.uri));
 
+// Its result, and the states that it went through.
+async function runTask({ name, arguments: given }) {
+    const states = [];
+    for await (const m of client.experimental.tasks.callToolStream({ name, arguments: given }, undefined, { task: {} })) {
+        if (m.task) states.push(m.task.status);
+        if (m.type === 'error') throw m.error;
+        if (m.type === 'result') return { ...m.result, states };
+    }
+    throw new Error('the task ended without a result');
+}
+
 const transport = stdio
     ? new StdioClientTransport(stdio)
     : new StreamableHTTPClientTransport(new URL(job.url), { requestInit: { headers } });
@@ -43,6 +54,7 @@ try {
         extra: {
             call: (params, options) => client.callTool(params, undefined, options),
             subscribe: s => client.subscribeResource({ uri: s.uri }),
+            task: runTask,
         },
     });
     const about = {
