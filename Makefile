@@ -59,4 +59,4 @@ deb: ## make the Debian package, in build/deb
 	@tools/deb
 
 clean: ## remove everything that was built, not what was downloaded
-	@find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv -exec rm -rf {} + 2>/dev/null || true
+	@find build -mindepth 1 -maxdepth 1 ! -name deps ! -name 'venv*' -exec rm -rf {} + 2>/dev/null || true

@@ -656,7 +656,10 @@ static void bridge_error(struct exchange *x, struct str error, enum revision fro
     struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"),
                             buf_view(&b), S("}") };
     call_record_answer(x, pieces, ARRAY_SIZE(pieces), true);
-    answer_send(x, answer_status(x, x->rpc_code), pieces, ARRAY_SIZE(pieces));
+    /* our client's own request was in order, whatever the upstream says of it: SDKs end a legacy
+     * session that meets a 400 */
+    int status = x->era == ERA_LEGACY ? ANSWER_OK : answer_status(x, x->rpc_code);
+    answer_send(x, status, pieces, ARRAY_SIZE(pieces));
 }
 
 static bool level_wanted(const struct exchange *x, struct str params) {

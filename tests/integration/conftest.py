@@ -538,6 +538,8 @@ def run_client(kind, gateway, steps, *, node=None, path="/mcp", key="", seconds=
 def run_client_job(kind, job, *, node=None, seconds=90):
     if kind == "python":
         command = [sys.executable, str(CLIENTS / "python_client.py")]
+    elif kind.startswith("python-"):  # of the time of that revision
+        command = [str(ROOT / f"build/venv-{kind[7:]}/bin/python"), str(CLIENTS / "old_python_client.py")]
     else:
         command = [node, str(CLIENTS / f"{kind}_client.mjs")]
     done = subprocess.run([*command, json.dumps(job)], capture_output=True, text=True, timeout=seconds)

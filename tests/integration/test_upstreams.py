@@ -868,6 +868,18 @@ def test_an_upstream_that_goes_and_comes_is_no_change_of_the_list(gateway):
     assert gw.tools() == tools
 
 
+@pytest.mark.parametrize("code", [-32600, -32700, -32601, -32602])
+def test_an_error_of_an_upstream_is_no_error_of_http(gateway, processes, code):
+    """The client's own request was in order: the SDK of 2025-03-26 ends its session when it meets a 400."""
+    body = json.dumps({"jsonrpc": "2.0", "id": "ID", "error": {"code": code, "message": "no"}}).replace('"ID"', "ID")
+    server = http_server(processes, faults={"tools/call": {"kind": "raw", "body": body}})
+    gw = gateway(config(up={"url": server.url}))
+    gw.wait_ready("up")
+    message = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "up__echo", "arguments": {}}}
+    answer = gw.request("POST", "/mcp", message, gw.session().headers)
+    assert answer.status == 200 and answer.json["error"] == {"code": code, "message": "no"}, answer.body
+
+
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_what_changes_before_the_stream_of_changes_opens_is_not_missed(gateway, processes, era):
     """P-115: nobody could tell of it; the lists are read again once somebody could."""
