@@ -283,6 +283,13 @@ static void drop_member(struct exchange *x, struct outgoing *o, struct str name)
             add_edit(o, str_from(m.text.p + m.from, m.to - m.from), S(""));
 }
 
+/* What its revision does not know an upstream may take for a fault (P-221). */
+static void edit_params(struct exchange *x, struct outgoing *o, enum revision to) {
+    for (struct json_members m = json_members(x->in.params); json_member(&m);)
+        if (!translate_has_param(x->method, m.key, to))
+            drop_member(x, o, m.key);
+}
+
 /* What a client brought back goes on to a modern upstream, with the upstream's own state in place
  * of ours (P-461); to others it means nothing. */
 static void edit_inputs(struct exchange *x, struct outgoing *o, enum era to) {
@@ -938,6 +945,8 @@ static err_t call_round(struct exchange *x, enum revision to, struct str old_nam
     edit_meta(x, o, to, &r);
     if (x->in.request_state.p || x->in.input_responses.p)
         edit_inputs(x, o, revision_era(to));
+    if (x->method == METHOD_COMPLETE)
+        edit_params(x, o, to);
     bool tool = x->method == METHOD_TOOLS_CALL && x->entry;
     if (tool && (x->entry->task_support || (to == R11 && x->revision != R11)))
         edit_task(x, o, to);

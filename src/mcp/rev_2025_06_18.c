@@ -17,6 +17,7 @@ static const struct shape_change changes[] = {
     ADDED(CONTENTS, "_meta"),
     ADDED(ANNOTATIONS, "lastModified"),
     ADDED(RESULT, "structuredContent"),
+    ADDED(COMPLETION, "context"),
 };
 
 static const int codes[] = { RPC_RESOURCE_NOT_FOUND };

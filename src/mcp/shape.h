@@ -29,6 +29,7 @@ enum shape {
     SHAPE_NOTIFICATION, /* params of any other one */
     SHAPE_NOTIFICATION_META,
     SHAPE_CAPABILITIES, /* of a server */
+    SHAPE_COMPLETION,   /* params of completion/complete */
 };
 
 struct shape_change {

@@ -64,6 +64,10 @@ bool translate_needed(enum method method, enum revision from, enum revision to) 
     return to < from && bodies[method].shape != SHAPE_NONE;
 }
 
+bool translate_has_param(enum method method, struct str member, enum revision to) {
+    return method != METHOD_COMPLETE || shape_has(SHAPE_COMPLETION, member, to);
+}
+
 /* ---- the walk ---------------------------------------------------------------------- */
 
 /* The inside of a raw string; empty for anything else. */

@@ -16,6 +16,9 @@
 /* True when a result of `method` may have to change on its way: else it is spliced as is. */
 bool translate_needed(enum method method, enum revision from, enum revision to);
 
+/* False for a member of a request's params that servers of `to` do not know (P-221). */
+bool translate_has_param(enum method method, struct str member, enum revision to);
+
 /* How URIs of one upstream are shown (mcp/uri.h); NULL: not rewritten. */
 struct uri_map;
 

@@ -450,6 +450,22 @@ def test_completion_with_its_context(gateway, processes):
             assert params == {"ref": own, **rest}
 
 
+@pytest.mark.parametrize("revision,knows", [("2024-11-05", False), ("2025-03-26", False), ("2025-06-18", True)])
+def test_completion_without_the_context_that_an_old_server_does_not_know(gateway, processes, revision, knows):
+    """P-221: context came with 2025-06-18; wherever it stands, the rest reaches an older server as it is."""
+    gw, server = start(gateway, processes, prompts=["p"], revision=revision)
+    ref, rest = {"type": "ref/prompt", "name": "up__p"}, {"argument": {"name": "x", "value": "va"}, "more": 1}
+    context = {"context": {"arguments": {"y": "chosen"}}}
+    for params in ({"ref": ref, **rest, **context}, {**context, "ref": ref, **rest}, {"ref": ref, **context, **rest}):
+        for call in (lambda p: gw.modern("completion/complete", p, name="").message["result"],
+                     lambda p: gw.session().result("completion/complete", p),
+                     lambda p: gw.session().result("completion/complete", {"_meta": {"progressToken": 1}, **p})):
+            assert call(params)["completion"]["values"] == ["p"]
+            came = server.seen("completion/complete")[-1]["message"]["params"]
+            came.pop("_meta", None)
+            assert came == {"ref": {"type": "ref/prompt", "name": "p"}, **rest, **(context if knows else {})}
+
+
 def test_completion_of_what_is_not_there(gateway, processes):
     """P-222: -32602 for a reference that nobody has, -32601 where nobody completes; the upstream is not asked."""
     gw, server = start(gateway, processes, prompts=["p"])

@@ -65,6 +65,16 @@ static void an_older_upstream_of_the_same_era_needs_none_either(void **state) {
     assert_true(translate_needed(METHOD_COMPLETE, R24, R26));
 }
 
+/* P-221 */
+static void an_older_server_knows_no_context_of_completions(void **state) {
+    for (int r = R24; r < REVISIONS; r++) {
+        assert_int_equal(translate_has_param(METHOD_COMPLETE, S("context"), r), r >= R06);
+        assert_true(translate_has_param(METHOD_COMPLETE, S("argument"), r));
+        assert_true(translate_has_param(METHOD_COMPLETE, S("x-unknown"), r));
+        assert_true(translate_has_param(METHOD_TOOLS_CALL, S("context"), r));
+    }
+}
+
 /* ---- up (P-440) -------------------------------------------------------------------- */
 
 static void a_legacy_result_becomes_a_complete_modern_one(void **state) {
@@ -489,6 +499,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_revision_needs_no_translation),
         cmocka_unit_test(an_older_upstream_of_the_same_era_needs_none_either),
+        cmocka_unit_test(an_older_server_knows_no_context_of_completions),
         cmocka_unit_test(a_legacy_result_becomes_a_complete_modern_one),
         cmocka_unit_test(six_results_get_cache_hints),
         cmocka_unit_test(good_hints_of_the_upstream_stay_bad_ones_go),
