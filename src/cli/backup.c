@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/client.h"
-#include <curl/curl.h>
+#include "cli/libcurl.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,7 +62,7 @@ struct transfer {
 static size_t on_bytes(char *p, size_t size, size_t n, void *arg) {
     struct transfer *x = arg;
     long status = 0;
-    curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
+    sym_curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
     if (x->out && status == 200)
         return fwrite(p, 1, size * n, x->out);
     if (x->text.n + size * n > ANSWER_LIMIT)
@@ -72,8 +72,10 @@ static size_t on_bytes(char *p, size_t size, size_t n, void *arg) {
 }
 
 static void transfer_done(struct transfer *x) {
-    curl_slist_free_all(x->headers);
-    curl_easy_cleanup(x->curl);
+    if (x->curl) { /* else libcurl may not be loaded */
+        sym_curl_slist_free_all(x->headers);
+        sym_curl_easy_cleanup(x->curl);
+    }
     buf_done(&x->text);
 }
 
@@ -91,7 +93,7 @@ static int transfer_failed(const struct mcp_client *m, struct transfer *x, CURLc
     json answer = NULL;
     if (code)
         return cli_fail(EXIT_UPSTREAM, "%s: %s", m->url,
-                        x->error[0] ? x->error : curl_easy_strerror(code));
+                        x->error[0] ? x->error : sym_curl_easy_strerror(code));
     err_t unreadable = json_parse(a, arena_dup(a, buf_view(&x->text)), (struct json_limits){ 0 },
                                   &answer);
     struct str message = unreadable ? S("") : json_get_text(answer, S("message"));
@@ -106,25 +108,25 @@ static int post(struct cli *c, const char *path, struct str type, struct str bod
     int failed = client_open(c, &m);
     if (failed)
         return failed;
-    x.curl = curl_easy_init();
-    x.headers = curl_slist_append(
+    x.curl = sym_curl_easy_init();
+    x.headers = sym_curl_slist_append(
         NULL,
         arena_text(&c->arena, arena_fmt(&c->arena, "Authorization: Bearer %.*s", STR(m.key))));
-    x.headers = curl_slist_append(
+    x.headers = sym_curl_slist_append(
         x.headers, arena_text(&c->arena, arena_fmt(&c->arena, "Content-Type: %.*s", STR(type))));
-    x.headers = curl_slist_append(x.headers, "Expect:");
-    curl_easy_setopt(x.curl, CURLOPT_URL, api_url(c, &m, path));
-    curl_easy_setopt(x.curl, CURLOPT_HTTPHEADER, x.headers);
-    curl_easy_setopt(x.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
-    curl_easy_setopt(x.curl, CURLOPT_POSTFIELDS, body.p ? body.p : "");
-    curl_easy_setopt(x.curl, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(x.curl, CURLOPT_WRITEDATA, &x);
-    curl_easy_setopt(x.curl, CURLOPT_ERRORBUFFER, x.error);
-    curl_easy_setopt(x.curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(x.curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    CURLcode code = curl_easy_perform(x.curl);
+    x.headers = sym_curl_slist_append(x.headers, "Expect:");
+    sym_curl_easy_setopt(x.curl, CURLOPT_URL, api_url(c, &m, path));
+    sym_curl_easy_setopt(x.curl, CURLOPT_HTTPHEADER, x.headers);
+    sym_curl_easy_setopt(x.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
+    sym_curl_easy_setopt(x.curl, CURLOPT_POSTFIELDS, body.p ? body.p : "");
+    sym_curl_easy_setopt(x.curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    sym_curl_easy_setopt(x.curl, CURLOPT_WRITEDATA, &x);
+    sym_curl_easy_setopt(x.curl, CURLOPT_ERRORBUFFER, x.error);
+    sym_curl_easy_setopt(x.curl, CURLOPT_NOSIGNAL, 1L);
+    sym_curl_easy_setopt(x.curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    CURLcode code = sym_curl_easy_perform(x.curl);
     long status = 0;
-    curl_easy_getinfo(x.curl, CURLINFO_RESPONSE_CODE, &status);
+    sym_curl_easy_getinfo(x.curl, CURLINFO_RESPONSE_CODE, &status);
     if (code || status != 200)
         return transfer_failed(&m, &x, code, status);
     if (answer && json_parse(&c->arena, arena_dup(&c->arena, buf_view(&x.text)),

@@ -3,9 +3,9 @@
 #include "cli/client.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "cli/libcurl.h"
 #include "mcp/header_value.h"
 #include "net/sse.h"
-#include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -94,9 +94,10 @@ int client_open_at(struct cli *c, struct str url, struct mcp_client *out) {
     struct str whole = arena_fmt(&c->arena, "%.*s%s%s%.*s", STR(url), path_of(url), slash,
                                  STR(out->profile));
     out->url = arena_text(&c->arena, whole);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    sigaction(SIGINT, &(struct sigaction){ .sa_handler = interrupt }, NULL);
-    return 0;
+    code = libcurl_open();
+    if (!code)
+        sigaction(SIGINT, &(struct sigaction){ .sa_handler = interrupt }, NULL);
+    return code;
 }
 
 /* ---- the request -------------------- */
@@ -133,7 +134,7 @@ static void add_header(struct arena *a, struct curl_slist **list, const char *na
     /* curl sends "Name;" as a header with an empty value, and drops "Name:" */
     struct str line = value.n ? arena_fmt(a, "%s: %.*s", name, STR(value))
                               : arena_fmt(a, "%s;", name);
-    *list = curl_slist_append(*list, arena_text(a, line));
+    *list = sym_curl_slist_append(*list, arena_text(a, line));
 }
 
 static void add_lines(struct arena *a, struct curl_slist **list, struct str lines) {
@@ -203,7 +204,7 @@ static void take_message(struct reply *r, struct str text) {
 
 static bool is_stream(struct reply *r) {
     const char *type = NULL;
-    curl_easy_getinfo(r->curl, CURLINFO_CONTENT_TYPE, &type);
+    sym_curl_easy_getinfo(r->curl, CURLINFO_CONTENT_TYPE, &type);
     return type && strncmp(type, "text/event-stream", 17) == 0;
 }
 
@@ -238,7 +239,7 @@ static int fail_transport(const struct reply *r, CURLcode code) {
     if (r->too_large)
         return cli_fail(EXIT_UPSTREAM, "the answer of %s is larger than 64 MiB", r->client->url);
     return cli_fail(EXIT_UPSTREAM, "cannot reach %s: %s; is the gateway running (gatespan serve)?",
-                    r->client->url, r->error[0] ? r->error : curl_easy_strerror(code));
+                    r->client->url, r->error[0] ? r->error : sym_curl_easy_strerror(code));
 }
 
 /* The text of a JSON-RPC error, or of the REST shape. */
@@ -270,28 +271,28 @@ static int finish(struct reply *r, CURLcode code, json *out_result) {
     if (r->body.n && json_parse(r->client->arena, arena_dup(r->client->arena, buf_view(&r->body)),
                                 (struct json_limits){ 0 }, &r->answer))
         r->answer = NULL;
-    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    sym_curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
     *out_result = json_get(r->answer, S("result"));
     return *out_result && status == 200 ? 0 : fail_status(r, status);
 }
 
 /* Waits in short steps, so that a signal is seen. */
 static CURLcode perform(struct reply *r) {
-    CURLM *multi = curl_multi_init();
+    CURLM *multi = sym_curl_multi_init();
     CURLcode code = CURLE_ABORTED_BY_CALLBACK;
     int running = 1, left = 0;
-    curl_multi_add_handle(multi, r->curl);
+    sym_curl_multi_add_handle(multi, r->curl);
     while (running && !interrupted) {
-        curl_multi_perform(multi, &running);
+        sym_curl_multi_perform(multi, &running);
         if (running)
-            curl_multi_poll(multi, NULL, 0, 100, NULL);
+            sym_curl_multi_poll(multi, NULL, 0, 100, NULL);
         show_waiting(r, clock_mono());
     }
-    CURLMsg *end = running ? NULL : curl_multi_info_read(multi, &left);
+    CURLMsg *end = running ? NULL : sym_curl_multi_info_read(multi, &left);
     if (end)
         code = end->data.result;
-    curl_multi_remove_handle(multi, r->curl);
-    curl_multi_cleanup(multi);
+    sym_curl_multi_remove_handle(multi, r->curl);
+    sym_curl_multi_cleanup(multi);
     clear_waiting(r);
     return code;
 }
@@ -300,7 +301,7 @@ static void tell(const struct reply *r, const struct mcp_request *request) {
     long status = 0;
     if (!r->client->verbose)
         return;
-    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    sym_curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
     fprintf(stderr, "gatespan: POST %s %s%s%.*s: status %ld, %.1f ms\n", r->client->url,
             request->method, request->name.n ? " " : "", STR(request->name), status,
             (double)(clock_mono() - r->began) / (double)NANOS_MS);
@@ -313,22 +314,22 @@ int client_ask(struct mcp_client *m, const struct mcp_request *request, json *ou
     m->last_id++;
     write_body(&body, m, request);
     struct curl_slist *headers = headers_of(m, request);
-    CURL *curl = r.curl = curl_easy_init();
-    curl_easy_setopt(curl, CURLOPT_URL, m->url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.p);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(m->timeout / NANOS_MS));
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &r);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, r.error);
+    CURL *curl = r.curl = sym_curl_easy_init();
+    sym_curl_easy_setopt(curl, CURLOPT_URL, m->url);
+    sym_curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    sym_curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    sym_curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.p);
+    sym_curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
+    sym_curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    sym_curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(m->timeout / NANOS_MS));
+    sym_curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    sym_curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    sym_curl_easy_setopt(curl, CURLOPT_WRITEDATA, &r);
+    sym_curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, r.error);
     int code = finish(&r, perform(&r), out_result);
     tell(&r, request);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
+    sym_curl_slist_free_all(headers);
+    sym_curl_easy_cleanup(curl);
     return code;
 }
 

@@ -1,8 +1,8 @@
 /* client_rest.c - the REST API of a gateway, for commands (client.h). */
 #include "base/mem.h"
 #include "cli/client.h"
+#include "cli/libcurl.h"
 #include "net/sse.h"
-#include <curl/curl.h>
 
 enum { MAX_ANSWER = 64 * 1024 * 1024, MAX_PAGES = 1000, STEP_MS = 100 };
 
@@ -47,7 +47,7 @@ static struct str origin_of(const struct mcp_client *m) {
 
 static long status_of(const struct rest_reply *r) {
     long status = 0;
-    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    sym_curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
     return status;
 }
 
@@ -74,28 +74,28 @@ static struct curl_slist *headers_of(const struct mcp_client *m, struct str body
     struct curl_slist *list = NULL;
     struct str key = arena_fmt(m->arena, "Authorization: Bearer %.*s", STR(m->key));
     if (m->key.n)
-        list = curl_slist_append(list, arena_text(m->arena, key));
+        list = sym_curl_slist_append(list, arena_text(m->arena, key));
     if (body.n)
-        list = curl_slist_append(list, "Content-Type: application/json");
-    return curl_slist_append(list, "Expect:");
+        list = sym_curl_slist_append(list, "Content-Type: application/json");
+    return sym_curl_slist_append(list, "Expect:");
 }
 
 /* Waits in short steps, so that a signal is seen. */
 static CURLcode perform(struct rest_reply *r) {
-    CURLM *multi = curl_multi_init();
+    CURLM *multi = sym_curl_multi_init();
     CURLcode code = CURLE_ABORTED_BY_CALLBACK;
     int running = 1, left = 0;
-    curl_multi_add_handle(multi, r->curl);
+    sym_curl_multi_add_handle(multi, r->curl);
     while (running && !client_interrupted()) {
-        curl_multi_perform(multi, &running);
+        sym_curl_multi_perform(multi, &running);
         if (running)
-            curl_multi_poll(multi, NULL, 0, STEP_MS, NULL);
+            sym_curl_multi_poll(multi, NULL, 0, STEP_MS, NULL);
     }
-    CURLMsg *end = running ? NULL : curl_multi_info_read(multi, &left);
+    CURLMsg *end = running ? NULL : sym_curl_multi_info_read(multi, &left);
     if (end)
         code = end->data.result;
-    curl_multi_remove_handle(multi, r->curl);
-    curl_multi_cleanup(multi);
+    sym_curl_multi_remove_handle(multi, r->curl);
+    sym_curl_multi_cleanup(multi);
     return code;
 }
 
@@ -103,19 +103,19 @@ static CURLcode transfer(struct rest_reply *r, const char *method, const char *u
                          struct curl_slist *headers) {
     CURL *curl = r->curl;
     r->began = clock_mono();
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    sym_curl_easy_setopt(curl, CURLOPT_URL, url);
+    sym_curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    sym_curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    sym_curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     if (body.n) {
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.p);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
+        sym_curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.p);
+        sym_curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
     }
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, r);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, r->error);
+    sym_curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    sym_curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    sym_curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    sym_curl_easy_setopt(curl, CURLOPT_WRITEDATA, r);
+    sym_curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, r->error);
     return perform(r);
 }
 
@@ -143,7 +143,7 @@ static int fail_transport(const struct rest_reply *r, CURLcode code) {
     if (code == CURLE_URL_MALFORMAT)
         return cli_fail(EXIT_USAGE, "--url %s is no address", r->client->url);
     return cli_fail(EXIT_UPSTREAM, "cannot reach %s: %s; is the gateway running (gatespan serve)?",
-                    r->client->url, r->error[0] ? r->error : curl_easy_strerror(code));
+                    r->client->url, r->error[0] ? r->error : sym_curl_easy_strerror(code));
 }
 
 static int finish(struct rest_reply *r, CURLcode code, json *out) {
@@ -169,14 +169,14 @@ static void tell(const struct rest_reply *r, const char *method, const char *url
 
 int client_rest(struct mcp_client *m, const char *method, struct str path, struct str body,
                 json *out) {
-    SCOPED(rest_reply_done) struct rest_reply r = { .client = m, .curl = curl_easy_init() };
+    SCOPED(rest_reply_done) struct rest_reply r = { .client = m, .curl = sym_curl_easy_init() };
     struct str whole = arena_fmt(m->arena, "%.*s%.*s", STR(origin_of(m)), STR(path));
     const char *url = arena_text(m->arena, whole);
     struct curl_slist *headers = headers_of(m, body);
     int code = finish(&r, transfer(&r, method, url, body, headers), out);
     tell(&r, method, url);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(r.curl);
+    sym_curl_slist_free_all(headers);
+    sym_curl_easy_cleanup(r.curl);
     return code;
 }
 
@@ -210,7 +210,7 @@ int client_rest_all(struct mcp_client *m, struct str path, json *out_array) {
 int client_follow(struct mcp_client *m, struct str path,
                   bool (*take)(void *arg, struct str type, struct str data), void *arg) {
     SCOPED(rest_reply_done)
-    struct rest_reply r = { .client = m, .curl = curl_easy_init(), .take = take, .arg = arg };
+    struct rest_reply r = { .client = m, .curl = sym_curl_easy_init(), .take = take, .arg = arg };
     struct str whole = arena_fmt(m->arena, "%.*s%.*s", STR(origin_of(m)), STR(path));
     const char *url = arena_text(m->arena, whole);
     struct curl_slist *headers = headers_of(m, S(""));
@@ -222,7 +222,7 @@ int client_follow(struct mcp_client *m, struct str path,
                  : r.enough           ? 0
                  : opened || (m->patient && code != CURLE_OK) ? CLIENT_ENDED
                                                               : finish(&r, code, &ignored);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(r.curl);
+    sym_curl_slist_free_all(headers);
+    sym_curl_easy_cleanup(r.curl);
     return result;
 }

@@ -21,7 +21,7 @@ static CURLM *to_wake;
 
 static void on_signal(int number) {
     stopped_by = number;
-    curl_multi_wakeup(to_wake); /* a write to a descriptor */
+    sym_curl_multi_wakeup(to_wake); /* a write to a descriptor */
 }
 
 /* ---- towards the client --------------------------------------------------------------- */
@@ -205,7 +205,7 @@ static void unpause(struct bridge *b) {
     for (struct hop *h = b->hops; room && h; h = h->next)
         if (h->paused && h->curl) {
             h->paused = false;
-            curl_easy_pause(h->curl, CURLPAUSE_CONT);
+            sym_curl_easy_pause(h->curl, CURLPAUSE_CONT);
             room = b->out.n - b->out_sent < CONNECT_UNSENT / 2;
         }
 }
@@ -213,9 +213,9 @@ static void unpause(struct bridge *b) {
 static void collect(struct bridge *b) {
     int left = 0;
     CURLMsg *m;
-    while ((m = curl_multi_info_read(b->multi, &left))) {
+    while ((m = sym_curl_multi_info_read(b->multi, &left))) {
         struct hop *h = NULL;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &h);
+        sym_curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &h);
         hop_finished(h, m->data.result);
     }
 }
@@ -235,7 +235,7 @@ static void wait_more(struct bridge *b, bool read) {
         fds[n++] = (struct curl_waitfd){ .fd = STDIN_FILENO, .events = CURL_WAIT_POLLIN };
     if (b->out.n > b->out_sent)
         fds[n++] = (struct curl_waitfd){ .fd = STDOUT_FILENO, .events = CURL_WAIT_POLLOUT };
-    curl_multi_poll(b->multi, fds, n, timeout_ms(b, clock_mono()), NULL);
+    sym_curl_multi_poll(b->multi, fds, n, timeout_ms(b, clock_mono()), NULL);
 }
 
 /* Streams are open as long as somebody listens: they keep nobody here. */
@@ -255,7 +255,7 @@ static void turn(struct bridge *b, bool read) {
     if (read)
         read_in(b);
     start_due(b, clock_mono());
-    curl_multi_perform(b->multi, &running);
+    sym_curl_multi_perform(b->multi, &running);
     collect(b);
     write_out(b);
     unpause(b);
@@ -280,8 +280,8 @@ static void close_session(struct bridge *b) {
 }
 
 static int serve(struct bridge *b) {
-    b->multi = to_wake = curl_multi_init();
-    curl_multi_setopt(b->multi, CURLMOPT_MAXCONNECTS, 64L);
+    b->multi = to_wake = sym_curl_multi_init();
+    sym_curl_multi_setopt(b->multi, CURLMOPT_MAXCONNECTS, 64L);
     struct sigaction stop = { .sa_handler = on_signal };
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
@@ -290,7 +290,7 @@ static int serve(struct bridge *b) {
         turn(b, true);
     int code = stopped_by == SIGINT ? EXIT_INTERRUPTED : b->code;
     close_session(b);
-    curl_multi_cleanup(b->multi);
+    sym_curl_multi_cleanup(b->multi);
     return code;
 }
 

@@ -12,9 +12,9 @@
 #pragma once
 #include "base/clock.h"
 #include "cli/client.h"
+#include "cli/libcurl.h"
 #include "mcp/envelope.h"
 #include "net/sse.h"
-#include <curl/curl.h>
 
 enum { CONNECT_MESSAGE = 64 * 1024 * 1024, CONNECT_HOPS = 1024, CONNECT_UNSENT = 1024 * 1024 };
 

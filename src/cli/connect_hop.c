@@ -33,10 +33,10 @@ struct hop *hop_new(struct bridge *b, enum hop_kind kind, struct buf *message) {
 
 static void close_transfer(struct hop *h) {
     if (h->curl) {
-        curl_multi_remove_handle(h->bridge->multi, h->curl);
-        curl_easy_cleanup(h->curl);
+        sym_curl_multi_remove_handle(h->bridge->multi, h->curl);
+        sym_curl_easy_cleanup(h->curl);
     }
-    curl_slist_free_all(h->headers);
+    sym_curl_slist_free_all(h->headers);
     h->curl = NULL;
     h->headers = NULL;
     h->paused = h->heard = h->too_large = h->answered = false;
@@ -78,7 +78,7 @@ void hop_end(struct hop *h) {
 static void add_header(struct hop *h, struct arena *a, const char *name, struct str value) {
     struct str line = value.n ? arena_fmt(a, "%s: %.*s", name, STR(value))
                               : arena_fmt(a, "%s;", name); /* curl: an empty value */
-    h->headers = curl_slist_append(h->headers, arena_text(a, line));
+    h->headers = sym_curl_slist_append(h->headers, arena_text(a, line));
 }
 
 static bool goes_by_name(struct str method) {
@@ -134,7 +134,7 @@ static void add_headers(struct hop *h) {
         add_header(h, &a, "Content-Type", S("application/json"));
     add_header(h, &a, "Accept",
                posts(h) ? S("application/json, text/event-stream") : S("text/event-stream"));
-    h->headers = curl_slist_append(h->headers, "Expect:"); /* no waiting for 100 */
+    h->headers = sym_curl_slist_append(h->headers, "Expect:"); /* no waiting for 100 */
     if (h->bridge->key.n)
         add_header(h, &a, "Authorization", arena_fmt(&a, "Bearer %.*s", STR(h->bridge->key)));
     if (h->modern)
@@ -148,31 +148,31 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg);
 
 static void set_body(struct hop *h) {
     if (posts(h)) {
-        curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, h->message.p);
-        curl_easy_setopt(h->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)h->message.n);
+        sym_curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, h->message.p);
+        sym_curl_easy_setopt(h->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)h->message.n);
     } else if (h->kind == HOP_END)
-        curl_easy_setopt(h->curl, CURLOPT_CUSTOMREQUEST, "DELETE");
+        sym_curl_easy_setopt(h->curl, CURLOPT_CUSTOMREQUEST, "DELETE");
 }
 
 void hop_start(struct hop *h) {
-    CURL *curl = h->curl = curl_easy_init();
+    CURL *curl = h->curl = sym_curl_easy_init();
     add_headers(h);
     set_body(h);
-    curl_easy_setopt(curl, CURLOPT_URL, h->bridge->url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, h->headers);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, h);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, h);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, h->error);
-    curl_easy_setopt(curl, CURLOPT_PRIVATE, h);
+    sym_curl_easy_setopt(curl, CURLOPT_URL, h->bridge->url);
+    sym_curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    sym_curl_easy_setopt(curl, CURLOPT_HTTPHEADER, h->headers);
+    sym_curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    sym_curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+    sym_curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    sym_curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    sym_curl_easy_setopt(curl, CURLOPT_WRITEDATA, h);
+    sym_curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    sym_curl_easy_setopt(curl, CURLOPT_HEADERDATA, h);
+    sym_curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, h->error);
+    sym_curl_easy_setopt(curl, CURLOPT_PRIVATE, h);
     h->error[0] = '\0';
     h->tries++;
-    curl_multi_add_handle(h->bridge->multi, curl);
+    sym_curl_multi_add_handle(h->bridge->multi, curl);
 }
 
 /* ---- messages of the answer ----------------------------------------------------------- */
@@ -306,13 +306,13 @@ static void take_events(struct hop *h, struct str in) {
 
 static long status_of(const struct hop *h) {
     long status = 0;
-    curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
+    sym_curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
     return status;
 }
 
 static bool is_stream(const struct hop *h) {
     const char *type = NULL;
-    curl_easy_getinfo(h->curl, CURLINFO_CONTENT_TYPE, &type);
+    sym_curl_easy_getinfo(h->curl, CURLINFO_CONTENT_TYPE, &type);
     return type && strncmp(type, "text/event-stream", 17) == 0;
 }
 
@@ -374,7 +374,7 @@ static bool was_sent(CURLcode code) {
 }
 
 static const char *why(const struct hop *h, CURLcode code) {
-    return h->error[0] ? h->error : curl_easy_strerror(code);
+    return h->error[0] ? h->error : sym_curl_easy_strerror(code);
 }
 
 static void say_away(struct hop *h, const char *reason) {

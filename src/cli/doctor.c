@@ -89,6 +89,7 @@ static int run(struct cli *c) {
     doctor_limits(&d);
     doctor_sandbox(&d);
     doctor_clock(&d);
+    doctor_libraries(&d);
     doctor_tls(&d);
     doctor_dns(&d);
     if (!cli_has(c, "no-upstreams"))
@@ -103,7 +104,7 @@ static const struct cli_example examples[] = {
 
 const struct command command_doctor = {
     .name = "doctor", .words = "[FILE]", .summary = "look for what keeps a gateway from working well here, with a remedy for each",
-    .about = "Looks at the configuration, data directory, ports, limits, sandbox, clock, certificates, names and, by starting "
+    .about = "Looks at the configuration, data directory, ports, limits, sandbox, clock, libraries, certificates, names and, by starting "
              "them for a moment, upstreams. Ends with 1 when something is broken; warnings are none.",
     .options = options, .option_count = ARRAY_SIZE(options), .most_words = 1, .run = run, .examples = examples,
     .example_count = ARRAY_SIZE(examples),

@@ -28,6 +28,7 @@ void doctor_ports(struct doctor *d);
 void doctor_limits(struct doctor *d);
 void doctor_sandbox(struct doctor *d);
 void doctor_clock(struct doctor *d);
+void doctor_libraries(struct doctor *d); /* those that are loaded at their first use */
 void doctor_tls(struct doctor *d);       /* doctor_network.c: files of the server side */
 void doctor_dns(struct doctor *d);
 /* Starts a gateway on a copy of nothing but the configuration, and asks how its upstreams are. */

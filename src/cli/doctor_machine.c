@@ -1,6 +1,8 @@
 /* doctor_machine.c - what this machine gives a gateway (doctor.h). */
 #include "base/mem.h"
 #include "cli/doctor.h"
+#include "cli/libcurl.h"
+#include "control/libarchive.h"
 #include "net/listener.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -242,4 +244,38 @@ void doctor_clock(struct doctor *d) {
     else
         doctor_say(d, "clock", FINDING_OK, NULL, "the clock is kept right, error at most %ld ms",
                    t.maxerror / 1000);
+}
+
+/* ---- libraries ------------------------------------------------------------------------ */
+
+static const char *curl_version_text(void) {
+    return sym_curl_version_info(CURLVERSION_NOW)->version;
+}
+
+static const char *archive_version_text(void) {
+    return sym_archive_version_string();
+}
+
+static const struct optional_library {
+    struct lazy_library *library;
+    const char *user; /* what needs it */
+    const char *(*version)(void);
+} optional_libraries[] = {
+    { &libcurl_library, "asking a running gateway", curl_version_text },
+    { &libarchive_library, "making or restoring a backup", archive_version_text },
+};
+
+void doctor_libraries(struct doctor *d) {
+    for (size_t i = 0; i < ARRAY_SIZE(optional_libraries); i++) {
+        const struct optional_library *l = &optional_libraries[i];
+        struct str remedy = arena_fmt(d->arena, "apt install %s, or what has %s elsewhere",
+                                      l->library->package, l->library->soname);
+        err_t e = lazy_load(l->library, l->user);
+        if (e)
+            doctor_say(d, "libraries", FINDING_WARNING, arena_text(d->arena, remedy), "%s",
+                       e->text);
+        else
+            doctor_say(d, "libraries", FINDING_OK, NULL, "%s %s is there, for %s",
+                       l->library->soname, l->version(), l->user);
+    }
 }

@@ -2,8 +2,8 @@
  * client is at hand. Needs no key. */
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/libcurl.h"
 #include "net/http_url.h"
-#include <curl/curl.h>
 #include <stdio.h>
 
 static const struct cli_option options[] = {
@@ -36,18 +36,18 @@ static int ask(CURL *curl, struct cli *c, const char *url, long seconds) {
     long status = 0;
     char why[CURL_ERROR_SIZE] = "";
     struct str ca = cli_get(c, "cacert");
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, seconds);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* it is here, or nowhere */
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+    sym_curl_easy_setopt(curl, CURLOPT_URL, url);
+    sym_curl_easy_setopt(curl, CURLOPT_TIMEOUT, seconds);
+    sym_curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    sym_curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* it is here, or nowhere */
+    sym_curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop);
+    sym_curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
     if (ca.n)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, arena_text(&c->arena, ca));
-    CURLcode code = curl_easy_perform(curl);
+        sym_curl_easy_setopt(curl, CURLOPT_CAINFO, arena_text(&c->arena, ca));
+    CURLcode code = sym_curl_easy_perform(curl);
     if (code != CURLE_OK)
-        return cli_fail(EXIT_FAILURE_, "%s: %s", url, why[0] ? why : curl_easy_strerror(code));
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+        return cli_fail(EXIT_FAILURE_, "%s: %s", url, why[0] ? why : sym_curl_easy_strerror(code));
+    sym_curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200)
         return cli_fail(EXIT_FAILURE_, "%s: not well: status %ld", url, status);
     return 0;
@@ -60,13 +60,15 @@ static int run(struct cli *c) {
     if (text.p && (!str_to_u64(text, &seconds) || seconds == 0 || seconds > 3600))
         return cli_fail(EXIT_USAGE, "--timeout %.*s: seconds from 1 to 3600 are needed", STR(text));
     int code = url_of(c, &url);
+    if (!code)
+        code = libcurl_open();
     if (code)
         return code;
-    CURL *curl = curl_easy_init();
+    CURL *curl = sym_curl_easy_init();
     if (!curl)
         return cli_fail(EXIT_FAILURE_, "libcurl does not start");
     code = ask(curl, c, url, (long)seconds);
-    curl_easy_cleanup(curl);
+    sym_curl_easy_cleanup(curl);
     return code;
 }
 

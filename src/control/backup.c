@@ -4,9 +4,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/backup_private.h"
+#include "control/libarchive.h"
 #include "store/migrate.h"
-#include <archive.h>
-#include <archive_entry.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -170,26 +169,26 @@ static void write_manifest(const struct making *m, struct buf *out) {
 /* ---- the archive ------------------------------------------------------------------- */
 
 static err_t archive_failed(struct archive *a, const char *path) {
-    int number = archive_errno(a);
-    const char *text = archive_error_string(a);
+    int number = sym_archive_errno(a);
+    const char *text = sym_archive_error_string(a);
     return number > 0 ? err_errno(number, "writing %s", path)
                       : ERR(INTERNAL, "writing %s: %s", path, text ? text : "unknown");
 }
 
 static err_t put_head(struct archive *a, const char *path, const char *name, uint64_t bytes) {
-    struct archive_entry *e = archive_entry_new();
-    archive_entry_set_pathname(e, name);
-    archive_entry_set_size(e, (la_int64_t)bytes);
-    archive_entry_set_filetype(e, AE_IFREG);
-    archive_entry_set_perm(e, 0600);
-    archive_entry_set_mtime(e, clock_wall() / NANOS_SEC, 0);
-    int code = archive_write_header(a, e);
-    archive_entry_free(e);
+    struct archive_entry *e = sym_archive_entry_new();
+    sym_archive_entry_set_pathname(e, name);
+    sym_archive_entry_set_size(e, (la_int64_t)bytes);
+    sym_archive_entry_set_filetype(e, AE_IFREG);
+    sym_archive_entry_set_perm(e, 0600);
+    sym_archive_entry_set_mtime(e, clock_wall() / NANOS_SEC, 0);
+    int code = sym_archive_write_header(a, e);
+    sym_archive_entry_free(e);
     return code == ARCHIVE_OK ? OK : archive_failed(a, path);
 }
 
 static err_t put_bytes(struct archive *a, const char *path, const void *p, size_t n) {
-    return archive_write_data(a, p, n) == (la_ssize_t)n ? OK : archive_failed(a, path);
+    return sym_archive_write_data(a, p, n) == (la_ssize_t)n ? OK : archive_failed(a, path);
 }
 
 static err_t put_file(struct archive *a, const char *path, const char *from) {
@@ -224,7 +223,7 @@ static err_t write_parts(struct making *m, struct archive *a) {
         TRY(put_head(a, m->path, p->name, p->bytes));
         TRY(p->path ? put_file(a, m->path, p->path) : put_bytes(a, m->path, p->text.p, p->text.n));
     }
-    return archive_write_close(a) == ARCHIVE_OK ? OK : archive_failed(a, m->path);
+    return sym_archive_write_close(a) == ARCHIVE_OK ? OK : archive_failed(a, m->path);
 }
 
 static err_t write_archive(struct making *m) {
@@ -233,14 +232,14 @@ static err_t write_archive(struct making *m) {
         return errno == EEXIST
                    ? ERR(CONFLICT, "%s is there already; a backup does not overwrite", m->path)
                    : err_errno(errno, "writing %s", m->path);
-    struct archive *a = archive_write_new();
-    archive_write_set_format_pax_restricted(a);
-    err_t e = archive_write_open_fd(a, fd) == ARCHIVE_OK ? write_parts(m, a)
-                                                         : archive_failed(a, m->path);
+    struct archive *a = sym_archive_write_new();
+    sym_archive_write_set_format_pax_restricted(a);
+    err_t e = sym_archive_write_open_fd(a, fd) == ARCHIVE_OK ? write_parts(m, a)
+                                                             : archive_failed(a, m->path);
     if (!e && fsync(fd) < 0)
         e = err_errno(errno, "syncing %s", m->path);
     struct err saved = e ? *e : (struct err){ 0 };
-    archive_write_free(a);
+    sym_archive_write_free(a);
     close(fd);
     if (!e)
         return OK;
@@ -252,6 +251,7 @@ static err_t make_now(void *arg, const bool *cancelled) {
     (void)cancelled;
     struct making *m = arg;
     SCOPED(buf_done) struct buf folder = { 0 };
+    TRY(lazy_load(&libarchive_library, "making a backup"));
     buf_fmt(&folder, "%.*s/backup.tmp-XXXXXX", STR(m->control->data));
     buf_text(&folder);
     if (!mkdtemp(folder.p))

@@ -8,9 +8,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/backup_private.h"
+#include "control/libarchive.h"
 #include "store/migrate.h"
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -71,14 +70,14 @@ static err_t bad(const struct restoring *r, const char *what) {
 
 static err_t next_entry(struct restoring *r, const char **name) {
     struct archive_entry *e;
-    int code = archive_read_next_header(r->archive, &e);
+    int code = sym_archive_read_next_header(r->archive, &e);
     *name = NULL;
     if (code == ARCHIVE_EOF)
         return OK;
     if (code != ARCHIVE_OK)
         return bad(r, "it is no archive, or it was cut short");
-    const char *path = archive_entry_pathname(e);
-    if (!path || archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e))
+    const char *path = sym_archive_entry_pathname(e);
+    if (!path || sym_archive_entry_filetype(e) != AE_IFREG || sym_archive_entry_hardlink(e))
         return bad(r, "there is something in it that is no plain file");
     *name = arena_text(r->arena, str_of(path));
     return OK;
@@ -88,7 +87,7 @@ static err_t read_text(struct restoring *r, size_t limit, struct str *out) {
     SCOPED(buf_done) struct buf text = { 0 };
     for (;;) {
         buf_reserve(&text, STEP);
-        la_ssize_t n = archive_read_data(r->archive, text.p + text.n, STEP);
+        la_ssize_t n = sym_archive_read_data(r->archive, text.p + text.n, STEP);
         if (n < 0)
             return bad(r, "it was cut short");
         if (n == 0)
@@ -147,7 +146,7 @@ static err_t copy_out(struct restoring *r, int fd, uint64_t limit, uint64_t *byt
     err_t e = OK;
     la_ssize_t n;
     *bytes = 0;
-    while (!e && (n = archive_read_data(r->archive, step, STEP)) != 0) {
+    while (!e && (n = sym_archive_read_data(r->archive, step, STEP)) != 0) {
         if (n < 0 || *bytes + (uint64_t)n > limit) {
             e = bad(r, "it was cut short or changed");
             break;
@@ -215,18 +214,19 @@ static err_t unpack(struct restoring *r) {
 }
 
 static err_t unpack_archive(struct restoring *r) {
-    r->archive = archive_read_new();
-    archive_read_support_format_tar(r->archive);
+    TRY(lazy_load(&libarchive_library, "restoring a backup"));
+    r->archive = sym_archive_read_new();
+    sym_archive_read_support_format_tar(r->archive);
     err_t e = OK;
     int fd = open(r->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         e = err_errno(errno, "reading %s", r->path);
-    else if (archive_read_open_fd(r->archive, fd, STEP) != ARCHIVE_OK)
+    else if (sym_archive_read_open_fd(r->archive, fd, STEP) != ARCHIVE_OK)
         e = bad(r, "it is no archive");
     else
         e = unpack(r);
     struct err saved = e ? *e : (struct err){ 0 };
-    archive_read_free(r->archive);
+    sym_archive_read_free(r->archive);
     if (fd >= 0)
         close(fd);
     return e ? err_again(&saved) : OK;

@@ -155,6 +155,8 @@ def test_the_debian_package_is_made_and_clean(tmp_path):
     listed = run("dpkg-deb", "--contents", package).stdout
     for name in ("./usr/bin/gatespan", "/systemd/system/gatespan.service", "./etc/gatespan/gatespan.yaml", "gatespan.1.gz"):
         assert name in listed, listed
+    depends = run("dpkg-deb", "--field", package, "Depends").stdout
+    assert "libcurl4" in depends and "libarchive13" in depends, "loaded at their first use, so not found by dpkg-shlibdeps"
     run("dpkg-deb", "--extract", package, tmp_path)
     assert "gatespan" in run(tmp_path / "usr/bin/gatespan", "version").stdout
     if shutil.which("lintian"):

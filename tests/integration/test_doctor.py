@@ -32,7 +32,7 @@ def found(done, check, *states):
 
 def test_every_check_says_something_and_whatever_is_wrong_has_a_remedy(doctor):
     done = doctor()
-    assert {f["check"] for f in done.findings} == {"config", "data", "port", "limits", "sandbox", "clock", "tls"}
+    assert {f["check"] for f in done.findings} == {"config", "data", "port", "limits", "sandbox", "clock", "libraries", "tls"}
     for f in done.findings:
         assert f["says"] and bool(f["remedy"]) == (f["state"] in ("warning", "broken")), f
     broken = found(done, "sandbox", "broken") + found(done, "data", "broken")
