@@ -59,7 +59,7 @@ void metric_cap(size_t series_per_metric); /* default 1000 */
 struct metric_sink;
 typedef void metric_collect_fn(struct metric_sink *out, void *arg);
 void metric_collector(struct metric_def *rows, size_t n, metric_collect_fn *fn, void *arg);
-/* One value for each label, as in metric_find; the cap holds here too: the rest is summed. */
+/* A value for each label (NULL without labels); the cap holds here too: the rest is summed. */
 void metric_sample(struct metric_sink *out, const struct metric_def *def, const struct str *values,
                    double value);
 #define METRIC_SAMPLE(out, def, value, ...)                                                        \

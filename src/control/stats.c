@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define STAT(variable) (&computed_metrics[STAT_##variable])
-#define SAMPLE(variable, value) METRIC_SAMPLE(out, STAT(variable), (double)(value))
+/* Without labels, so without an array of them in the frame for each sample. */
+#define SAMPLE(variable, value) metric_sample(out, STAT(variable), NULL, (double)(value))
 
 /* ---- the process ------------------------------------------------------------------- */
 
@@ -71,12 +72,11 @@ static double started_at(void) {
            (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+static double start; /* read once: the same for every worker, whatever the clock does */
+
 static void process_numbers(struct metric_sink *out) {
-    static double start; /* the same value for every reader, whatever the clock does */
     struct rusage use;
     struct rlimit limit;
-    if (start == 0)
-        start = started_at();
     getrusage(RUSAGE_SELF, &use);
     getrlimit(RLIMIT_NOFILE, &limit);
     SAMPLE(cpu, seconds(use.ru_utime) + seconds(use.ru_stime));
@@ -198,6 +198,7 @@ void pulse_stop(struct control *c, struct worker *w) {
 }
 
 void stats_open(struct control *c) {
+    start = started_at();
     control_metrics_register();
     metric_set(METRIC_SERIES(&metric_last_reload), 1);
     metric_collector(computed_metrics, STAT_COUNT, collect, c);
