@@ -88,15 +88,21 @@ static void send_all(int fd, const void *p, size_t n, size_t piece) {
     }
 }
 
+/* libFuzzer's alarm clock interrupts whoever waits, on a busy machine also here. */
+static int open_client(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr *to = (const struct sockaddr *)&address.addr;
+    assert(fd >= 0 && TEMP_FAILURE_RETRY(connect(fd, to, sizeof(struct sockaddr_in))) == 0);
+    return fd;
+}
+
 /* One client after the other: its bytes, its end, and nothing of it is left. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!w)
         open_server();
     if (size < 2 || size > 64 * 1024)
         return 0;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert(fd >= 0 &&
-           connect(fd, (const struct sockaddr *)&address.addr, sizeof(struct sockaddr_in)) == 0);
+    int fd = open_client();
     struct linger reset = { 1, 0 }; /* no port stays in TIME_WAIT */
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     size_t piece = data[1] ? (size_t)data[1] * 4 : size;
