@@ -451,8 +451,9 @@ def world(node, session_gateway, session_processes, tmp_path_factory):
 
 
 def sanitized():
-    """The binary is built with AddressSanitizer, which keeps what was freed for a while."""
-    return b"__asan_init" in binary().read_bytes()
+    """The binary is built with the address or the thread sanitizer, which have memory of their own for each block."""
+    program = binary().read_bytes()
+    return b"__asan_init" in program or b"__tsan_init" in program
 
 
 def resident(gateway):
