@@ -3,6 +3,7 @@
 
 FUZZ_SECONDS ?= 20
 ARGS ?=
+STEPS ?=
 
 .DEFAULT_GOAL := build
 .PHONY: help build run test bench check check-full fuzz sanitize install deb clean
@@ -34,9 +35,9 @@ check: build ## layout, layers, warnings of gcc and clang, generated reference
 	@tools/deps test check
 	@tools/check
 
-check-full: build ## clang-tidy, gcc -fanalyzer, thread sanitizer, Valgrind (slow)
+check-full: build ## clang-tidy, gcc -fanalyzer, thread sanitizer, Valgrind (slow); some: make check-full STEPS="tidy tsan"
 	@tools/deps test check full
-	@tools/check-full
+	@tools/check-full $(STEPS)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (20)
 	@tools/deps build fuzz
