@@ -183,17 +183,25 @@ static void fill_sources(struct control *c, struct snapshot *s) {
     s->upstream_count = c->upstream_count;
     for (size_t i = 0; i < c->upstream_count; i++) {
         struct upstream *u = c->upstreams[i];
+        bool ready = atomic_load(&u->state) == UP_READY; /* first: then its part is there as well */
         s->upstreams[i] = upstream_ref(u);
         s->sources[i] = (struct catalogue_source){
-            .conf = u->conf, .part = upstream_part(u), .missing = atomic_load(&u->state) != UP_READY };
+            .conf = u->conf, .part = upstream_part(u), .missing = !ready };
     }
 }
 
-static bool required_are_up(const struct control *c) {
-    for (size_t i = 0; i < c->upstream_count; i++)
-        if (c->upstreams[i]->conf->required && atomic_load(&c->upstreams[i]->state) != UP_READY)
+/* By what was published, not by what became of them since: who is told "ready" calls. */
+static bool required_are_served(const struct snapshot *s) {
+    for (size_t i = 0; i < s->upstream_count; i++)
+        if (s->upstreams[i]->conf->required && s->sources[i].missing)
             return false;
     return true;
+}
+
+static void mark_served(const struct snapshot *s) {
+    for (size_t i = 0; i < s->upstream_count; i++)
+        if (!s->sources[i].missing)
+            upstream_served(s->upstreams[i]);
 }
 
 void snapshot_publish(struct control *c) {
@@ -217,8 +225,10 @@ void snapshot_publish(struct control *c) {
               F("tools", (int64_t)s->catalogue->counts[ITEM_TOOL]),
               F("prompts", (int64_t)s->catalogue->counts[ITEM_PROMPT]),
               F("resources", (int64_t)s->catalogue->counts[ITEM_RESOURCE]));
+    bool ready = required_are_served(s);
     gateway_publish(c->gateway, s);
-    atomic_store(&c->gateway->ready, required_are_up(c));
+    mark_served(s);
+    atomic_store(&c->gateway->ready, ready);
     stdio_published(c);
 }
 
@@ -231,7 +241,7 @@ void snapshot_publish_soon(struct control *c) {
 
 static void write_upstream(struct jw *w, struct upstream *u) {
     char reason[256];
-    enum upstream_state state = upstream_state(u, reason);
+    enum upstream_state state = upstream_state_served(u, reason);
     int revision = atomic_load(&u->revision);
     struct part *p = upstream_part(u);
     jw_object(w);
@@ -255,8 +265,9 @@ static void write_upstream(struct jw *w, struct upstream *u) {
 }
 
 static bool everything_up(const struct snapshot *s) {
+    char reason[256];
     for (size_t i = 0; i < s->upstream_count; i++)
-        if (atomic_load(&s->upstreams[i]->state) != UP_READY)
+        if (upstream_state_served(s->upstreams[i], reason) != UP_READY)
             return false;
     return true;
 }

@@ -30,7 +30,7 @@ struct upstream_health {
 static const struct field upstream_health_fields[] = {
     FIELD(T, name, STR, NULL, NULL, 0, "Its name."),
     FIELD(T, kind, STR, NULL, NULL, 0, "stdio, http or builtin."),
-    FIELD(T, state, STR, NULL, NULL, 0, "starting, ready, failed or stopped."),
+    FIELD(T, state, STR, NULL, NULL, 0, "starting, ready (what it offers can be called), failed or stopped."),
     FIELD(T, required, BOOL, NULL, NULL, 0, "/ready waits for it."),
     FIELD(T, revision, STR, NULL, NULL, 0, "Revision of the protocol that it speaks."),
     FIELD(T, reason, STR, NULL, NULL, 0, "Why it is not ready."),

@@ -16,7 +16,7 @@ struct live {
 #define T struct live
 static const struct field live_fields[] = {
     FIELD(T, kind, STR, NULL, NULL, 0, "stdio, http or builtin."),
-    FIELD(T, state, STR, NULL, NULL, 0, "starting, ready, failed or stopped."),
+    FIELD(T, state, STR, NULL, NULL, 0, "starting, ready (what it offers can be called), failed or stopped."),
     FIELD(T, revision, STR, NULL, NULL, 0, "Revision of the protocol that it speaks; empty before it answered."),
     FIELD(T, reason, STR, NULL, NULL, 0, "Why it is not ready: the last error."),
     FIELD(T, failures, INT, NULL, NULL, 0, "Failures in a row."),
@@ -115,7 +115,7 @@ static const struct live *live_of(struct arena *a, struct upstream *u) {
     struct part *p = upstream_part(u);
     int revision = atomic_load(&u->revision);
     *l = (struct live){
-        .kind = str_of(u->ops->kind), .state = str_of(upstream_state_word(upstream_state(u, reason))),
+        .kind = str_of(u->ops->kind), .state = str_of(upstream_state_word(upstream_state_served(u, reason))),
         .revision = revision == REV_NONE ? S("") : revision_text((enum revision)revision),
         .failures = atomic_load(&u->failures), .restarts = atomic_load(&u->restarts), .last_known = p && p->stale,
     };

@@ -95,10 +95,21 @@ enum upstream_state upstream_state(struct upstream *u, char reason[256]) {
     return (enum upstream_state)atomic_load(&u->state);
 }
 
+enum upstream_state upstream_state_served(struct upstream *u, char reason[256]) {
+    enum upstream_state state = upstream_state(u, reason);
+    return state == UP_READY && !atomic_load(&u->served) ? UP_STARTING : state;
+}
+
+void upstream_served(struct upstream *u) {
+    atomic_store(&u->served, true);
+}
+
 void upstream_set_state(struct upstream *u, enum upstream_state state, const char *reason) {
     pthread_mutex_lock(&u->lock);
     snprintf(u->reason, sizeof u->reason, "%s", reason);
     pthread_mutex_unlock(&u->lock);
+    if (atomic_load(&u->state) != UP_READY)
+        atomic_store(&u->served, false); /* before it is ready: who sees that sees this too */
     enum upstream_state before = (enum upstream_state)atomic_exchange(&u->state, (int)state);
     if (before == state)
         return;

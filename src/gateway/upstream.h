@@ -118,6 +118,7 @@ struct upstream {
     struct warden *warden;
     unsigned home;           /* worker index */
     atomic_int state;        /* enum upstream_state */
+    atomic_bool served;      /* since it became ready its lists were published */
     atomic_int revision;     /* enum revision; REV_NONE before the first probe */
     atomic_bool asks_roots;   /* it did: it is told of changes (P-260) */
     atomic_bool takes_levels; /* legacy, with logging: sessions are told a level (P-443) */
@@ -176,6 +177,10 @@ void upstream_stop(struct upstream *u);
 
 /* Where it stands: copies of the text, so any thread may ask. */
 enum upstream_state upstream_state(struct upstream *u, char reason[256]);
+/* The same for those who look from outside and then call: ready not before upstream_served, so
+ * that what it offers can be called by whoever was told so. */
+enum upstream_state upstream_state_served(struct upstream *u, char reason[256]);
+void upstream_served(struct upstream *u); /* what was published had it as ready */
 struct part *upstream_part(struct upstream *u); /* a reference, or NULL */
 void upstream_set_part(struct upstream *u, struct part *p); /* takes the reference */
 void upstream_set_state(struct upstream *u, enum upstream_state state, const char *reason);

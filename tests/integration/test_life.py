@@ -27,7 +27,7 @@ def refused_start(tmp_path, *arguments, data="refused"):
     """A start that is expected to fail: its code and what it said."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
     done = subprocess.run([str(binary()), "serve", "--data", str(tmp_path / data), *map(str, arguments)], env=env,
-                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     return done.returncode, done.stdout
 
 
@@ -91,7 +91,7 @@ class Stream:
 
     def __init__(self, session):
         gw = session.gateway
-        self.connection = http.client.HTTPConnection("127.0.0.1", gw.port, timeout=30)
+        self.connection = http.client.HTTPConnection("127.0.0.1", gw.port, timeout=60)
         headers = {**session.headers, "Accept": "text/event-stream", "Authorization": f"Bearer {gw.key}"}
         self.connection.request("GET", "/mcp", headers=headers)
         self.answer = self.connection.getresponse()
@@ -125,7 +125,7 @@ class Background:
         self.thread = threading.Thread(target=run, daemon=True)
         self.thread.start()
 
-    def wait(self, seconds=30):
+    def wait(self, seconds=60):
         self.thread.join(seconds)
         assert not self.thread.is_alive(), "the call did not end"
         return self
@@ -230,7 +230,7 @@ def test_the_admin_key_from_the_environment(gateway, tmp_path):
 def test_an_admin_key_that_is_too_weak_is_refused(tmp_path):
     env = {**os.environ, "GATESPAN_ADMIN_KEY": "secret"}
     done = subprocess.run([str(binary()), "serve", "--data", str(tmp_path / "d"), "--listen", f"127.0.0.1:{free_port()}"],
-                          env=env, text=True, capture_output=True, timeout=30)
+                          env=env, text=True, capture_output=True, timeout=60)
     assert done.returncode != 0 and "GATESPAN_ADMIN_KEY" in done.stderr
 
 
@@ -426,7 +426,7 @@ def slow(gateway, processes):
 @pytest.mark.smoke
 def test_sigterm_finishes_what_runs_and_takes_nothing_new(slow):
     gw, begin, upstream = slow
-    idle = socket.create_connection(("127.0.0.1", gw.port), 20)
+    idle = socket.create_connection(("127.0.0.1", gw.port), 60)
     stream = Stream(gw.session())
     call = begin()
     gw.process.send_signal(signal.SIGTERM)
@@ -435,7 +435,7 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(slow):
     assert call.thread.is_alive(), "the call was still running while new ones were refused"
     upstream.release()
     assert call.wait().error is None and text_of(call.value) == "whole"
-    assert gw.process.wait(20) == 0
+    assert gw.process.wait(60) == 0
     assert idle.recv(100) == b""
     wait_for(stream.answer.isclosed, what="the stream's end")
 
@@ -446,7 +446,7 @@ def test_a_second_sigterm_does_not_wait(slow):
     gw.process.send_signal(signal.SIGTERM)
     gw.wait_log("draining")
     gw.process.send_signal(signal.SIGTERM)
-    assert gw.process.wait(20) == 0, "the call, and the drain, would last for minutes"
+    assert gw.process.wait(60) == 0, "the call, and the drain, would last for minutes"
     assert call.wait().error is not None
 
 
@@ -456,7 +456,7 @@ def test_a_drain_ends_at_its_limit(gateway, processes):
     Background(lambda: gw.call_tool("up__slow", until="released"))
     wait_for(upstream.busy, what="the call arrived")
     gw.process.send_signal(signal.SIGTERM)
-    assert gw.process.wait(20) == 0
+    assert gw.process.wait(60) == 0
     assert "drain took too long" in gw.logs()
 
 
@@ -473,8 +473,8 @@ def test_however_it_ends_no_child_process_stays(gateway, number):
     names = [command_of(p) for p in below]
     assert any("sleep" in n for n in names) and any("stdio_server" in n for n in names), names
     gw.process.send_signal(number)
-    gw.process.wait(20)
-    wait_for(lambda: not any(runs(p) for p in below), 10, "every process below it ended")
+    gw.process.wait(60)
+    wait_for(lambda: not any(runs(p) for p in below), what="every process below it ended")
 
 
 # ---- health
@@ -495,6 +495,27 @@ def test_ready_waits_for_required_upstreams(gateway, processes):
     wait_for(lambda: gw.request("GET", "/ready", key=None).status == 200, what="ready")
     assert gw.request("GET", "/ready", key=None).json["status"] == "degraded", "extra is down, and nobody needs it"
     assert p.poll() is None
+
+
+def told_by_ready(gw):
+    return gw.request("GET", "/ready", key=None).status == 200
+
+
+def told_by_health(gw):
+    return gw.upstream("late")["state"] == "ready"
+
+
+def told_by_servers(gw):
+    return gw.request("GET", "/api/v1/proxy/servers/late").json["live"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("told", [told_by_ready, told_by_health, told_by_servers], ids=lambda f: f.__name__)
+def test_who_is_told_that_it_is_ready_can_call_it(gateway, told):
+    """DESIGN decision 16: a script that starts the gateway, waits and calls; also one that came up after the opening."""
+    gw = gateway({**upstream_config("late", **fixture_server("legacy"), required=True), "limits": {"list_wait": "0s"}})
+    while not told(gw):
+        assert gw.process.poll() is None
+    assert text_of(gw.call_tool("late__echo", text="at once")) == "at once"
 
 
 def test_details_are_for_admins(gateway):
@@ -656,7 +677,7 @@ def test_connections_in_the_accept_queue_are_served_before_the_end(gateway, work
     os.kill(gw.process.pid, signal.SIGSTOP)
     clients = []
     for _ in range(50):
-        s = socket.create_connection(("127.0.0.1", gw.port), 30)
+        s = socket.create_connection(("127.0.0.1", gw.port), 60)
         s.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         clients.append(s)
     os.kill(gw.process.pid, signal.SIGTERM)
@@ -668,7 +689,7 @@ def test_connections_in_the_accept_queue_are_served_before_the_end(gateway, work
             data += piece
         answers.append(data)
     assert [a[:15] for a in answers] == [b"HTTP/1.1 200 OK"] * 50
-    assert gw.process.wait(20) == 0
+    assert gw.process.wait(25) == 0
 
 
 def test_who_waits_for_the_line_listening_may_connect(gateway):

@@ -444,6 +444,24 @@ static void fail_to_open(struct task *t, const char *mode, const char *wanted) {
     finish(t, u);
 }
 
+/* ... and not before: who is told so calls at once. */
+static void become_served(struct task *t) {
+    struct upstream *u = start_mode(t, "legacy");
+    char reason[256];
+    CHECK(upstream_state_served(u, reason) == UP_STARTING);
+    upstream_served(u);
+    CHECK(upstream_state_served(u, reason) == UP_READY);
+    upstream_set_state(u, UP_FAILED, "lost");
+    CHECK(upstream_state_served(u, reason) == UP_FAILED && strcmp(reason, "lost") == 0);
+    upstream_set_state(u, UP_READY, "");
+    CHECK(upstream_state_served(u, reason) == UP_STARTING); /* what it offers may be new */
+    finish(t, u);
+}
+
+static void it_is_told_to_be_ready_once_its_lists_are_served(void **state) {
+    in_gateway(become_served);
+}
+
 static void open_in_vain(struct task *t) {
     fail_to_open(t, "fails", "exited with status 1: Error: Cannot find module '/x/server.js'");
     fail_to_open(t, "future", "2099-01-01");
@@ -991,6 +1009,7 @@ int main(void) {
         cmocka_unit_test(a_modern_server_is_listed_and_called),
         cmocka_unit_test(every_way_to_take_discover_ends_in_a_handshake),
         cmocka_unit_test(a_restart_remembers_the_era),
+        cmocka_unit_test(it_is_told_to_be_ready_once_its_lists_are_served),
         cmocka_unit_test(a_server_that_does_not_open_is_failed_with_the_reason),
         cmocka_unit_test(a_missing_command_is_named),
         cmocka_unit_test(a_child_sees_only_the_environment_that_is_meant_for_it),
