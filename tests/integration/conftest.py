@@ -61,8 +61,9 @@ def free_port():
     raise AssertionError("no port is free")
 
 
-def wait_for(condition, seconds=20.0, what="the condition"):
-    """Polls until condition() is true; its value. Bounded, for events that nothing announces."""
+def wait_for(condition, seconds=60.0, what="the condition"):
+    """Polls until condition() is true; its value. Bounded, for events that nothing announces; generously, as a
+    machine that does other things too is slow, not wrong."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -103,7 +104,7 @@ class Gateway:
 
     # ---- plain HTTP
 
-    def request(self, method, path, body=None, headers=None, key="", timeout=30):
+    def request(self, method, path, body=None, headers=None, key="", timeout=60):
         key = self.key if key == "" else key
         headers = dict(headers or {})
         if key:
@@ -155,7 +156,7 @@ class Gateway:
         for name in names:
             wait_for(lambda n=name: (self.upstream(n) or {}).get("state") == "ready", seconds, f"upstream {name} ready")
         wait_for(lambda: all(any(t.startswith(n + "__") for t in self.tools()) for n in names
-                             if self.upstream(n)["tools"]), 10, f"tools of {names} listed")
+                             if self.upstream(n)["tools"]), what=f"tools of {names} listed")
         return self
 
     def metric(self, name, **labels):
@@ -174,10 +175,11 @@ class Gateway:
         ended, text = self.process.poll() is not None, self.log.read_text(errors="replace")
         return text if ended else text[:text.rfind("\n") + 1]  # whole lines: one may be being written
 
-    def wait_log(self, text, seconds=20):
+    def wait_log(self, text, seconds=60):
         return wait_for(lambda: text in self.logs(), seconds, f"log line with {text!r}")
 
-    def stop(self, number=signal.SIGTERM, seconds=20):
+    def stop(self, number=signal.SIGTERM, seconds=25):
+        """Its status; sooner than a drain would be cut off (limits.drain), so nothing was left in flight."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(seconds)
@@ -255,7 +257,7 @@ class Session:
 class Stream:
     """An event stream read as it comes; `next()` is one JSON-RPC message, None at the end."""
 
-    def __init__(self, gateway, method, path, headers, key="", body=None, timeout=30):
+    def __init__(self, gateway, method, path, headers, key="", body=None, timeout=60):
         self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=timeout)
         key = gateway.key if key == "" else key
         headers = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
@@ -349,8 +351,8 @@ def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, da
                 return gw.request("GET", "/health").status == 200
             except OSError:
                 return False
-        wait_for(answers, 30, "the gateway answers")
-        wait_for(lambda: gw.request("GET", "/ready").status == 200 or config is not None, 30, "ready")
+        wait_for(answers, what="the gateway answers")
+        wait_for(lambda: gw.request("GET", "/ready").status == 200 or config is not None, what="ready")
     return gw
 
 
@@ -494,7 +496,7 @@ class HttpFixture:
 
     def _control(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/control/{path}", data=data, timeout=10) as r:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/control/{path}", data=data, timeout=60) as r:
             return json.loads(r.read())
 
     def behave(self, **how):

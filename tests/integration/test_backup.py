@@ -106,8 +106,8 @@ def test_restored_over_the_same_directory(offline, tmp_path):
     assert not list(data.glob("restore.*")) and not list(data.glob("backup.*"))
     gw = start_gateway(tmp_path, data=data, key=None, wait=False)
     gw.key = ADMIN_KEY
-    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
-    wait_for(lambda: gw.request("GET", "/api/v1/health/detailed").status == 200, 20, "the old key is known")
+    wait_for(lambda: "listening" in gw.logs(), what="it starts")
+    wait_for(lambda: gw.request("GET", "/api/v1/health/detailed").status == 200, what="the old key is known")
     assert gw.stop() == 0
 
 
@@ -134,7 +134,7 @@ def test_into_another_directory_it_needs_the_passphrase(offline, tmp_path, passp
     assert key_ids(other) == key_ids(data)
     gw = start_gateway(tmp_path, data=other, key=None, wait=False)
     gw.key = ADMIN_KEY
-    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    wait_for(lambda: "listening" in gw.logs(), what="it starts")
     assert gw.request("GET", "/api/v1/health/detailed").status == 200
     assert gw.stop() == 0
 
@@ -205,7 +205,7 @@ def test_a_crash_behind_the_point_of_no_return_is_finished_by_the_next_start(off
     """restore.ready holds what was checked: both files are moved, however far the crash let it come."""
     data, archive = offline
     other = start_gateway(tmp_path, key=None)
-    wait_for(lambda: "listening" in other.logs(), 20, "it starts")
+    wait_for(lambda: "listening" in other.logs(), what="it starts")
     assert other.stop() == 0
     ready = other.data / "restore.ready"
     ready.mkdir()
@@ -213,7 +213,7 @@ def test_a_crash_behind_the_point_of_no_return_is_finished_by_the_next_start(off
     (ready / "master.key").write_bytes((data / "master.key").read_bytes())
     gw = start_gateway(tmp_path, data=other.data, key=None, wait=False)
     gw.key = ADMIN_KEY
-    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    wait_for(lambda: "listening" in gw.logs(), what="it starts")
     assert gw.request("GET", "/api/v1/health/detailed").status == 200
     assert not ready.exists()
     assert gw.stop() == 0
@@ -246,7 +246,7 @@ def test_backup_and_restore_while_calls_run(gateway, tmp_path):
         assert "restored-mine.yaml" in done.stderr
         assert (gw.data / "restored-mine.yaml").read_text() == config.read_text()
         assert key_ids(gw.data) == before
-        wait_for(lambda: len(calls) > 200, 60, "calls go on")
+        wait_for(lambda: len(calls) > 200, what="calls go on")
     finally:
         stop.set()
         for t in threads:

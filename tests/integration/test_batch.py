@@ -64,7 +64,7 @@ def test_no_other_revision_has_them(gateway, version):
 def test_a_line_may_be_a_batch():
     lines = [request(0, "initialize", {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}),
              [request(1), call(2, "get_current_time"), {"jsonrpc": "2.0", "method": "notifications/initialized"}]]
-    done = subprocess.run([binary(), "serve", "--role", "server:time", "--stdio"], text=True, timeout=30,
+    done = subprocess.run([binary(), "serve", "--role", "server:time", "--stdio"], text=True, timeout=60,
                           input="".join(json.dumps(line) + "\n" for line in lines), stdout=subprocess.PIPE, check=True)
     said = [json.loads(line) for line in done.stdout.splitlines()]
     together = next(m for m in said if isinstance(m, list))

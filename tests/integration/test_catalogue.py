@@ -532,7 +532,7 @@ def test_rate_of_a_key(gateway, era):
     assert int(refused[-1].headers["retry-after"]) >= 1
     assert call(KEY_B).status == 200
     assert gw.metric("gatespan_limited_total", key="slow") == len(refused)  # counted before they are told
-    wait_for(lambda: call().status == 200, 10, "a token again")
+    wait_for(lambda: call().status == 200, what="a token again")
 
 
 def test_retry_after_is_long_enough(gateway):

@@ -17,7 +17,7 @@ def run():
         env = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
         env |= {"GATESPAN_URL": url} if url else {}
         env |= {"GATESPAN_KEY": key} if key else {}
-        return subprocess.run([str(binary()), *arguments], env=env, text=True, capture_output=True, timeout=30, **options)
+        return subprocess.run([str(binary()), *arguments], env=env, text=True, capture_output=True, timeout=60, **options)
     return run
 
 

@@ -39,7 +39,7 @@ GOOD_SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 def program(*arguments, env=None, cwd=None):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("GATESPAN_", "MCP_", "META_MCP_"))}
     return subprocess.run([str(binary()), *map(str, arguments)], env=clean | (env or {}), text=True,
-                          capture_output=True, timeout=30, cwd=cwd)
+                          capture_output=True, timeout=60, cwd=cwd)
 
 
 def explain(option, *arguments, env=None):
@@ -597,7 +597,7 @@ def test_commands_in_the_guide_run(block, tmp_path):
     (tmp_path / "gatespan").symlink_to(binary())
     clean = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
     done = subprocess.run(["sh", "-euc", block], env=clean | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, cwd=tmp_path,
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=60)
     assert done.returncode == OK and "warning" not in done.stderr, done.stderr
 
 

@@ -186,14 +186,14 @@ class Namespaces:
 
     @staticmethod
     def ip(*arguments):
-        subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=20)
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=60)
 
     def inside(self, which, *command):
         return ["ip", "netns", "exec", self.names[which], *command]
 
     def close(self):
         for name in self.names:
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=20)
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=60)
 
 
 @pytest.fixture
@@ -225,10 +225,10 @@ def test_roles_work_apart(namespaces, processes, tmp_path):
                    env={**os.environ, "GATESPAN_ADMIN_KEY": ADMIN_KEY, "TIME_KEY": role_key})
 
     def well(which, url):
-        return subprocess.run(namespaces.inside(which, program, "health", url), capture_output=True, timeout=20).returncode == 0
+        return subprocess.run(namespaces.inside(which, program, "health", url), capture_output=True, timeout=60).returncode == 0
 
-    wait_for(lambda: well(1, "http://127.0.0.1:8508"), 30, "the role is ready: " + "".join(time.lines[-5:]))
-    wait_for(lambda: well(0, "http://127.0.0.1:8000"), 30, "the gateway is ready: " + "".join(gw.lines[-5:]))
+    wait_for(lambda: well(1, "http://127.0.0.1:8508"), what="the role is ready: " + "".join(time.lines[-5:]))
+    wait_for(lambda: well(0, "http://127.0.0.1:8000"), what="the gateway is ready: " + "".join(gw.lines[-5:]))
     called = subprocess.run(namespaces.inside(0, program, "call", "time__get_current_time", "zone=UTC"), text=True,
                             capture_output=True, timeout=60, env={**os.environ, "GATESPAN_KEY": ADMIN_KEY})
     assert called.returncode == 0 and "UTC" in called.stdout, called.stdout + called.stderr

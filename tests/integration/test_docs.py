@@ -140,7 +140,7 @@ def test_data(kind, text, place):
     path = place.home / f"block.{kind}"
     path.write_text(text)
     env = place.env | variables(text) | {"GATESPAN_INPUT_" + n.upper(): "x" for n in re.findall(r"\$\{input:(\w+)\}", text)}
-    done = subprocess.run([str(binary()), "check", str(path)], env=env, text=True, capture_output=True, timeout=30)
+    done = subprocess.run([str(binary()), "check", str(path)], env=env, text=True, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

@@ -117,10 +117,10 @@ def test_upstreams_answer_or_not(doctor, tmp_path):
 def test_the_table_has_a_line_for_each_and_remedies_below(tmp_path):
     env = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")}
     done = subprocess.run([str(binary()), "doctor", "--no-upstreams", "--data", str(tmp_path), "--listen", "999.1.1.1:1"],
-                          capture_output=True, text=True, timeout=30, env=env)
+                          capture_output=True, text=True, timeout=60, env=env)
     assert done.returncode in (FAILED, CONFIG)
     done = subprocess.run([str(binary()), "doctor", "--no-upstreams", "--data", str(tmp_path), "--listen", "127.0.0.1:0"],
-                          capture_output=True, text=True, timeout=30, env=env)
+                          capture_output=True, text=True, timeout=60, env=env)
     assert re.search(r"^ok       config    the configuration is valid$", done.stdout, re.M), done.stdout + done.stderr
 
 
@@ -128,5 +128,5 @@ def test_the_table_has_a_line_for_each_and_remedies_below(tmp_path):
     (["--wait", "soon"], USAGE, "a duration is needed"), (["a", "b"], USAGE, "usage: gatespan doctor"), (["/no/such.yaml"], CONFIG, "/no/such.yaml"),
 ])
 def test_wrong_use(arguments, code, said):
-    done = subprocess.run([str(binary()), "doctor", *arguments], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([str(binary()), "doctor", *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == code and done.stdout == "" and said in done.stderr

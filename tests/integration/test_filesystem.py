@@ -157,7 +157,7 @@ def test_a_root_that_is_missing_is_named_and_taken_when_it_comes(gateway, tmp_pa
 def test_wrong_options_are_found_before_the_start(tmp_path, options, wanted):
     path = tmp_path / "wrong.json"
     path.write_text(json.dumps({"upstreams": {"fs": {"builtin": "filesystem", "options": options}}}))
-    done = subprocess.run([binary(), "check", str(path)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([binary(), "check", str(path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3 and "upstreams.fs.options" in done.stderr and wanted in done.stderr, done.stderr
 
 
@@ -188,7 +188,7 @@ def test_new_and_vanished_files_are_told(gateway, root):
     wait_for(lambda: "new.txt" not in uris(gw) and all(n > b for n, b in zip(told(), before)), what="the directory gone")
     before = None
     while before != (before := told()):  # what is told later than it is listed
-        time.sleep(0.5)
+        time.sleep(2)
     (root.parent / "docs" / "unseen.txt").write_text("x")
     (root / "note.txt").write_text("changed, not new")
     gw.call_tool("filesystem__write", path="files/note.txt", content="again")
@@ -204,7 +204,7 @@ def test_a_flood_of_changes_ends_in_the_right_list(gateway, root):
         (root / "docs" / f"{i}").touch()
     for i in range(0, 20000, 2):
         (root / "docs" / f"{i}").unlink()
-    wait_for(lambda: gw.upstream("filesystem")["resources"] == 10003, 60, "10003 resources")
+    wait_for(lambda: gw.upstream("filesystem")["resources"] == 10003, what="10003 resources")
 
 
 def test_beyond_the_bound_nothing_is_watched_and_it_says_so(gateway, root):
@@ -231,7 +231,7 @@ SLOW = {"content": "(?:[a-e]|[f-j])+(?:[a-e]|[f-j])+[yz]", "regex": True}
 
 
 def test_a_long_search_tells(gateway, forest):
-    gw = gateway({**config(forest, search_time="1500ms"), "workers": 1}).wait_ready("filesystem")
+    gw = gateway({**config(forest, search_time="5s"), "workers": 1}).wait_ready("filesystem")
     answer, = run_client("python", gw, [call("filesystem__search", progress=True, **SLOW)])["results"]
     assert answer["ok"]["structuredContent"]["stopped"] == "time"
     assert len(answer["progress"]) >= 3
@@ -256,7 +256,7 @@ def test_a_cancelled_search_ends(gateway, forest):
     step = {**call("filesystem__search", progress=True, **SLOW), "cancelAfter": 1}
     out = run_client("python", gw, [step, call("filesystem__stat", path="files/1.txt")], mode="legacy", seconds=60)
     assert out["results"][1]["ok"]["structuredContent"]["type"] == "file"
-    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, 20, "the search ended")
+    wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="the search ended")
 
 
 # ---- kill -9 ------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_a_kernel_without_openat2_is_refused_with_the_reason(tmp_path, root):
     helper = tmp_path / "no_openat2.py"
     helper.write_text(NO_OPENAT2)
     done = subprocess.run(["python3", str(helper), str(binary()), "serve", "--role", "server:filesystem", "--stdio",
-                           "--config", str(path)], input="", capture_output=True, text=True, timeout=30)
+                           "--config", str(path)], input="", capture_output=True, text=True, timeout=60)
     assert "refuses openat2 (ENOSYS)" in done.stderr, done.stderr
 
 

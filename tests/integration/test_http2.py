@@ -23,7 +23,7 @@ class Client:
     """One connection; answers by stream."""
 
     def __init__(self, gateway, context=None, settings=None, consume=True):
-        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 30)
+        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 25)
         if context:
             context.set_alpn_protocols(["h2"])
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
@@ -175,7 +175,7 @@ def test_curl_takes_it_over_tls_by_alpn(https, authority):
 
     def curl(*options):
         done = subprocess.run(["curl", "-sS", "--cacert", authority.file, "-o", "/dev/null", "-w", "%{http_version} %{http_code}",
-                               *options, f"https://localhost:{gw.port}/health"], capture_output=True, text=True, timeout=30)
+                               *options, f"https://localhost:{gw.port}/health"], capture_output=True, text=True, timeout=60)
         return done.stdout + done.stderr
     assert curl("--http2") == "2 200"
     assert curl("--http1.1") == "1.1 200"
@@ -327,7 +327,7 @@ def test_empty_data_flood(gateway):
 def test_continuation_flood(gateway):
     """CVE-2024-27316 and its like: a head without end."""
     gw = gateway()
-    with socket.create_connection(("127.0.0.1", gw.port), 10) as s:
+    with socket.create_connection(("127.0.0.1", gw.port), 60) as s:
         s.sendall(PREFACE + frame(1, 1, 1, b"\x82"))
         piece = frame(9, 0, 1, b"\x00\x01a\x01b" * 3000)
         with pytest.raises(OSError):
@@ -342,7 +342,7 @@ def test_continuation_flood(gateway):
                                     PREFACE + frame(5, 4, 1, b"\0\0\0\2"), PREFACE + frame(1, 5, 2, b"\x82")])
 def test_broken_beginnings(gateway, bytes_):
     gw = gateway()
-    with socket.create_connection(("127.0.0.1", gw.port), 10) as s:
+    with socket.create_connection(("127.0.0.1", gw.port), 60) as s:
         try:
             s.sendall(bytes_)
             s.shutdown(socket.SHUT_WR)
@@ -355,7 +355,7 @@ def test_broken_beginnings(gateway, bytes_):
 
 def test_a_preface_in_pieces(gateway):
     gw = gateway()
-    with socket.create_connection(("127.0.0.1", gw.port), 10) as s:
+    with socket.create_connection(("127.0.0.1", gw.port), 60) as s:
         for byte in PREFACE:
             s.sendall(bytes([byte]))
         assert s.recv(9)[3] == 4  # SETTINGS
@@ -374,9 +374,9 @@ def test_drain_answers_what_is_in_flight(gateway, processes):
     curl = processes("curl", "-sS", "--http2-prior-knowledge", *options, "-d", body, f"http://127.0.0.1:{gw.port}/mcp")
     wait_for(lambda: server.seen("tools/call"), what="the call upstream")
     gw.process.send_signal(signal.SIGTERM)
-    assert curl.wait(20) == 0
+    assert curl.wait(60) == 0
     wait_for(lambda: any('"result"' in line for line in curl.lines), what="its answer")
-    assert gw.process.wait(20) == 0
+    assert gw.process.wait(25) == 0
 
 
 def test_the_stream_of_a_line_that_is_reset_while_it_lags(gateway, processes):

@@ -37,7 +37,7 @@ def goes_on(request):
 class Wire:
     """A connection on which a test says exactly what it wants."""
 
-    def __init__(self, gateway, timeout=30):
+    def __init__(self, gateway, timeout=60):
         self.socket = socket.create_connection(("127.0.0.1", gateway.port), timeout)
 
     def __enter__(self):
@@ -377,7 +377,7 @@ def test_a_client_that_stops_reading_is_cut_off(gateway):
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.send(post(fields, json.dumps(message).encode()).replace(b"Mcp-Method: tools/list", b"Mcp-Method: tools/call"))
         wait_for(lambda: gw.metric("mcp_server_operation_duration_seconds_count", gen_ai_tool_name="noisy__flood") == 1,
-                 what="the call ended")
+                 25, "the call ended")
     assert resident(gw) - before < memory_bound(64)
     assert gw.call_tool("noisy__echo", text="still here")["content"][0]["text"] == "still here"
 
@@ -929,7 +929,7 @@ def test_damaged_requests_hurt_nobody(gateway):
             except OSError:
                 pass
     assert {b"400", b"200"} <= statuses
-    assert gw.request("GET", "/health").status == 200
+    wait_for(lambda: gw.request("GET", "/health").status == 200, what="others served")  # if they are quick themselves
     wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="nothing in flight")
 
 

@@ -21,7 +21,7 @@ def run(tmp_path):
     def run(*arguments, env=None, **options):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATESPAN_")} | (env or {})
         return subprocess.run([str(binary()), *map(str, arguments)], env=environment, text=True, capture_output=True,
-                              timeout=30, cwd=tmp_path, **options)
+                              timeout=60, cwd=tmp_path, **options)
     return run
 
 

@@ -70,7 +70,7 @@ class Open:
     """An event stream that stays open until close(); its status."""
 
     def __init__(self, gateway, head, body=b""):
-        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 10)
+        self.socket = socket.create_connection(("127.0.0.1", gateway.port), 60)
         self.socket.sendall(head.encode() + f"Host: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         self.answer = self.socket.recv(4096)
         self.status = int(self.answer[9:12])
@@ -136,7 +136,7 @@ def test_memory_of_bodies(gateway):
             "Content-Length: 600000\r\n\r\n").encode()
     held = []
     for _ in range(4):
-        s = socket.create_connection(("127.0.0.1", gw.port), 10)
+        s = socket.create_connection(("127.0.0.1", gw.port), 60)
         s.sendall(head + b" " * 500000)
         held.append(s)
 

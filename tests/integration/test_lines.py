@@ -35,7 +35,7 @@ class Peer:
         self.send({"jsonrpc": "2.0", "id": self.ids, "method": method, "params": params or {}})
         return self.ids
 
-    def answer(self, number, seconds=20):
+    def answer(self, number, seconds=60):
         for m in self.others:
             if m.get("id") == number and "method" not in m:
                 self.others.remove(m)
@@ -46,7 +46,7 @@ class Peer:
                 return m
             self.others.append(m)
 
-    def heard(self, method, seconds=20):
+    def heard(self, method, seconds=60):
         """The first message of that method, whether it has come already or not."""
         while True:
             for m in self.others:
@@ -73,7 +73,7 @@ class WebSocket(Peer):
     def send(self, message):
         self.ws.send(json.dumps(message))
 
-    def receive(self, seconds=20):
+    def receive(self, seconds=60):
         return json.loads(self.ws.recv(seconds))
 
 
@@ -88,7 +88,7 @@ class Sse(Peer):
         self.stream = self.connection.getresponse()
         assert self.stream.status == 200, self.stream.read()
         threading.Thread(target=self._read, daemon=True).start()
-        kind, self.endpoint = self.events.get(timeout=20)
+        kind, self.endpoint = self.events.get(timeout=60)
         assert kind == "endpoint"
 
     def _read(self):
@@ -113,7 +113,7 @@ class Sse(Peer):
     def send(self, message):
         assert self.post(message).status == 202
 
-    def receive(self, seconds=20):
+    def receive(self, seconds=60):
         kind, data = self.events.get(timeout=seconds)
         assert kind == "message", kind
         return json.loads(data)
@@ -245,7 +245,7 @@ def test_drain_answers_what_is_in_flight(gateway, processes, kind):
         with pytest.raises(ConnectionClosed) as closed:
             c.receive()
         assert closed.value.rcvd.code == 1001
-    assert gw.process.wait(20) == 0
+    assert gw.process.wait(25) == 0
 
 
 # ---- WebSocket alone
@@ -268,7 +268,7 @@ def test_who_may_not_open_one(gateway, headers, status):
 def test_broken_handshakes(gateway, header, value, status):
     headers = {**HEADERS, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", header: value}
-    connection = http.client.HTTPConnection("127.0.0.1", gateway().port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway().port, timeout=60)
     connection.request("GET", "/mcp", headers=headers)
     answer = connection.getresponse()
     assert answer.status == status
@@ -299,7 +299,7 @@ def test_rules_of_frames(gateway):
     assert closed_with(c) == 1007
     c = WebSocket(gw)
     c.open()
-    assert c.ws.ping().wait(20)
+    assert c.ws.ping().wait(60)
     message = json.dumps({"jsonrpc": "2.0", "id": 99, "method": "ping"})
     c.ws.send(iter([message[:10], message[10:20], message[20:]]))
     assert c.answer(99)["result"] == {}
@@ -325,7 +325,7 @@ def test_a_reader_that_stops_is_cut_off(gateway):
                 s.sendall(b"\x81\xff" + len(body).to_bytes(8, "big") + b"\0\0\0\0" + body)
             except OSError:
                 break
-        wait_for(lambda: gw.metric("gatespan_lines_open") == 1, 30, "the end of the line that is not read")
+        wait_for(lambda: gw.metric("gatespan_lines_open") == 1, 25, "the end of the line that is not read")
     assert c.call("ping")["result"] == {}
 
 
@@ -387,7 +387,7 @@ def test_the_python_sdk_over_sse(gateway):
     gw.wait_ready("up")
 
     async def go():
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with sse_client(f"http://127.0.0.1:{gw.port}/sse", headers=HEADERS) as (read, write):
                 async with ClientSession(read, write) as session:
                     await session.initialize()

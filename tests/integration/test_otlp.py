@@ -19,11 +19,11 @@ class Receiver:
         self.url = f"http://127.0.0.1:{port}"
 
     def seen(self, path=None):
-        with urllib.request.urlopen(self.url + "/control/seen", timeout=10) as r:
+        with urllib.request.urlopen(self.url + "/control/seen", timeout=60) as r:
             return [s for s in json.load(r) if path in (None, s["path"])]
 
     def behave(self, **how):
-        urllib.request.urlopen(self.url + "/control/behave", data=json.dumps(how).encode(), timeout=10).close()
+        urllib.request.urlopen(self.url + "/control/behave", data=json.dumps(how).encode(), timeout=60).close()
 
     def spans(self, **wanted):
         """All spans taken, flat, with attributes as a dict, ids in hex."""
@@ -73,7 +73,7 @@ def traced(receiver, **more):
 
 
 def wait_spans(receiver, n, **wanted):
-    wait_for(lambda: len(receiver.spans(**wanted)) >= n, 15, f"{n} spans {wanted}")
+    wait_for(lambda: len(receiver.spans(**wanted)) >= n, what=f"{n} spans {wanted}")
     return receiver.spans(**wanted)
 
 
@@ -84,10 +84,10 @@ def test_a_call_is_a_server_span_and_a_client_span(gateway, receiver, processes)
     before = time.time_ns()
     answer = gw.modern("tools/call", {"name": "far__echo", "arguments": {"text": "hidden words"}},
                        meta={"traceparent": PARENT}, request_id=4711)
-    after = time.time_ns()
 
     server, = wait_spans(receiver, 1, kind=SERVER, name="tools/call far__echo")
     client, = wait_spans(receiver, 1, kind=CLIENT, name="tools/call echo")
+    after = time.time_ns()  # its end is stamped behind the answer
     assert server["trace"] == client["trace"] == PARENT[3:35]
     assert server["parent"] == PARENT[36:52]
     assert client["parent"] == server["span"] != PARENT[36:52]
@@ -225,7 +225,7 @@ def test_the_standard_environment_is_understood(gateway, receiver):
                                          ("OTEL_EXPORTER_OTLP_HEADERS", "secretwithoutname")])
 def test_a_wrong_environment_is_refused_by_name(tmp_path, name, value):
     gw = start_gateway(tmp_path, {"builtins": ["time"]}, env={name: value}, wait=False)
-    assert gw.process.wait(20) == 3
+    assert gw.process.wait(60) == 3
     word = "otlp.endpoint" if "ENDPOINT" in name else name
     assert word in gw.logs() and value not in gw.logs()
 
@@ -302,7 +302,7 @@ def test_a_collector_that_is_away_costs_spans_only(gateway):
         gw.call_tool("time__get_current_time")
     wait_for(lambda: gw.metric("gatespan_otlp_spans_total", outcome="full") > 100, what="spans left out")
     assert gw.metric("gatespan_otlp_spans_waiting") <= 64 + 2
-    assert gw.stop(signal.SIGTERM, seconds=20) == 0, "nobody waits for it for long"
+    assert gw.stop(signal.SIGTERM, seconds=25) == 0, "nobody waits for it for long"
 
 
 def test_nothing_is_sent_unless_asked_for(gateway, receiver, processes):
@@ -329,7 +329,7 @@ def component(name):
 
 def fetch(url):
     try:
-        with urllib.request.urlopen(url, timeout=10) as r:
+        with urllib.request.urlopen(url, timeout=60) as r:
             return r.read().decode()
     except OSError:
         return ""
@@ -347,7 +347,7 @@ def test_jaeger_shows_the_trace(gateway, processes, compression):
     trace = f"{time.time_ns():032x}"
     gw.modern("tools/call", {"name": "far__echo", "arguments": {"text": "x"}},
               meta={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
-    shown = wait_for(lambda: json.loads(fetch(f"{query}/api/traces/{trace}") or "{}").get("data"), 30, "the trace")[0]
+    shown = wait_for(lambda: json.loads(fetch(f"{query}/api/traces/{trace}") or "{}").get("data"), what="the trace")[0]
 
     spans = {s["operationName"]: s for s in shown["spans"]}
     assert set(spans) == {"tools/call far__echo", "tools/call echo"}
@@ -371,7 +371,7 @@ def test_the_collector_shows_the_names_of_our_page(gateway):
         return re.findall(r'^mcp_server_operation_duration_seconds_count\{[^}]*gen_ai_tool_name="time__get_current_time"[^}]*\} 7$',
                           fetch(scraped), re.M)
 
-    wait_for(count, 30, "seven calls at the collector")
+    wait_for(count, what="seven calls at the collector")
     page = gw.request("GET", "/metrics").body.decode()
     ours = {n for n in re.findall(r"^# TYPE (\S+)", page, re.M) if has_samples(page, n)}
-    wait_for(lambda: ours <= set(re.findall(r"^# TYPE (\S+)", fetch(scraped), re.M)), 30, f"all of {ours}")
+    wait_for(lambda: ours <= set(re.findall(r"^# TYPE (\S+)", fetch(scraped), re.M)), what=f"all of {ours}")

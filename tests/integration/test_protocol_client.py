@@ -407,7 +407,7 @@ def test_a_parked_call_does_not_survive_its_process(gateway, processes):
     call, meta = {"name": "up__ask", "arguments": {"questions": [FORM]}}, {CAPABILITIES: ALL}
     asked = gw.modern("tools/call", call, meta=meta).message["result"]
     os.kill(gw.process.pid, signal.SIGKILL)
-    gw.process.wait(10)
+    gw.process.wait(60)
     gw.process.returncode = 0  # as this test wanted it
     again = gateway({"builtins": [], "upstreams": {"up": {"url": server.url}}}, data=gw.data).wait_ready("up")
     (key,) = asked["inputRequests"]

@@ -160,7 +160,7 @@ class OneConnection:
     """A modern client that keeps one connection."""
 
     def __init__(self, gw):
-        self.gw, self.connection = gw, http.client.HTTPConnection("127.0.0.1", gw.port, timeout=30)
+        self.gw, self.connection = gw, http.client.HTTPConnection("127.0.0.1", gw.port, timeout=60)
 
     def call(self, method, params=None, meta=META):
         params = {**(params or {}), **({"_meta": meta} if meta else {})}

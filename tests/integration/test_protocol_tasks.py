@@ -25,7 +25,7 @@ class Tasking:
 
     def control(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/control/{path}", data=data, timeout=10) as r:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/control/{path}", data=data, timeout=60) as r:
             return json.loads(r.read())
 
     def finish(self, how="ok"):

@@ -302,7 +302,7 @@ def test_a_client_that_reads_nothing_is_cut_and_comes_back_for_it(gateway, upstr
     gw = start(gateway, upstream, limits={"send_timeout": "300ms", "resume_bytes": "128MiB", "resume_session_bytes": "64MiB"})
     s = gw.session()
     with call(s, 120, size=200_000) as stream:  # more than the sockets between hold
-        wait_for(lambda: upstream.ended() == [["done", "answered"]], 30, "the call at its end")
+        wait_for(lambda: upstream.ended() == [["done", "answered"]], what="the call at its end")
         got = []
         try:
             while event := stream.next():

@@ -140,7 +140,7 @@ def test_a_crash_tells_nothing(gateway, tmp_path):
                                   "keys": {"one": {"secret": canary("key")}}})
     gw.modern("tools/call", {"name": "time__get_current_time", "arguments": {"x": canary("argument")}})
     gw.process.send_signal(signal.SIGABRT)
-    gw.process.wait(20)
+    gw.process.wait(60)
     assert not canary.found_in("the crash", gw.logs())
 
 
@@ -168,9 +168,9 @@ def test_a_refused_configuration_quotes_no_secret(tmp_path, case):
         (tmp_path / name).write_text(pem)
     text = json.dumps(config).replace('"KEY"', f'"{tmp_path}/KEY"').replace('"CERT"', f'"{tmp_path}/CERT"')
     gw = start_gateway(tmp_path, text, wait=False)
-    assert gw.process.wait(20) != 0, gw.logs()
+    assert gw.process.wait(60) != 0, gw.logs()
     (tmp_path / "c.yaml").write_text(text)
-    checked = subprocess.run([binary(), "check", str(tmp_path / "c.yaml")], capture_output=True, text=True, timeout=30)
+    checked = subprocess.run([binary(), "check", str(tmp_path / "c.yaml")], capture_output=True, text=True, timeout=60)
     assert not canary.found_in("the refusal", gw.logs() + checked.stdout + checked.stderr)
 
 
@@ -182,5 +182,5 @@ def test_showing_the_configuration_shows_no_secret(tmp_path):
     (tmp_path / "c.yaml").write_text(json.dumps(config))
     for key in ("keys.a.secret", "otlp.headers", "upstreams.u.headers", "upstreams.v.env", "upstreams", "otlp", "keys"):
         done = subprocess.run([binary(), "config", "explain", key, "--config", str(tmp_path / "c.yaml")],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=60)
         assert not canary.found_in(f"config explain {key}", done.stdout + done.stderr)

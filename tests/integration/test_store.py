@@ -8,7 +8,7 @@ from conftest import start_gateway, wait_for
 
 def rows(data, sql, *binds):
     """Looks into the store while the gateway runs."""
-    db = sqlite3.connect(f"file:{data}/gatespan.db?mode=ro", uri=True)
+    db = sqlite3.connect(f"file:{data}/gatespan.db?mode=ro", uri=True, timeout=60)
     try:
         return db.execute(sql, binds).fetchall()
     finally:
@@ -27,7 +27,7 @@ def test_each_call_is_a_row(gateway):
               meta={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
     gw.modern("tools/call", {"name": "nobody_has_this", "arguments": {}})
     gw.tools()
-    got = wait_for(lambda: len(history(gw.data)) >= 3 and history(gw.data), 10, "three rows")
+    got = wait_for(lambda: len(history(gw.data)) >= 3 and history(gw.data), what="three rows")
     assert [r[0] for r in got] == ["time__get_current_time", "time__get_current_time", "nobody_has_this"]
     assert [r[3] for r in got] == ["ok", "tool_error", "invalid_params"]
     assert {r[4] for r in got} == {"tools/call"}
@@ -41,7 +41,7 @@ def test_each_call_is_a_row(gateway):
 def test_payloads_are_kept_sealed_when_asked_for(gateway):
     gw = gateway({"history": {"payloads": "on", "payload_bytes": "1KiB"}})
     gw.call_tool("time__get_current_time", timezone="Europe/Paris")
-    wait_for(lambda: len(history(gw.data)) == 1, 10, "a row")
+    wait_for(lambda: len(history(gw.data)) == 1, what="a row")
     sealed = history(gw.data)[0][11]
     assert sealed and b"Paris" not in sealed
     answer = gw.request("GET", "/api/v1/history")
@@ -70,7 +70,7 @@ def test_old_rows_are_forgotten(gateway):
     db.close()
     assert {r[0] for r in history(gw.data)} == {"old", "time__get_current_time"}
     again = gateway(None, data=gw.data)
-    wait_for(lambda: {r[0] for r in history(gw.data)} == {"time__get_current_time"}, 20, "the old row is gone")
+    wait_for(lambda: {r[0] for r in history(gw.data)} == {"time__get_current_time"}, what="the old row is gone")
     assert again.request("GET", "/metrics").status == 200
 
 
@@ -80,7 +80,7 @@ def test_what_the_journal_cannot_hold_is_dropped_and_counted(gateway):
     arguments = {"timezone": "UTC", "more": "x" * 60_000}
     for _ in range(100):
         gw.modern("tools/call", {"name": "time__get_current_time", "arguments": arguments})
-    assert wait_for(lambda: gw.metric("gatespan_history_dropped_total"), 10, "some are dropped")
+    assert wait_for(lambda: gw.metric("gatespan_history_dropped_total"), what="some are dropped")
     assert gw.stop() == 0  # the rest goes into the store, whatever the rate
     gw.wait_log("calls are missing in the history")
     told = sum(int(n) for n in re.findall(r'"dropped":(\d+)', gw.logs()))
@@ -126,12 +126,12 @@ def test_kill_9_loses_nothing_acknowledged(gateway, tmp_path):
         clients = [Client(gw, f"{n}{k}") for k in range(3)]
         for c in clients:
             c.start()
-        wait_for(lambda: sum(c.calls for c in clients) >= 5 + 7 * n, 60, "some calls")
+        wait_for(lambda: sum(c.calls for c in clients) >= 5 + 7 * n, what="some calls")
         gw.killed = True
         gw.process.kill()
-        assert gw.process.wait(20) == -9
+        assert gw.process.wait(60) == -9
         for c in clients:
-            c.join(30)
+            c.join(60)
             profiles.update(c.profiles)
             calls += c.calls
     gw = gateway(None, data=data)
@@ -189,8 +189,8 @@ def test_a_newer_database_is_refused(gateway, tmp_path):
     db.close()
     before = (gw.data / "gatespan.db").read_bytes()
     again = start_gateway(tmp_path, data=gw.data, wait=False)
-    assert again.process.wait(20) == 3
-    wait_for(lambda: "newer Gatespan" in again.logs(), 5, "the reason")
+    assert again.process.wait(60) == 3
+    wait_for(lambda: "newer Gatespan" in again.logs(), what="the reason")
     assert (gw.data / "gatespan.db").read_bytes() == before
 
 
@@ -202,8 +202,8 @@ def test_no_room_for_the_journal_is_said(gateway, tmp_path):
     (gw.data / "journal").rmdir()
     (gw.data / "journal").write_text("in the way")
     again = start_gateway(tmp_path, data=gw.data, wait=False)
-    assert again.process.wait(20) in (1, 3)
-    wait_for(lambda: "journal" in again.logs(), 5, "the reason")
+    assert again.process.wait(60) in (1, 3)
+    wait_for(lambda: "journal" in again.logs(), what="the reason")
 
 
 def test_a_damaged_journal_is_put_aside(gateway):
@@ -231,7 +231,7 @@ def test_a_server_survives_restarts_and_cannot_go_while_a_profile_names_it(gatew
     assert all(t.startswith("clock__") for t in again.tools(path="/mcp/small"))
     assert again.request("DELETE", "/api/v1/profiles/small", headers={"If-Match": "*"}).status in (200, 204)
     assert again.request("DELETE", "/api/v1/proxy/servers/clock", headers={"If-Match": "*"}).status in (200, 204)
-    wait_for(lambda: not [t for t in again.tools() if t.startswith("clock__")], 10, "its tools are gone")
+    wait_for(lambda: not [t for t in again.tools() if t.startswith("clock__")], what="its tools are gone")
 
 
 def test_a_revoked_key_is_gone_at_once_and_an_expired_one_in_time(gateway):
@@ -247,8 +247,8 @@ def test_a_revoked_key_is_gone_at_once_and_an_expired_one_in_time(gateway):
 def test_a_second_start_on_the_same_data_is_refused(gateway, tmp_path):
     gw = gateway()
     again = start_gateway(tmp_path, data=gw.data, wait=False)
-    assert again.process.wait(20) == 1
-    wait_for(lambda: "another gateway uses the data directory" in again.logs(), 5, "the reason")
+    assert again.process.wait(60) == 1
+    wait_for(lambda: "another gateway uses the data directory" in again.logs(), what="the reason")
     gw.call_tool("time__get_current_time", timezone="UTC")
 
 

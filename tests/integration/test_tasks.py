@@ -211,7 +211,7 @@ def test_legacy_client_begins_a_task_and_fetches_its_outcome(gateway, processes,
     gw, server = start(gateway, processes, era)
     session = gw.session()
     assert session.info["capabilities"]["tasks"] == {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
-    task = begin(session, task={"ttl": 5000}, polls=2, text="hello")
+    task = begin(session, task={"ttl": 120000}, polls=2, text="hello")
     assert {"taskId", "status", "createdAt", "lastUpdatedAt", "ttl", "pollInterval"} <= set(task)
     assert task["status"] == "working" and "own-" not in json.dumps(task)
     result = session.result("tasks/result", {"taskId": task["taskId"]})
@@ -219,7 +219,7 @@ def test_legacy_client_begins_a_task_and_fetches_its_outcome(gateway, processes,
     assert "resultType" not in result
     assert legacy_until(session, task["taskId"], "completed")["taskId"] == task["taskId"]
     if era == "legacy":
-        assert server.seen("tools/call")[0]["message"]["params"]["task"] == {"ttl": 5000}
+        assert server.seen("tools/call")[0]["message"]["params"]["task"] == {"ttl": 120000}
     nothing_left(gw)
 
 
@@ -409,7 +409,7 @@ def test_who_waits_in_vain_leaves_no_task_behind(gateway, processes, era):
     wait_for(lambda: any(s["message"].get("params", {}).get("taskId") == "own-2" for s in server.seen()),
              what="the gateway waits for the other task")
     session.notify("notifications/cancelled", {"requestId": "w-1"})
-    waits.join(20)
+    waits.join(60)
     wait_for(lambda: len(server.seen("tasks/cancel")) == 2, what="the other task is cancelled")
     nothing_left(gw)
     wait_for(lambda: server.waiting() == 0, what="no request waits at the server")
@@ -504,7 +504,7 @@ def test_results_that_are_kept_are_bounded(gateway, processes):
 
 def test_a_client_that_vanishes_leaves_nothing(gateway, processes):
     """P-435, P-472: a question of a legacy task that nobody answers is refused in the end."""
-    gw, server = start(gateway, processes, "legacy", config={"limits": {"question_wait": "4s"}})
+    gw, server = start(gateway, processes, "legacy", config={"limits": {"question_wait": "10s"}})
     task = create(gw, ask=True)
     until(gw, task, "input_required")
     nothing_left(gw)

@@ -81,7 +81,7 @@ class Client:
     """One https connection and what it calls."""
 
     def __init__(self, gateway, context):
-        self.http = http.client.HTTPSConnection("127.0.0.1", gateway.port, context=context, timeout=30)
+        self.http = http.client.HTTPSConnection("127.0.0.1", gateway.port, context=context, timeout=60)
         self.http.connect()
 
     def __enter__(self):
@@ -139,7 +139,7 @@ def test_https_is_served_with_tls_1_3(https, authority):
 
 def test_plain_http_is_not_served_beside_it(https, authority):
     gw = https()
-    with socket.create_connection(("127.0.0.1", gw.port), 10) as plain:
+    with socket.create_connection(("127.0.0.1", gw.port), 60) as plain:
         plain.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         try:
             assert b"200" not in plain.recv(1000)
@@ -244,7 +244,7 @@ def test_a_start_with_files_that_do_not_fit(tmp_path, authority, spoil, said):
     spoil(authority)
     (tmp_path / "c.json").write_text(json.dumps({"tls": {"cert_file": str(cert), "key_file": str(key)}}))
     done = subprocess.run([str(binary()), "serve", "--config", str(tmp_path / "c.json"), "--data", str(tmp_path / "d"),
-                           "--listen", f"127.0.0.1:{free_port()}"], text=True, capture_output=True, timeout=30)
+                           "--listen", f"127.0.0.1:{free_port()}"], text=True, capture_output=True, timeout=60)
     assert done.returncode == 3 and said in done.stderr, done.stderr
 
 

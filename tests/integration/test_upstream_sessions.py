@@ -341,7 +341,7 @@ def test_who_joins_a_subscription_that_fails_asks_himself(gateway, processes):
         assert two.result("resources/subscribe", {"uri": uri}) == {}
         assert "not now" in first.result().message["error"]["message"]
     assert len(server.seen("resources/subscribe")) == 2
-    assert gw.metric("gatespan_watched_resources") == 1
+    wait_for(lambda: gw.metric("gatespan_watched_resources") == 1, what="one watched")
 
 
 def test_streams_of_a_revoked_key_end(gateway, processes):
@@ -394,7 +394,7 @@ def test_a_stream_is_asked_for_again_when_the_server_wants_it(gateway, processes
         server.behave(cut=None)
         assert call.result()[0] == [1, 2]
     times = [s["time"] for s in resumptions(server)]
-    assert all(b - a > 0.35 for a, b in zip(times, times[1:]))
+    assert all(b - a > 0.3 for a, b in zip(times, times[1:]))
     assert len(server.seen("tools/call")) == 1
 
 
@@ -425,7 +425,7 @@ def test_a_call_that_is_never_answered_is_polled_until_its_time_is_up(gateway, p
     gw, server = start(gateway, processes, upstream={"timeout": "2s"}, tools=["stored"], ids=True, retry=100, cut=0)
     _, answer = stored(gw, 4)
     assert "error" in answer
-    assert len(resumptions(server)) <= 20
+    assert len(resumptions(server)) <= 25
     nothing_left(gw)
 
 
@@ -438,12 +438,12 @@ class Resumable:
     def __init__(self, node, gateway, processes):
         self.port, self.names = free_port(), iter(range(1000000))
         process = processes(node, CLIENTS / "resumable_server.mjs", self.port)
-        wait_for(lambda: "listening\n" in process.lines, 30, "the server of the SDK")
+        wait_for(lambda: "listening\n" in process.lines, what="the server of the SDK")
         self.gw = gateway({"builtins": [], "upstreams": {"ts": {"url": f"http://127.0.0.1:{self.port}/mcp"}}}).wait_ready("ts")
 
     def cut(self, after):
         data = json.dumps({} if after is None else {"after": after}).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/cut", data=data, timeout=10) as r:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/cut", data=data, timeout=60) as r:
             return json.loads(r.read())["cuts"]
 
     def call(self, tool, meta=None, responses=None, state=None, **arguments):

@@ -460,7 +460,7 @@ def raw_call(gateway, name, arguments, request_id=1):
     head = (f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {gateway.key}\r\nContent-Type: application/json\r\n"
             f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\n"
             f"Mcp-Name: {name}\r\nContent-Length: {len(body)}\r\n\r\n")
-    s = socket.create_connection(("127.0.0.1", gateway.port), 10)
+    s = socket.create_connection(("127.0.0.1", gateway.port), 60)
     s.sendall((head + body).encode())
     return s
 
@@ -486,7 +486,7 @@ def test_a_legacy_client_that_goes_does_not_cancel_its_call(gateway, processes):
     body = json.dumps({"jsonrpc": "2.0", "id": 5, "method": "tools/call",
                        "params": {"name": "up__slow", "arguments": {"seconds": 1}}})
     fields = "".join(f"{k}: {v}\r\n" for k, v in session.headers.items())
-    s = socket.create_connection(("127.0.0.1", gw.port), 10)
+    s = socket.create_connection(("127.0.0.1", gw.port), 60)
     s.sendall((f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {gw.key}\r\nContent-Type: application/json\r\n"
                f"{fields}Content-Length: {len(body)}\r\n\r\n{body}").encode())
     wait_for(lambda: server.seen("tools/call"), what="the call upstream")
@@ -898,7 +898,7 @@ def test_the_newest_get_stream_of_a_session_wins(gateway):
     session = gw.session()
     first = get_stream(gw, session)
     second = get_stream(gw, session)
-    assert first.ended.wait(10)
+    assert first.ended.wait(60)
     gw.call_tool("child__change")
     wait_for(lambda: "notifications/tools/list_changed" in second.methods(), what="list_changed")
     second.close()
@@ -909,7 +909,7 @@ def test_a_deleted_session_ends_its_stream(gateway):
     session = gw.session()
     stream = get_stream(gw, session)
     assert gw.request("DELETE", "/mcp", None, session.headers).status == 200
-    assert stream.ended.wait(10)
+    assert stream.ended.wait(60)
 
 
 def test_listen_ends_with_a_result_when_the_gateway_stops(gateway):
@@ -918,7 +918,7 @@ def test_listen_ends_with_a_result_when_the_gateway_stops(gateway):
     stream = listen(gw, "last", toolsListChanged=True)
     wait_for(lambda: stream.messages, what="the acknowledgement")
     gw.process.send_signal(signal.SIGTERM)
-    assert stream.ended.wait(20)
+    assert stream.ended.wait(25)
     assert stream.messages[-1]["id"] == "last"
     assert stream.messages[-1]["result"] == {"resultType": "complete", "_meta": {SUBSCRIPTION: "last"}}
 
