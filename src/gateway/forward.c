@@ -425,7 +425,9 @@ static err_t put_request(struct exchange *x, struct jw *w, struct str key, struc
     struct str params = json_raw_get(request, S("params"));
     enum method method = raw.n > 2 ? method_parse(str_from(raw.p + 1, raw.n - 2)) : METHOD_UNKNOWN;
     unsigned needs = question_needs(method, params);
-    struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name };
+    struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name,
+                                  .uris = &(struct uri_map){ .upstream = x->upstream->conf->name,
+                                                       .rewrite = x->upstream->conf->rewrite_uris } };
     if (!needs || needs & ~x->asks) /* P-045 */
         return ERR(UPSTREAM, "upstream %.*s asks for %.*s, which was not offered to it",
                    STR(x->upstream->conf->name), STR(str_head(raw, 60)));

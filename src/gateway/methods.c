@@ -87,7 +87,9 @@ void method_initialize(struct exchange *x) {
     jw_object(&w);
     jw_put_string(&w, "protocolVersion", revision_text(x->revision));
     put_capabilities(x, &w);
-    jw_put_raw(&w, "serverInfo", x->snapshot->server_info);
+    jw_key(&w, S("serverInfo"));
+    translate_implementation(&b, x->snapshot->server_info, x->revision);
+    w.comma = true;
     put_instructions(x, &w);
     jw_object_end(&w);
     send_object(x, &b);

@@ -244,7 +244,9 @@ static void put_aside(struct parked *p, nanos longest) {
 }
 
 static void put_requests(struct jw *w, const struct parked *p, struct exchange *x) {
-    struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name };
+    struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name,
+                                  .uris = &(struct uri_map){ .upstream = x->upstream->conf->name,
+                                                       .rewrite = x->upstream->conf->rewrite_uris } };
     jw_key(w, S("inputRequests"));
     jw_object(w);
     for (const struct open_question *q = p->first; q; q = q->next) {

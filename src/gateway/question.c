@@ -57,6 +57,8 @@ static err_t question_send(struct question *q, struct str params) {
     struct exchange *x = q->x;
     SCOPED(buf_done) struct buf text = { 0 };
     struct question_look look = { .asks = x->asks, .upstream = x->upstream->conf->name,
+                                  .uris = &(struct uri_map){ .upstream = x->upstream->conf->name,
+                                                       .rewrite = x->upstream->conf->rewrite_uris },
                                   .elicitation_id = elicitation_id(x, params, q->id),
                                   .key = q->call ? (struct str){ 0 } : q->name,
                                   .task = x->revision == R11 ? x->related_task : (struct str){ 0 } };

@@ -377,7 +377,9 @@ static err_t complete_state(struct exchange *x, struct handle *h, struct mcp_tas
 /* Only what the client could be asked when it called (P-045). */
 static void put_requests(struct exchange *x, const struct handle *h, struct jw *w,
                          struct str requests) {
-    const struct question_look look = { .asks = h->id.asks, .upstream = x->upstream->conf->name };
+    const struct question_look look = { .asks = h->id.asks, .upstream = x->upstream->conf->name,
+                                        .uris = &(struct uri_map){ .upstream = x->upstream->conf->name,
+                                                       .rewrite = x->upstream->conf->rewrite_uris } };
     jw_key(w, S("inputRequests"));
     buf_char(w->out, '{');
     for (struct json_members m = json_members(requests); json_member(&m);) {

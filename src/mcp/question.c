@@ -2,6 +2,7 @@
 #include "mcp/question.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "mcp/translate.h"
 
 enum { KEY_LENGTH = 64 };
 
@@ -199,9 +200,13 @@ static void put_old_choices(struct buf *out, struct str choices) {
     }
 }
 
+/* Defaults were for booleans alone. */
 static void put_old_property(struct buf *out, struct str property) {
+    bool boolean = str_eq(json_raw_get(property, S("type")), S("\"boolean\""));
     buf_char(out, '{');
     for (struct json_members m = json_members(property); json_member(&m);) {
+        if (str_eq(m.key, S("default")) && !boolean)
+            continue;
         if (str_eq(m.key, S("oneOf")) && m.value.p[0] == '[')
             put_old_choices(out, m.value);
         else
@@ -230,6 +235,8 @@ static void put_schema(struct buf *out, struct str schema, enum revision to) {
     }
     buf_char(out, '{');
     for (struct json_members m = json_members(schema); json_member(&m);) {
+        if (str_eq(m.key, S("$schema")))
+            continue;
         put_key(out, m.key);
         if (str_eq(m.key, S("properties")) && declared(m.value))
             put_old_properties(out, m.value);
@@ -249,27 +256,6 @@ static void put_elicitation(struct buf *out, struct str key, struct str value, e
         put(out, key, value);
 }
 
-/* One block where the revision knows no arrays of them. */
-static void put_old_message(struct buf *out, struct str message) {
-    buf_char(out, '{');
-    for (struct json_members m = json_members(message); json_member(&m);) {
-        struct json_members blocks = json_elements(m.value);
-        bool array = str_eq(m.key, S("content")) && m.value.p[0] == '[';
-        put(out, m.key, array && json_element(&blocks) ? blocks.value : m.value);
-    }
-    buf_char(out, '}');
-}
-
-static void put_old_messages(struct buf *out, struct str messages) {
-    bool comma = false;
-    buf_char(out, '[');
-    for (struct json_members m = json_elements(messages); json_element(&m); comma = true) {
-        buf_str(out, comma ? S(",") : S(""));
-        put_old_message(out, m.value);
-    }
-    buf_char(out, ']');
-}
-
 static void put_sampling(struct buf *out, struct str key, struct str value, enum revision to,
                          const struct question_look *look) {
     bool tools = str_eq(key, S("tools")) || str_eq(key, S("toolChoice"));
@@ -277,12 +263,11 @@ static void put_sampling(struct buf *out, struct str key, struct str value, enum
     if ((tools && !(look->asks & ASK_SAMPLING_TOOLS)) ||
         (context && !(look->asks & ASK_SAMPLING_CONTEXT)))
         return;
-    if (to < R11 && str_eq(key, S("messages")) && value.p[0] == '[') {
-        put_key(out, key);
-        put_old_messages(out, value);
-        return;
-    }
-    put(out, key, value);
+    put_key(out, key);
+    if (str_eq(key, S("messages")) && value.p[0] == '[')
+        translate_sampling(out, value, to, look->uris);
+    else
+        buf_str(out, value);
 }
 
 /* Letters that need no escape, and none of the names that we make up ourselves (gateway/park.c). */
@@ -352,25 +337,18 @@ bool answer_fits(enum method method, struct str result) {
     }
 }
 
-/* A block where there were none or several; servers before 2025-11-25 know no arrays. */
-static bool is_single_array(struct str content, struct str *out) {
-    struct json_members m = json_elements(content);
-    if (!content.n || content.p[0] != '[' || !json_element(&m))
-        return false;
-    *out = m.value;
-    return !json_element(&m);
-}
-
 void answer_write(struct buf *out, struct str result, enum revision to) {
+    bool sampled = json_raw_get(result, S("role")).p; /* else content is that of a form */
     buf_reserve(out, result.n + 2);
     buf_char(out, '{');
     for (struct json_members m = json_members(result); json_member(&m);) {
-        struct str value = m.value, single;
         if (str_eq(m.key, S("resultType")))
             continue;
-        if (to < R11 && str_eq(m.key, S("content")) && is_single_array(value, &single))
-            value = single;
-        put(out, m.key, value);
+        put_key(out, m.key);
+        if (to < R11 && sampled && str_eq(m.key, S("content")))
+            translate_sampled(out, m.value, to);
+        else
+            buf_str(out, m.value);
     }
     buf_char(out, '}');
 }

@@ -18,6 +18,7 @@ static const struct shape_change changes[] = {
     ADDED(ANNOTATIONS, "lastModified"),
     ADDED(RESULT, "structuredContent"),
     ADDED(COMPLETION, "context"),
+    ADDED(IMPLEMENTATION, "title"),
 };
 
 static const int codes[] = { RPC_RESOURCE_NOT_FOUND };

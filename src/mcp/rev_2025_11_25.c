@@ -8,6 +8,10 @@ static const struct shape_change changes[] = {
     ADDED(RESOURCE, "icons"),
     ADDED(TEMPLATE, "icons"),
     ADDED(CONTENT, "icons"),
+    ADDED(SAMPLING_MESSAGE, "_meta"),
+    ADDED(IMPLEMENTATION, "icons"),
+    ADDED(IMPLEMENTATION, "description"),
+    ADDED(IMPLEMENTATION, "websiteUrl"),
     ADDED(RESULT_META, "io.modelcontextprotocol/related-task"),
     ADDED(NOTIFICATION_META, "io.modelcontextprotocol/related-task"),
 };

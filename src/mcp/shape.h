@@ -21,6 +21,8 @@ enum shape {
     SHAPE_RESOURCE,
     SHAPE_TEMPLATE,
     SHAPE_MESSAGE,      /* of a prompt */
+    SHAPE_SAMPLING_MESSAGE,
+    SHAPE_IMPLEMENTATION, /* who a server is */
     SHAPE_CONTENT,      /* a content block of any kind */
     SHAPE_CONTENT_KIND, /* its members are values of `type` */
     SHAPE_CONTENTS,     /* what resources/read returns and embedded resources hold */

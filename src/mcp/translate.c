@@ -33,6 +33,8 @@ static const struct nest {
     { SHAPE_TEMPLATE, S_INIT("uriTemplate"), SHAPE_NONE },
     { SHAPE_TEMPLATE, S_INIT("annotations"), SHAPE_ANNOTATIONS },
     { SHAPE_MESSAGE, S_INIT("content"), SHAPE_CONTENT },
+    { SHAPE_SAMPLING_MESSAGE, S_INIT("content"), SHAPE_CONTENT },
+    { SHAPE_CONTENT, S_INIT("content"), SHAPE_CONTENT }, /* tool_result */
     { SHAPE_CONTENT, S_INIT("uri"), SHAPE_NONE }, /* resource_link */
     { SHAPE_CONTENT, S_INIT("resource"), SHAPE_CONTENTS },
     { SHAPE_CONTENT, S_INIT("annotations"), SHAPE_ANNOTATIONS },
@@ -605,6 +607,82 @@ void translate_notification(struct buf *out, enum method method, struct str para
     if (prefix)
         put_logger(out, logger_prefix, json_raw_get(params, S("logger")));
     buf_char(out, '}');
+}
+
+/* ---- sampling ---------------------------------------------------------------------- */
+
+/* The message with that block alone. */
+static void put_block(const struct walk *w, struct str message, struct str block) {
+    buf_char(w->out, '{');
+    for (struct json_members m = json_members(message); json_member(&m);)
+        put_member(w, SHAPE_SAMPLING_MESSAGE, m.key, str_eq(m.key, S("content")) ? block : m.value);
+    buf_char(w->out, '}');
+}
+
+/* True when it wrote something: a message without blocks says nothing. */
+static bool put_blocks(const struct walk *w, struct str message, struct str blocks) {
+    bool comma = false;
+    for (struct json_members m = json_elements(blocks); json_element(&m); comma = true) {
+        buf_str(w->out, comma ? S(",") : S(""));
+        put_block(w, message, m.value);
+    }
+    return comma;
+}
+
+void translate_sampling(struct buf *out, struct str messages, enum revision to,
+                        const struct uri_map *uris) {
+    struct walk w = {
+        .out = out, .to = to, .drop = true, .uris = uris && uris->rewrite ? uris : NULL
+    };
+    bool comma = false;
+    buf_char(out, '[');
+    for (struct json_members m = json_elements(messages); json_element(&m);) {
+        struct str content = json_raw_get(m.value, S("content"));
+        size_t before = out->n;
+        buf_str(out, comma ? S(",") : S(""));
+        bool wrote = true;
+        if (to < R11 && is(content, '['))
+            wrote = put_blocks(&w, m.value, content);
+        else
+            put_value(&w, SHAPE_SAMPLING_MESSAGE, m.value);
+        if (wrote)
+            comma = true;
+        else
+            out->n = before;
+    }
+    buf_char(out, ']');
+}
+
+/* The insides of all texts, one in each line; false when there is none. */
+static bool put_texts(struct buf *out, struct str blocks) {
+    bool some = false;
+    for (struct json_members m = json_elements(blocks); json_element(&m);) {
+        struct str text = is(m.value, '{') ? json_raw_get(m.value, S("text")) : m.value;
+        if (!is(m.value, '{') || !is(text, '"'))
+            continue;
+        buf_str(out, some ? S("\\n") : S("{\"type\":\"text\",\"text\":\""));
+        buf_str(out, inside(text));
+        some = true;
+    }
+    buf_str(out, some ? S("\"}") : S(""));
+    return some;
+}
+
+void translate_sampled(struct buf *out, struct str content, enum revision to) {
+    struct walk w = { .out = out, .to = to, .drop = true };
+    struct json_members blocks = json_elements(content);
+    if (to >= R11 || !is(content, '[') || !json_element(&blocks)) {
+        put_value(&w, SHAPE_CONTENT, content);
+        return;
+    }
+    struct str first = blocks.value;
+    if (!json_element(&blocks) || !put_texts(out, content))
+        put_value(&w, SHAPE_CONTENT, first);
+}
+
+void translate_implementation(struct buf *out, struct str info, enum revision to) {
+    struct walk w = { .out = out, .to = to, .drop = true };
+    put_value(&w, SHAPE_IMPLEMENTATION, info);
 }
 
 /* ---- capabilities ------------------------------------------------------------------ */

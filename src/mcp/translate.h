@@ -46,6 +46,15 @@ void translate_item_uris(struct buf *out, enum method kind, struct str item,
  * P-020) become -32603 with the original under data. */
 void translate_error(struct buf *out, enum method method, struct str error, enum revision from,
                      enum revision to, struct str uri);
+/* serverInfo as `to` has it. */
+void translate_implementation(struct buf *out, struct str info, enum revision to);
+/* The messages of sampling/createMessage: content as `to` knows it, with the client's URIs (P-636).
+ * Where a message has one block only, each of several goes in a message of its own (P-250). */
+void translate_sampling(struct buf *out, struct str messages, enum revision to,
+                        const struct uri_map *uris);
+/* The content of its answer towards a server of `to`: texts of several blocks are joined for those
+ * that take one. */
+void translate_sampled(struct buf *out, struct str content, enum revision to);
 /* A notification's params with another progress token and, where given, logger prefix
  * (P-640); members the revision lacks are dropped (progress message in R24). */
 void translate_notification(struct buf *out, enum method method, struct str params,

@@ -202,6 +202,54 @@ static void sampling_is_cut_to_what_the_client_offers(void **state) {
              "'_meta':{'gatespan/upstream':'files'}}");
 }
 
+/* P-250, P-415: each block in a message of its own; members and kinds that came later go. */
+static void sampling_keeps_every_block_towards_older_clients(void **state) {
+    question(METHOD_SAMPLING, R03,
+             "{'messages':[{'role':'user','content':[{'type':'text','text':'x','_meta':{}},{'type':"
+             "'audio','annotations':{'lastModified':'1','priority':1}}],'_meta':{}},"
+             "{'role':'user','content':[]}]}",
+             "{'messages':[{'role':'user','content':{'type':'text','text':'x'}},{'role':'user',"
+             "'content':{'type':'audio','annotations':{'priority':1}}}],"
+             "'_meta':{'gatespan/upstream':'files'}}");
+    question(
+        METHOD_SAMPLING, R24,
+        "{'messages':[{'role':'user','content':{'type':'audio','mimeType':'audio/wav'}}]}",
+        "{'messages':[{'role':'user','content':{'type':'text','text':'[audio audio/wav left out: "
+        "protocol version 2024-11-05 has no such content]'}}],"
+        "'_meta':{'gatespan/upstream':'files'}}");
+    question(
+        METHOD_SAMPLING, R11,
+        "{'messages':[{'role':'user','content':[{'type':'text','text':'x'}],'_meta':{'a':1}}]}",
+        "{'messages':[{'role':'user','content':[{'type':'text','text':'x'}],'_meta':{'a':1}}],"
+        "'_meta':{'gatespan/upstream':'files'}}");
+}
+
+/* P-636 */
+static void uris_in_a_prompt_are_those_of_the_client(void **state) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    SCOPED(buf_done) struct buf out = { 0 };
+    const struct uri_map uris = { .upstream = S_INIT("files"), .rewrite = true };
+    const struct question_look mapped = { .asks = ASK_ALL, .uris = &uris };
+    question_write(&out, METHOD_SAMPLING,
+                   quoted(&a,
+                          "{'messages':[{'role':'user','content':[{'type':'tool_result','content':["
+                          "{'type':'resource_link','uri':'file:///x'}]}]}]}"),
+                   R11, &mapped);
+    same(&out,
+         quoted(&a, "{'messages':[{'role':'user','content':[{'type':'tool_result','content':["
+                    "{'type':'resource_link','uri':'gatespan+file://files//x'}]}]}],'_meta':{}}"));
+}
+
+/* P-270 */
+static void older_forms_have_defaults_for_booleans_alone(void **state) {
+    question(METHOD_ELICITATION, R06,
+             "{'message':'m','requestedSchema':{'$schema':'x','type':'object','properties':{"
+             "'a':{'type':'string','default':'x'},'b':{'type':'boolean','default':true}}}}",
+             "{'message':'[files] m','requestedSchema':{'type':'object','properties':{"
+             "'a':{'type':'string'},'b':{'type':'boolean','default':true}}},"
+             "'_meta':{'gatespan/upstream':'files'}}");
+}
+
 /* P-096: behind two gateways a modern client sees the keys of the server itself. */
 static void the_key_of_a_question_travels_with_it(void **state) {
     SCOPED(arena_scope) struct arena a = { 0 };
@@ -252,6 +300,10 @@ static void answers_are_said_in_the_upstreams_revision(void **state) {
            "{'role':'a','content':{'type':'text'}}");
     answer(R06, "{'content':[{'a':1},{'b':2}]}", "{'content':[{'a':1},{'b':2}]}");
     answer(R11, "{'content':[{'a':1}]}", "{'content':[{'a':1}]}");
+    answer(R06, "{'role':'a','content':[{'type':'text','text':'x'},{'type':'text','text':'y'}]}",
+           "{'role':'a','content':{'type':'text','text':'x\\ny'}}");
+    answer(R24, "{'role':'a','content':{'type':'text','text':'x','_meta':{}}}",
+           "{'role':'a','content':{'type':'text','text':'x'}}");
 }
 
 int main(void) {
@@ -269,6 +321,9 @@ int main(void) {
         cmocka_unit_test(an_elicitation_id_is_ours_or_none),
         cmocka_unit_test(titled_choices_reach_2025_06_18_as_names),
         cmocka_unit_test(sampling_is_cut_to_what_the_client_offers),
+        cmocka_unit_test(sampling_keeps_every_block_towards_older_clients),
+        cmocka_unit_test(uris_in_a_prompt_are_those_of_the_client),
+        cmocka_unit_test(older_forms_have_defaults_for_booleans_alone),
         cmocka_unit_test(answers_must_fit_their_question),
         cmocka_unit_test(answers_are_said_in_the_upstreams_revision),
     };
