@@ -50,6 +50,7 @@ static void run_save(struct task *t, void *arg) {
 static void on_note(struct worker *w, struct mail *m) {
     struct note *n = (struct note *)m;
     snapshot_publish_soon(n->control);
+    opening_look(n->control); /* a start waits for nothing else: not for a tick of the clock */
     if (atomic_load(&n->upstream->state) != UP_READY || !task_spawn(w, run_save, n)) {
         upstream_unref(n->upstream);
         free(n);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define HOUSEKEEPING (10 * NANOS_SEC)
+#define OPENING_STEP (20 * NANOS_MS)
 
 const struct gateway_conf *control_conf(const struct control *c) {
     return c->held->conf;
@@ -331,10 +332,19 @@ static bool lists_are_known(const struct control *c) {
     return true;
 }
 
+void opening_look(struct control *c) {
+    if (!timer_is_set(&c->opening) || !lists_are_known(c))
+        return;
+    timer_unset(c->worker, &c->opening);
+    snapshot_publish(c);
+    open_listeners(c);
+}
+
 static void on_opening(struct worker *w, struct timer *t) {
     struct control *c = (struct control *)((char *)t - offsetof(struct control, opening));
-    if (!lists_are_known(c) && worker_now(w) < c->open_at) {
-        timer_set(w, t, worker_now(w) + NANOS_MS); /* short: it is part of every start */
+    if (worker_now(w) < c->open_at) { /* a reload may have taken out what was waited for */
+        timer_set(w, t, worker_now(w) + OPENING_STEP);
+        opening_look(c);
         return;
     }
     snapshot_publish(c);
@@ -344,7 +354,9 @@ static void on_opening(struct worker *w, struct timer *t) {
 static void wait_for_lists(struct control *c) {
     c->opening.fire = on_opening;
     c->open_at = worker_now(c->worker) + c->held->conf->limits.list_wait;
-    timer_set(c->worker, &c->opening, worker_now(c->worker) + NANOS_MS);
+    nanos step = worker_now(c->worker) + OPENING_STEP;
+    timer_set(c->worker, &c->opening, c->open_at < step ? c->open_at : step);
+    opening_look(c);
 }
 
 /* ---- drain ------------------------------------------------------------------------- */

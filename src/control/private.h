@@ -83,6 +83,9 @@ void upstreams_apply(struct control *c, const struct gateway_conf *conf); /* sta
 bool upstream_restart(struct control *c, struct str name); /* false: none of that name runs */
 void snapshot_publish(struct control *c);
 void snapshot_publish_soon(struct control *c); /* after the dust has settled */
+/* Opens the listeners, unless they are, when every upstream has a list or has failed: after each
+ * change of one. */
+void opening_look(struct control *c);
 /* stdio.c: after each snapshot: serves the client as soon as it makes sense. */
 void stdio_published(struct control *c);
 /* reload.c: signals and file changes. */

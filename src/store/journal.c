@@ -139,6 +139,7 @@ static err_t map_file(struct journal *j, size_t size) {
         problem = errno;
     close(fd);
     if (!problem) {
+        madvise(map, HEADER + size, MADV_RANDOM); /* it is empty: reading ahead finds nothing */
         j->shared = map;
         j->ring = (uint8_t *)map + HEADER;
         return OK;

@@ -173,6 +173,20 @@ def test_an_end_before_the_opening(gateway):
     assert gw.stop() == 0
 
 
+def test_the_listeners_open_when_the_last_upstream_has_answered(gateway, tmp_path):
+    """The first start of a server that takes its time: the first client finds its tools."""
+    gate, slow = tmp_path / "gate", fixture_server("modern")
+    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done; exec \"$0\" \"$@\""
+    config = upstream_config("slow", command="/bin/sh", args=["-c", wait, slow["command"], *slow["args"]], probe_timeout="1m")
+    config["upstreams"]["quick"] = fixture_server("modern", probe_timeout="1m")
+    gw = gateway({**config, "limits": {"list_wait": "1m"}}, wait=False)
+    wait_for(lambda: '"event":"upstream connected","upstream":"quick"' in gw.logs(), what="the quick one's lists")
+    assert '"event":"listening"' not in gw.logs()
+    gate.touch()
+    wait_for(lambda: '"event":"listening"' in gw.logs(), what="listening")
+    assert {name.split("__")[0] for name in gw.tools()} == {"quick", "slow"}
+
+
 def test_an_upstream_that_was_given_up_starts_again_with_a_reload(gateway, processes, tmp_path):
     port = free_port()
     gw = gateway(upstream_config("h", url=f"http://127.0.0.1:{port}/mcp", restart_limit=1))
