@@ -260,12 +260,12 @@ class Stage:
         process = self.spawn([*wrap, *command], {self.gateway_core} if cores == 'gateway' else cores, log=log)
         return self.ready(Peer(name, port, process))
 
-    def gatespan_command(self, upstream, port, workers=1, lists=0, data=None, history=True, sink=None):
+    def gatespan_command(self, upstream, port, workers=1, lists=0, data=None, history=True, sink=None, program=None):
         if not self.gatespan.exists():
             raise Failed(f'{self.gatespan} is missing')
         folder = data or self.folder('gatespan')
         (folder / 'gatespan.yaml').write_text(gatespan_conf(upstream.port, lists, history, sink))
-        return [self.gatespan, 'serve', '--config', folder / 'gatespan.yaml', '--data', folder / 'data',
+        return [program or self.gatespan, 'serve', '--config', folder / 'gatespan.yaml', '--data', folder / 'data',
                 '--listen', f'127.0.0.1:{port}', '--workers', workers], folder / 'log'
 
     def start_gatespan(self, upstream, name='gatespan', wrap=(), cores='gateway', **conf):
