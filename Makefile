@@ -14,6 +14,7 @@ help: ## show this list
 build: ## build build/gatespan
 	@tools/deps build
 	@tools/configure meson
+	@ninja -C build/meson -n src/cli/gatespan | grep -q 'no work to do' || echo "build: compiling (the first time takes a minute or two)"
 	@ninja -C build/meson --quiet src/cli/gatespan
 	@ln -sfn meson/src/cli/gatespan build/gatespan
 	@echo "built build/gatespan"

@@ -17,6 +17,10 @@
 
 #define HOUSEKEEPING (10 * NANOS_SEC)
 #define OPENING_STEP (20 * NANOS_MS)
+enum {
+    OTHER_DESCRIPTORS = 1000, /* wanted beside those of clients */
+    LEAST_CONNECTIONS = 16,
+};
 
 const struct gateway_conf *control_conf(const struct control *c) {
     return c->held->conf;
@@ -79,34 +83,51 @@ static unsigned worker_count(const struct gateway_conf *conf) {
     return conf->workers ? (unsigned)conf->workers : cores > 0 ? (unsigned)cores : 1;
 }
 
-void server_conf_of(const struct control *c, const struct gateway_conf *conf,
+size_t buffers_of(const struct gateway_conf *conf) {
+    int64_t share = conf->limits.buffers / worker_count(conf);
+    return (size_t)(share > conf->limits.body ? share : conf->limits.body);
+}
+
+void server_conf_of(struct control *c, const struct gateway_conf *conf,
                     struct http_server_conf *out) {
     const struct limits_conf *l = &conf->limits;
     *out = (struct http_server_conf){
         .head = { .head = (size_t)l->head, .target = (size_t)l->target, .fields = (unsigned)l->headers },
         .max_body = (size_t)l->body, .max_pipelined = 64 * 1024,
         .max_streams = (unsigned)l->http2_streams,
-        .max_conns = (unsigned)(l->connections / worker_count(conf)) + 1,
+        .max_conns = c->connections, .conns = &c->open_connections,
         .head_timeout = l->head_timeout, .body_timeout = l->body_timeout, .idle_timeout = l->idle_timeout,
         .send_timeout = l->send_timeout, .tls = c->tls,
     };
 }
 
-/* Every connection is a descriptor: room is made at the start, or the option is refused. */
-static err_t check_descriptors(const struct gateway_conf *conf) {
+/* Of so many descriptors: some are for upstreams and files, else the last client would take
+ * what a call of the first one needs. */
+static unsigned connections_within(rlim_t descriptors) {
+    rlim_t kept = descriptors / 4 + 64;
+    if (kept > OTHER_DESCRIPTORS)
+        kept = OTHER_DESCRIPTORS;
+    return (unsigned)(descriptors > kept + LEAST_CONNECTIONS ? descriptors - kept
+                                                             : LEAST_CONNECTIONS);
+}
+
+void connections_bound(struct control *c, const struct gateway_conf *conf) {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)conf->limits.connections + 1000;
+    rlim_t wanted = (rlim_t)conf->limits.connections + OTHER_DESCRIPTORS;
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < wanted) {
         limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    if (limit.rlim_cur >= wanted)
-        return OK;
-    log_warn("fewer file descriptors than limits.connections may need",
+    c->connections = (unsigned)conf->limits.connections;
+    unsigned fit = connections_within(limit.rlim_cur);
+    if (limit.rlim_cur >= wanted || fit >= c->connections)
+        return;
+    c->connections = fit;
+    log_warn("fewer file descriptors than limits.connections needs: more connections get 503",
              F("have", (int64_t)limit.rlim_cur), F("want", (int64_t)wanted),
-             F("remedy", "raise LimitNOFILE (ulimit -n) or lower limits.connections"));
-    return OK;
+             F("connections", (int64_t)fit),
+             F("remedy", "raise LimitNOFILE (ulimit -n) and restart, or lower limits.connections"));
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -157,7 +178,7 @@ static err_t open_parts(struct control *c) {
         data_none(c);
         return OK;
     }
-    TRY(check_descriptors(c->held->conf));
+    connections_bound(c, c->held->conf);
     TRY(probe_addresses(c));
     TRY(data_open(c));
     TRY(tls_of(c, c->held->conf, &c->tls));
@@ -229,7 +250,7 @@ static err_t start_worker(struct worker *w, void *arg) {
     struct control *c = arg;
     if (w->control)
         return OK;
-    net_start(w, (size_t)c->held->conf->limits.buffers / worker_count(c->held->conf));
+    net_start(w, buffers_of(c->held->conf));
     return OK;
 }
 

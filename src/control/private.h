@@ -35,6 +35,8 @@ struct control {
     struct http_server **servers; /* by worker index */
     struct listen_addr listen[MAX_LISTEN];
     size_t listen_count;
+    unsigned connections;         /* most at once: limits.connections, as far as they have room */
+    atomic_uint open_connections; /* of all workers */
     unsigned listening;          /* workers that do */
     struct tls_context *tls;
     struct upstream **upstreams;  /* in the order of the file */
@@ -104,6 +106,9 @@ struct session_limits session_limits_of(const struct gateway_conf *conf);
 struct shared_conf shared_conf_of(const struct gateway_conf *conf);
 void worker_open(struct control *c, struct worker *w); /* a data worker's parts, on its thread */
 void drain_begin(struct control *c);
-void server_conf_of(const struct control *c, const struct gateway_conf *conf,
+size_t buffers_of(const struct gateway_conf *conf); /* of one worker */
+void server_conf_of(struct control *c, const struct gateway_conf *conf,
                     struct http_server_conf *out);
+/* Makes room for limits.connections among the descriptors, or lowers the bound and says so. */
+void connections_bound(struct control *c, const struct gateway_conf *conf);
 err_t tls_of(const struct control *c, const struct gateway_conf *conf, struct tls_context **out);

@@ -70,11 +70,13 @@ struct server_order {
     struct mail mail;
     struct control *control;
     struct http_server_conf conf; /* holds a reference on its TLS context */
+    size_t buffers;
 };
 
 static void on_server_order(struct worker *w, struct mail *m) {
     struct server_order *o = (struct server_order *)m;
     struct http_server *server = o->control->servers[w->index];
+    net_limit(w, o->buffers);
     if (server) /* else it opens later, with what runs then */
         http_server_configure(server, &o->conf);
     tls_context_unref(o->conf.tls);
@@ -86,6 +88,7 @@ static void configure_servers(struct control *c, const struct gateway_conf *conf
         struct server_order *o = NEW(struct server_order);
         o->mail.deliver = on_server_order;
         o->control = c;
+        o->buffers = buffers_of(conf);
         server_conf_of(c, conf, &o->conf);
         if (o->conf.tls)
             tls_context_ref(o->conf.tls);
@@ -126,6 +129,7 @@ static err_t apply(struct control *c, struct held_conf *next) {
     sessions_configure(c->gateway->sessions, session_limits_of(next->conf));
     struct shared_conf shared = shared_conf_of(next->conf);
     shared_configure(c->shared, &shared);
+    connections_bound(c, next->conf);
     configure_servers(c, next->conf);
     upstreams_apply(c, merged->conf);
     /* keys first: a view of the new snapshot is compiled from the new grants only */

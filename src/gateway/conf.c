@@ -128,16 +128,16 @@ static const struct field tls_server_fields[] = {
 
 #define T struct limits_conf
 static const struct field limits_fields[] = {
-    FIELD(T, connections, INT, "16000", "1..1000000", 0, "Client connections; more get 503."),
+    FIELD(T, connections, INT, "16000", "1..1000000", 0, "Client connections, as far as there are file descriptors; more get 503."),
     FIELD(T, http2_streams, INT, "100", "0..1000", 0, "Requests at once on one HTTP/2 connection; 0: HTTP/1.1 alone."),
-    FIELD(T, in_flight, INT, "10000", "1..20000", 0, "Requests being worked on; more get 503."),
+    FIELD(T, in_flight, INT, "10000", "1..20000", 0, "Requests being worked on, shared out to the workers; more get 503."),
     FIELD(T, batch, INT, "100", "1..1000", 0, "Messages of one batch (revision 2025-03-26)."),
     FIELD(T, body, BYTES, "4MiB", "1KiB..1GiB", 0, "Largest request body; larger gets 413."),
     FIELD(T, head, BYTES, "16KiB", "1KiB..256KiB", 0, "Largest request head; larger gets 431."),
     FIELD(T, headers, INT, "100", "10..100", 0, "Headers of one request; more get 431."),
     FIELD(T, target, BYTES, "8KiB", "64B..64KiB", 0, "Longest request target; longer gets 414."),
     FIELD(T, json_depth, INT, "64", "8..1000", 0, "Deepest nesting of a message."),
-    FIELD(T, buffers, BYTES, "512MiB", "1MiB..64GiB", FIELD_RESTART, "Memory for message bodies; beyond it large bodies get 503."),
+    FIELD(T, buffers, BYTES, "512MiB", "1MiB..64GiB", 0, "Memory for message bodies, shared out to the workers (each at least for one body); beyond it large bodies get 503."),
     FIELD(T, sessions, INT, "100000", "1..10000000", 0, "Sessions of legacy clients; more get 429."),
     FIELD(T, sessions_per_key, INT, "20000", "1..10000000", 0, "The same for one key."),
     FIELD(T, streams_per_key, INT, "1000", "1..1000000", 0, "Open subscriptions of one key; more get 429."),

@@ -318,6 +318,14 @@ static void check_otlp(struct check *c) {
                  arena_dup(c->arena, str_of(e->text)));
 }
 
+/* Such bodies would be refused with 503 for ever, as if there were hope. */
+static void check_limits(struct check *c) {
+    if (c->conf->limits.body > c->conf->limits.buffers)
+        complain(c, S("limits.body"), find(c, "limits", S("body")),
+                 S("is more than limits.buffers, so that the largest bodies would never be taken; "
+                   "raise limits.buffers or lower limits.body"));
+}
+
 static void check_protocol(struct check *c) {
     if (c->conf->protocol.oldest > c->conf->protocol.newest)
         complain(c, S("protocol.oldest"), find(c, "protocol", S("oldest")),
@@ -337,6 +345,7 @@ void conf_check(struct gateway_conf *g, json document, struct arena *a,
         check_key(&c, &((struct key_conf *)g->keys.items)[i]);
     check_otlp(&c);
     check_listen(&c);
+    check_limits(&c);
     check_protocol(&c);
     check_secret(&c);
 }

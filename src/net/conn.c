@@ -92,6 +92,10 @@ void net_start(struct worker *w, size_t buffer_limit) {
     w->slots[WORKER_NET] = net;
 }
 
+void net_limit(struct worker *w, size_t buffer_limit) {
+    net_of(w)->limit = buffer_limit;
+}
+
 void net_stop(struct worker *w) {
     struct net_worker *net = net_of(w);
     if (!net)

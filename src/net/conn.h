@@ -121,4 +121,5 @@ bool net_may_buffer(struct worker *w, size_t more);
 
 /* Once for each worker, from its start and stop hooks. */
 void net_start(struct worker *w, size_t buffer_limit);
+void net_limit(struct worker *w, size_t buffer_limit); /* another one from now on */
 void net_stop(struct worker *w);

@@ -59,6 +59,7 @@ struct http2_conn {
     bool inside;   /* nghttp2 is reading */
     bool calm;     /* it was told to be */
     bool draining, parted; /* told that the end is near; that it is there */
+    bool refused;  /* its one answer says that it is one connection too many */
 };
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -148,12 +149,11 @@ static void end_politely(struct http2_conn *h2) {
 }
 
 /* Frames go out together. The last ones of a connection that ends go out, too. */
-static void flush(struct http2_conn *h2) {
+/* False when the connection is broken; its end follows. */
+static bool send_frames(struct http2_conn *h2) {
     static _Thread_local char batch[BATCH];
     struct http_conn *hc = h2->hc;
     ssize_t n = 1;
-    if (h2->inside || !hc->conn)
-        return;
     while (n > 0 && conn_queued(hc->conn) < QUEUE) {
         const uint8_t *frame;
         size_t used = 0;
@@ -164,7 +164,20 @@ static void flush(struct http2_conn *h2) {
         }
         struct str piece = str_from(batch, used);
         if (used && conn_send(hc->conn, &piece, 1))
-            return; /* its end follows */
+            return false;
+    }
+    return true;
+}
+
+static void flush(struct http2_conn *h2) {
+    struct http_conn *hc = h2->hc;
+    if (h2->inside || !hc->conn || !send_frames(h2))
+        return;
+    if (h2->refused && !h2->count) { /* only now: clients take no answer behind a GOAWAY */
+        h2->refused = false;
+        nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
+        if (!send_frames(h2))
+            return;
     }
     if (!nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session))
         end_politely(h2);
@@ -382,7 +395,9 @@ static void answer_error(struct http2_stream *s, int status, const char *why) {
     size_t n = http_error_body(body, sizeof body, s->request ? s->request->id : S(""), status, why);
     snprintf(code, sizeof code, "%d", status);
     nghttp2_nv fields[] = { field_of(S(":status"), str_of(code)),
-                            field_of(S("content-type"), S("application/json")) };
+                            field_of(S("content-type"), S("application/json")),
+                            field_of(S("retry-after"), S("1")) };
+    size_t count = ARRAY_SIZE(fields) - (status != 503);
     nghttp2_data_provider provider = { .source.ptr = s, .read_callback = read_out };
     struct str piece = str_from(body, n);
     if (s->request)
@@ -393,7 +408,7 @@ static void answer_error(struct http2_stream *s, int status, const char *why) {
     s->answered = s->out_ends = true;
     s->dropping = !s->whole;
     put_out(s, &piece, 1);
-    nghttp2_submit_response(s->h2->session, s->id, fields, ARRAY_SIZE(fields), &provider);
+    nghttp2_submit_response(s->h2->session, s->id, fields, count, &provider);
 }
 
 static void dispatch(struct http2_stream *s) {
@@ -408,7 +423,7 @@ static void dispatch(struct http2_stream *s) {
         net_buf_done(r->worker, &s->body);
     }
     if (!http_request_dispatch(r))
-        answer_error(s, 503, "too many requests in flight");
+        answer_error(s, 503, HTTP_WHY_BUSY);
 }
 
 /* The head as HTTP/1.1 would have it. */
@@ -425,13 +440,17 @@ static void begin_request(struct http2_stream *s) {
     SCOPED(buf_done) struct buf text = { 0 };
     const char *why = "the header fields are too large";
     struct http_server *server = server_of(s);
-    if (!s->refusal) {
+    if (s->h2->hc->surplus) {
+        s->refusal = 503;
+        why = HTTP_WHY_SURPLUS;
+    } else if (!s->refusal) {
         write_head(s, &text);
         s->refusal = http_request_parse(s->h2->hc, buf_view(&text), &s->request, &why);
     }
     buf_done(&s->head);
     if (s->refusal) {
         answer_error(s, s->refusal, why);
+        s->h2->refused = s->h2->hc->surplus;
         return;
     }
     struct http_request *r = s->request;
@@ -443,7 +462,7 @@ static void begin_request(struct http2_stream *s) {
     }
     s->until = server->worker->now + server->conf.body_timeout;
     if (r->head->content_length > (int64_t)r->max_body)
-        answer_error(s, 413, "the body is larger than the limit");
+        answer_error(s, 413, HTTP_WHY_BODY);
     else if (r->head->expect_continue && !s->whole)
         nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL,
                                &(nghttp2_nv){ (uint8_t *)":status", (uint8_t *)"100", 7, 3, 0 }, 1,
@@ -598,9 +617,9 @@ static int on_body(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         return 0;
     struct worker *w = server_of(s)->worker;
     if (n > s->request->max_body - s->body.n)
-        answer_error(s, 413, "the body is larger than the limit");
+        answer_error(s, 413, HTTP_WHY_BODY);
     else if (s->body.n + n > SMALL && !net_may_buffer(w, n))
-        answer_error(s, 503, "no memory for another large body now");
+        answer_error(s, 503, HTTP_WHY_MEMORY);
     else
         net_buf_put(w, &s->body, str_from((const char *)data, n));
     return 0;

@@ -20,6 +20,7 @@ struct http_conn {
     nanos until;       /* when patience ends; a timer that is set for earlier looks again */
     enum conn_state state;
     bool used;         /* has carried a request */
+    bool surplus;      /* beyond the limit: to be told so, see on_accept */
     bool partial, close_after;
     bool large;        /* its last request had a large body: the next one may, too */
     size_t looked;     /* bytes of a partial head in which no more lines end */
@@ -40,6 +41,7 @@ struct http_server {
     size_t listener_count;
     struct http_conn *conns;
     size_t count, busy;
+    atomic_uint own_conns;      /* as conf.conns, where that is NULL */
     bool draining;
     struct http_conn nobody;    /* of requests whose connection went on without them */
     struct http_request *spare; /* by their `user` */
@@ -69,5 +71,10 @@ struct str http_date_line(struct http_server *s); /* "date: …\r\n" */
 /* The body of a refusal below any route, in the shape of all others; how many bytes. */
 enum { HTTP_ERROR_BODY = 512 };
 size_t http_error_body(char *out, size_t size, struct str id, int status, const char *why);
+/* Why a request is refused, for people. */
+#define HTTP_WHY_SURPLUS "too many connections: limits.connections is the bound"
+#define HTTP_WHY_BUSY "too many requests in flight: limits.in_flight is the bound"
+#define HTTP_WHY_BODY "the body is larger than limits.body allows"
+#define HTTP_WHY_MEMORY "no memory for another large body now: limits.buffers is the bound"
 /* For a request that has no head which could be trusted: an answer and its close. */
 void http_conn_answer_error(struct http_conn *hc, int status, const char *why);

@@ -13,7 +13,8 @@ enum {
     LARGE = 128 * 1024,             /* one beyond this is seldom there when its head is read */
     LINGER_BYTES = 16 * 1024 * 1024,
     SPARE_REQUESTS = 64,
-    REFUSALS = 64,                  /* connections beyond the limit that are being told so */
+    REFUSALS = 64,                  /* connections beyond the limit that are being told so, */
+    TLS_REFUSALS = 16,              /* the same where each costs a handshake */
 };
 #define LINGER_TIME (5 * NANOS_SEC)
 
@@ -138,6 +139,10 @@ static struct http_request *request_new(struct http_conn *hc, struct str data, s
 
 /* ---- life of a connection ---------------------------------------------------------- */
 
+static atomic_uint *conns_of(struct http_server *s) {
+    return s->conf.conns ? s->conf.conns : &s->own_conns;
+}
+
 /* The timer stays set from one wait to the next and only moves when it would be late, so
  * that a request in the usual course does not touch the wheel. */
 void http_conn_wait(struct http_conn *hc, nanos duration) {
@@ -157,6 +162,7 @@ void http_conn_gone(struct http_conn *hc) {
     if (hc->next)
         hc->next->back = hc->back;
     s->count--;
+    atomic_fetch_sub(conns_of(s), 1);
     NET_ADD(client_conns, -1);
     free(hc);
 }
@@ -336,7 +342,7 @@ static void dispatch(struct http_conn *hc) {
     if (http_request_dispatch(hc->request))
         hc->state = AT_BUSY;
     else
-        refuse(hc, 503, "too many requests in flight");
+        refuse(hc, 503, HTTP_WHY_BUSY);
 }
 
 /* ---- bodies ------------------------------------------------------------------------ */
@@ -379,9 +385,7 @@ static int room_for(struct http_conn *hc, size_t more) {
 }
 
 static void refuse_body(struct http_conn *hc, int status) {
-    refuse(hc, status,
-           status == 413 ? "the body is larger than the limit"
-                         : "no memory for another large body now");
+    refuse(hc, status, status == 413 ? HTTP_WHY_BODY : HTTP_WHY_MEMORY);
 }
 
 static size_t take_chunks(struct http_conn *hc, struct str data) {
@@ -491,6 +495,10 @@ static size_t take_head(struct http_conn *hc, struct str data) {
     size_t copied;
     if (!worth_parsing(hc, data))
         return 0;
+    if (hc->surplus) {
+        refuse(hc, 503, HTTP_WHY_SURPLUS);
+        return data.n;
+    }
     enum http_verdict v = parse_head(hc->server, data, &copied, &why);
     if (v == HTTP_MORE) {
         await_rest_of_head(hc, data);
@@ -597,23 +605,27 @@ static struct http_conn *http_conn_new(struct http_server *s, int fd,
         s->conns->back = &hc->next;
     s->conns = hc;
     s->count++;
+    atomic_fetch_add(conns_of(s), 1);
     NET_ADD(client_conns, 1);
     return hc;
 }
 
-/* Beyond the limit a few are told so; with TLS that would cost a handshake each. */
+/* Beyond the limit a few are told so: at once, or with TLS, which costs a handshake each, when
+ * they ask for something. The rest is closed. */
 static void on_accept(struct worker *w, int fd, const struct sockaddr_storage *peer, void *arg) {
     struct http_server *s = arg;
-    bool full = s->count >= s->conf.max_conns;
-    if (full && (s->conf.tls || s->count >= (size_t)s->conf.max_conns + REFUSALS)) {
+    unsigned open = atomic_load(conns_of(s)), most = s->conf.max_conns;
+    unsigned told = s->conf.tls ? TLS_REFUSALS : REFUSALS;
+    if (open >= most && open - most >= told) {
         close(fd);
         return;
     }
     struct http_conn *hc = http_conn_new(s, fd, peer);
     if (!hc)
         return;
-    if (full)
-        refuse(hc, 503, "too many connections");
+    hc->surplus = open >= most;
+    if (hc->surplus && !s->conf.tls)
+        refuse(hc, 503, HTTP_WHY_SURPLUS);
     else
         http_conn_wait(hc, s->conf.head_timeout);
 }

@@ -14,6 +14,7 @@
 #include "net/conn.h"
 #include "net/http1.h"
 #include "net/listener.h"
+#include <stdatomic.h>
 
 struct http_request;
 struct http_server;
@@ -36,7 +37,8 @@ struct http_server_conf {
     struct http_limits head;
     size_t max_body;
     size_t max_pipelined;  /* bytes kept while a request is in flight */
-    unsigned max_conns;    /* on this worker; more get 503 */
+    unsigned max_conns;    /* more get 503 */
+    atomic_uint *conns;    /* of all servers that share this bound; NULL: of this one alone */
     unsigned max_streams;  /* of one HTTP/2 connection; 0: HTTP/1 alone */
     nanos head_timeout, body_timeout, idle_timeout, send_timeout;
     struct tls_context *tls; /* NULL: plain */

@@ -136,7 +136,8 @@ static void shed_one(struct listener *l) {
     if (fd >= 0)
         close(fd);
     l->reserve = reserve_fd();
-    log_error("out of file descriptors", F("remedy", "raise LimitNOFILE or lower max_connections"));
+    log_error("out of file descriptors",
+              F("remedy", "raise LimitNOFILE (ulimit -n), or lower limits.connections"));
     if (l->reserve >= 0)
         return;
     uv_poll_stop(&l->poll);

@@ -317,7 +317,8 @@ def _collect(stream, into):
 _configured = {}  # files, each with the process that reads it
 
 
-def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, data=None, listen=True, wait=True):
+def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, data=None, listen=True, wait=True,
+                  preexec_fn=None):
     port = free_port()
     data = data or tmp_path / f"data-{port}"
     command = [str(binary()), "serve", "--data", str(data)]
@@ -340,7 +341,8 @@ def start_gateway(tmp_path, config=None, *arguments, key=ADMIN_KEY, env=None, da
     environment = {**os.environ, **({"GATESPAN_ADMIN_KEY": key} if key else {}), **(env or {})}
     log = tmp_path / f"log-{port}"
     with open(log, "ab") as out:  # appending, as the gateway and its children share it
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True,
+                                   preexec_fn=preexec_fn)
     if config is not None:
         _configured[path] = process
     gw = Gateway(process, port, key, data, log)

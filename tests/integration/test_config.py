@@ -650,8 +650,8 @@ def test_a_reload_without_a_change_tells_none(gateway, tmp_path):
 
 @pytest.mark.parametrize("change, said", [
     ({"workers": 2}, ["workers cannot change while running: restart the gateway"]),
-    ({"limits": {"buffers": "64MiB", "page": 5}}, ["limits.buffers cannot change while running"]),
-    ({"workers": 2, "limits": {"buffers": "64MiB"}}, ["workers, limits.buffers cannot change"]),
+    ({"history": {"journal": "8MiB"}, "limits": {"page": 5}}, ["history.journal cannot change while running"]),
+    ({"workers": 2, "history": {"journal": "8MiB"}}, ["workers, history.journal cannot change"]),
     ({"limits": {"page": 0}}, ["gatespan.json:3:", "limits.page: must be an integer from 1 to 100000"]),
     ({"instructions": "${NOT_SET_AT_ALL}"}, ["gatespan.json:2:", "variable NOT_SET_AT_ALL is not set"]),
     ({"upstreams": {"a": {}}}, ["gatespan.json:", "needs one of command"]),

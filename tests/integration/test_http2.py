@@ -183,6 +183,24 @@ def test_curl_takes_it_over_tls_by_alpn(https, authority):
     assert c.get()[0] == 200
 
 
+def test_one_connection_too_many_is_told_so_over_tls(https, authority):
+    """503 with Retry-After, in the protocol that was agreed on; then the connection ends."""
+    gw = https(workers=1, limits={"connections": 1})
+    first = Client(gw, authority.client())
+    assert first.get()[0] == 200
+    second = Client(gw, authority.client())
+    stream = second.send()
+    status, body = second.answer(stream)
+    assert status == 503 and b"limits.connections" in body
+    assert second.headers[stream]["retry-after"] == "1"
+    with socket.create_connection(("127.0.0.1", gw.port), 10) as raw, \
+            authority.client().wrap_socket(raw, server_hostname="localhost") as s:
+        s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        said = b"".join(iter(lambda: s.recv(4096), b""))
+    assert said.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in said and b"limits.connections" in said
+    assert first.get()[0] == 200
+
+
 def test_without_streams_there_is_http_1_alone(https, authority):
     gw = https(limits={"http2_streams": 0})
     context = authority.client()

@@ -1,12 +1,13 @@
 """Bounds on what clients can make the gateway hold: each is answered with 429 or 503 and Retry-After, and
 room that becomes free is given again."""
 import json
+import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import http_server, wait_for
+from conftest import http_server, replace, wait_for
 
 KEY_A, KEY_B = "key-a-secret-0123456789", "key-b-secret-0123456789"
 KEYS = {"a": {"secret": KEY_A}, "b": {"secret": KEY_B}}
@@ -126,6 +127,79 @@ def test_calls_in_flight(gateway, processes):
         assert all("content" in c.result() for c in calls)
     wait_for(lambda: gw.metric("gatespan_exchanges_in_flight") == 0, what="room again")
     assert "content" in gw.call_tool("time__get_current_time")
+
+
+def greet(gw):
+    """A connection that asked once, and the status of its answer."""
+    s = socket.create_connection(("127.0.0.1", gw.port), 10)
+    s.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head = b""
+    while b"\r\n\r\n" not in head:
+        more = s.recv(4096)
+        assert more, head
+        head += more
+    return s, int(head.split()[1])
+
+
+def wait_for_connections(gw, n):
+    """Those that were closed may be counted for a moment yet; the one that asks is one, too."""
+    wait_for(lambda: gw.metric("gatespan_client_connections") == n + 1, what=f"{n} connections")
+
+
+def test_connections_are_bounded_as_one_number(gateway):
+    """However the kernel spreads them over the workers: not one is refused too early, or let in too late."""
+    gw = gateway({"workers": 3, "limits": {"connections": 40}})
+    wait_for_connections(gw, 0)
+    open_ones = [greet(gw) for _ in range(40)]
+    assert [status for _, status in open_ones] == [200] * 40
+    for _ in range(3):
+        s, status = greet(gw)
+        assert status == 503
+        s.close()
+    for s, _ in open_ones:
+        s.close()
+    wait_for_connections(gw, 0)
+
+
+def few_files(n):
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
+
+
+def test_connections_leave_descriptors_for_the_rest(gateway):
+    """Where there are fewer than limits.connections wants, the bound is lowered at the start, named with its remedy:
+    clients get 503, those that are there go on, and their calls find descriptors."""
+    gw = gateway({"workers": 2, "limits": {"connections": 5000}}, preexec_fn=few_files(300))
+    told = next(json.loads(line) for line in gw.logs().splitlines() if "fewer file descriptors" in line)
+    assert (told["have"], told["want"]) == (300, 6000) and "LimitNOFILE" in told["remedy"]
+    wait_for_connections(gw, 0)
+    kept = [greet(gw) for _ in range(told["connections"] - 1)]
+    assert {status for _, status in kept} == {200}
+    assert "content" in gw.call_tool("time__get_current_time")
+    wait_for_connections(gw, len(kept))
+    last = greet(gw)
+    assert last[1] == 200 and greet(gw)[1] == 503
+    assert "out of file descriptors" not in gw.logs()
+    for s, _ in [*kept, last]:
+        s.close()
+    wait_for_connections(gw, 0)
+
+
+def test_limits_are_raised_while_it_runs(gateway, tmp_path):
+    """An operator who needs more under load cannot restart."""
+    conf = {"workers": 2, "limits": {"connections": 5, "buffers": "8MiB"}}
+    gw = gateway(conf, preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_NOFILE, (1100, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    wait_for_connections(gw, 0)
+    held = [greet(gw) for _ in range(5)]
+    assert greet(gw)[1] == 503
+    replace(tmp_path / "gatespan.json", {**conf, "limits": {"connections": 2000, "buffers": "64MiB"}})
+    gw.wait_log("configuration reloaded")
+    wait_for(lambda: gw.metric("gatespan_buffer_limit_bytes") == 64 << 20, what="more memory")
+    assert gw.metric("process_max_fds") >= 3000  # as far as they may be raised, they are
+    held += [greet(gw) for _ in range(5)]
+    assert [status for _, status in held] == [200] * 10
+    for s, _ in held:
+        s.close()
 
 
 def test_memory_of_bodies(gateway):

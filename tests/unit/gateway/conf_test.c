@@ -156,6 +156,11 @@ static void offered_revisions_are_a_range(void **state) {
             "after protocol.newest");
 }
 
+static void the_largest_body_fits_into_the_buffers(void **state) {
+    accepts("{'limits':{'body':'8MiB','buffers':'8MiB'}}");
+    refuses("{'limits':{'body':'9MiB','buffers':'8MiB'}}", "limits.body", "raise limits.buffers");
+}
+
 static void problems_are_counted_beyond_those_kept(void **state) {
     SCOPED(done) struct fixture f = { 0 };
     SCOPED(buf_done) struct buf b = { 0 };
@@ -249,6 +254,7 @@ int main(void) {
         cmocka_unit_test(new_names_are_such_as_clients_take),
         cmocka_unit_test(listen_addresses_are_checked),
         cmocka_unit_test(offered_revisions_are_a_range),
+        cmocka_unit_test(the_largest_body_fits_into_the_buffers),
         cmocka_unit_test(problems_are_counted_beyond_those_kept),
         cmocka_unit_test(servers_of_desktop_clients_become_upstreams),
         cmocka_unit_test(keys_of_other_programs_are_warnings),

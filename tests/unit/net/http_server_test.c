@@ -553,6 +553,30 @@ static void more_connections_than_allowed_get_503(void **state) {
     close_both(&n, &p[0]);
 }
 
+/* The bound is of the process, however the kernel spreads connections over its workers. */
+static void connections_of_other_servers_count_too(void **state) {
+    struct net n;
+    struct peer p[2];
+    atomic_uint open = 1; /* on another worker */
+    net_open(&n);
+    n.service.serve = echo;
+    n.conf.max_conns = 2;
+    n.conf.conns = &open;
+    net_listen(&n);
+    for (int i = 0; i < 2; i++) {
+        peer_connect(&p[i], &n, net_port(&n.addr));
+        peer_say(&p[i], get_a);
+    }
+    assert_int_equal(peer_message(&p[0]), 200);
+    assert_int_equal(peer_message(&p[1]), 503);
+    peer_await_end(&p[1]);
+    peer_close(&p[1]);
+    AWAIT(&n, atomic_load(&open) == 2);
+    peer_close(&p[0]);
+    AWAIT(&n, atomic_load(&open) == 1);
+    net_close(&n);
+}
+
 static void hold_a_task(struct task *t, void *arg) {
     (void)!event_wait(t, arg);
 }
@@ -1445,6 +1469,7 @@ int main(void) {
         cmocka_unit_test(idle_connections_are_closed_without_a_word),
         cmocka_unit_test(a_request_in_flight_is_not_idle),
         cmocka_unit_test(more_connections_than_allowed_get_503),
+        cmocka_unit_test(connections_of_other_servers_count_too),
         cmocka_unit_test(without_a_task_left_the_answer_is_503),
         cmocka_unit_test(without_memory_for_another_body_the_answer_is_503),
         cmocka_unit_test(admit_decides_from_the_head_alone),
