@@ -25,7 +25,7 @@ def suite(tmp_path_factory):
         (work / "pinned.txt").write_text(PINNED + "\n")
         subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary",
                         "jsonschema", "--require-hashes", "--dest", work, "--requirement", work / "pinned.txt"],
-                       check=True, timeout=300)
+                       check=True, timeout=500)
         with tarfile.open(next(work.glob("*.tar.gz"))) as archive:
             archive.extractall(work)
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -286,7 +286,7 @@ def test_a_legacy_cancellation_closes_the_stream_of_a_modern_server(gateway, pro
         wait_for(lambda: server.seen("tools/call"), what="the call is upstream")
         session.notify("notifications/cancelled", {"requestId": "c"})
         wait_for(lambda: server.seen("closed"), what="the stream upstream is closed")
-        call.result(20)
+        call.result(60)
     assert not server.seen("notifications/cancelled")
     nothing_left(gw)
 

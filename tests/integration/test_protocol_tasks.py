@@ -125,7 +125,7 @@ def test_clients_that_know_no_tasks(peers):
         wait_for(lambda: server.seen("tasks/get", "tasks/result"), what="the gateway waits for its task")
         assert not call.done()
         server.finish()
-        message = call.result(30).message
+        message = call.result(60).message
     assert message.get("result", {}).get("content", [{}])[0].get("text") == "done", message
 
 

@@ -25,7 +25,7 @@ bool net_patient(bool start) {
     static nanos began;
     if (start)
         began = __real_clock_mono();
-    return __real_clock_mono() - began < 10 * NANOS_SEC;
+    return __real_clock_mono() - began < 60 * NANOS_SEC;
 }
 
 /* ---- the world --------------------------------------------------------------------- */

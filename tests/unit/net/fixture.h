@@ -38,7 +38,7 @@ void net_close(struct net *n);
 void net_turn(struct net *n); /* once, with what has come by now */
 void net_settle(struct net *n); /* until nothing happens any more */
 void net_pass(struct net *n, nanos duration); /* moves the clock and fires what is due */
-bool net_patient(bool start); /* false after ten seconds */
+bool net_patient(bool start); /* false after a minute */
 
 #define AWAIT(n, condition)                                                                        \
     do {                                                                                           \
