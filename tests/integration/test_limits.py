@@ -54,14 +54,14 @@ def test_sessions_in_all(gateway):
 
 def test_idle_sessions_end(gateway):
     """Used ones live on; an ended one is 404, so its client initializes anew (P-146)."""
-    gw = gateway({"limits": {"session_idle": "1s"}})
+    gw = gateway({"limits": {"session_idle": "3s"}})
     used, idle = gw.session(), gw.session()
     began = before = time.monotonic()
-    while time.monotonic() - began < 2:
+    while time.monotonic() - began < 5:
         time.sleep(0.1)  # the time itself is what is tested
         now = time.monotonic()
-        if used.call("ping").status != 200:  # only where this machine stood still for the whole second
-            assert time.monotonic() - before > 1, "a session that is used ended"
+        if used.call("ping").status != 200:  # only where this machine stood still for the whole time
+            assert time.monotonic() - before > 3, "a session that is used ended"
             used = gw.session()
         before = now
     assert idle.call("ping").status == 404
