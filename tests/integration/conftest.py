@@ -534,13 +534,13 @@ class HttpFixture:
         return [s for s in self._control("seen") if method in (None, s["method"])]
 
 
-def run_client(kind, gateway, steps, *, node=None, path="/mcp", key="", seconds=90, **job):
+def run_client(kind, gateway, steps, *, node=None, path="/mcp", key="", seconds=240, **job):
     """Runs one of tests/clients/*_client on the gateway; what it printed (see steps.mjs)."""
     job = {"url": gateway.url + path, "key": gateway.key if key == "" else key, "steps": steps, **job}
     return run_client_job(kind, job, node=node, seconds=seconds)
 
 
-def run_client_job(kind, job, *, node=None, seconds=90):
+def run_client_job(kind, job, *, node=None, seconds=240):
     if kind == "python":
         command = [sys.executable, str(CLIENTS / "python_client.py")]
     elif kind.startswith("python-"):  # of the time of that revision

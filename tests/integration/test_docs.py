@@ -67,7 +67,7 @@ done
 log=$(mktemp)
 REAL serve "${arguments[@]}" --listen 127.0.0.1:0 >"$log" 2>&1 &
 server=$!
-for _ in $(seq 200); do grep -q '"event":"listening"' "$log" && break; kill -0 $server 2>/dev/null || break; sleep 0.1; done
+for _ in $(seq 1200); do grep -q '"event":"listening"' "$log" && break; kill -0 $server 2>/dev/null || break; sleep 0.1; done
 grep -q '"event":"listening"' "$log" || { cat "$log" >&2; exit 1; }
 kill -TERM $server
 wait $server
@@ -120,7 +120,7 @@ def test_commands(page, gateway, place):
     url = gw.url if "GATESPAN_URL/api" in text else gw.mcp
     env = place.env | {"GATESPAN_URL": url, "GATESPAN_KEY": ADMIN_KEY, "ADMIN": ADMIN_KEY}
     prelude = "set -eu -o pipefail\nshopt -s expand_aliases\nat=start\ntrap 'echo \"failed in the block at $at\" >&2' ERR\nset -E\n"
-    done = subprocess.run(["bash", "-c", prelude + text], cwd=place.home, env=env, text=True, capture_output=True, timeout=120,
+    done = subprocess.run(["bash", "-c", prelude + text], cwd=place.home, env=env, text=True, capture_output=True, timeout=500,
                           stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
 
