@@ -877,7 +877,7 @@ def test_an_error_of_an_upstream_is_no_error_of_http(gateway, processes, code):
     gw.wait_ready("up")
     message = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "up__echo", "arguments": {}}}
     answer = gw.request("POST", "/mcp", message, gw.session().headers)
-    assert answer.status == 200 and answer.json["error"] == {"code": code, "message": "no"}, answer.body
+    assert answer.status == 200 and answer.message["error"] == {"code": code, "message": "no"}, answer.body
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
