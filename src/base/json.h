@@ -124,3 +124,5 @@ struct json_members json_elements(struct str array_text);
 /* Resolves the escapes of raw string text (with its quotes) into the arena; borrowed as is when
  * it has none. */
 struct str json_unquote(struct arena *a, struct str raw_string);
+/* The same of what stands between the quotes. */
+struct str json_unescape(struct arena *a, struct str inside);

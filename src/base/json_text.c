@@ -441,21 +441,24 @@ static struct piece unescape(struct str s, size_t at) {
     return piece;
 }
 
-struct str json_unquote(struct arena *a, struct str raw_string) {
-    if (raw_string.n < 2 || raw_string.p[0] != '"')
-        return S("");
-    struct str raw = str_from(raw_string.p + 1, raw_string.n - 2);
-    if (raw.n == 0 || !memchr(raw.p, '\\', raw.n))
-        return raw;
-    char *out = arena_alloc(a, raw.n * 3 / 2); /* a broken \u may grow from 2 to 3 bytes */
+struct str json_unescape(struct arena *a, struct str inside) {
+    if (inside.n == 0 || !memchr(inside.p, '\\', inside.n))
+        return inside;
+    char *out = arena_alloc(a, inside.n * 3 / 2); /* a broken \u may grow from 2 to 3 bytes */
     size_t n = 0;
-    for (size_t at = 0; at < raw.n;) {
-        struct piece piece = unescape(raw, at);
+    for (size_t at = 0; at < inside.n;) {
+        struct piece piece = unescape(inside, at);
         memcpy(out + n, piece.bytes, piece.n);
         n += piece.n;
         at += piece.consumed;
     }
     return str_from(out, n);
+}
+
+struct str json_unquote(struct arena *a, struct str raw_string) {
+    if (raw_string.n < 2 || raw_string.p[0] != '"')
+        return S("");
+    return json_unescape(a, str_from(raw_string.p + 1, raw_string.n - 2));
 }
 
 static bool raw_key_is(struct str raw, struct str key) {

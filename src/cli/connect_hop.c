@@ -87,10 +87,6 @@ static bool goes_by_name(struct str method) {
            str_starts(method, S("tasks/"));
 }
 
-static struct str unescaped(struct arena *a, struct str inside) {
-    return json_unquote(a, str_from(inside.p - 1, inside.n + 2));
-}
-
 /* P-070: what the body says, once more for those who read headers alone. */
 static void add_modern(struct hop *h, struct arena *a) {
     add_header(h, a, "MCP-Protocol-Version", h->head.protocol_version);
@@ -98,7 +94,7 @@ static void add_modern(struct hop *h, struct arena *a) {
         add_header(h, a, "Mcp-Method", h->head.method);
     if (!h->head.name.p || !goes_by_name(h->head.method))
         return;
-    struct str name = unescaped(a, h->head.name);
+    struct str name = json_unescape(a, h->head.name);
     char *value = arena_alloc(a, 2 * name.n + 32);
     add_header(h, a, "Mcp-Name", str_from(value, header_value_write(value, name)));
     struct str lines = str_eq(h->head.method, S("tools/call"))

@@ -126,6 +126,13 @@ void answer_error(struct exchange *x, int status, int code, struct str data, con
     buf_done(&b);
 }
 
+void answer_error_object(struct exchange *x, int status, struct str error) {
+    struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"), error,
+                            S("}") };
+    call_record_answer(x, pieces, ARRAY_SIZE(pieces), true);
+    answer_send(x, status, pieces, ARRAY_SIZE(pieces));
+}
+
 void answer_failure(struct exchange *x, err_t e) {
     struct err why = *e;
     SCOPED(buf_done) struct buf data = { 0 };
@@ -183,10 +190,8 @@ static bool step_name_header(struct exchange *x) {
     case METHOD_TASKS_CANCEL: break;
     default: return true;
     }
-    struct str header = x->head->known[HTTP_MCP_NAME], value, name = x->in.name;
-    if (x->in.name_escaped)
-        name = json_unquote(x->arena, arena_fmt(x->arena, "\"%.*s\"", STR(name)));
-    if (header.p && header_value_read(x->arena, header, &value) && str_eq(value, name))
+    struct str header = x->head->known[HTTP_MCP_NAME], value;
+    if (header.p && header_value_read(x->arena, header, &value) && str_eq(value, exchange_name(x)))
         return true;
     answer_error(x, 0, RPC_HEADER_MISMATCH, (struct str){ 0 }, "Header mismatch: Mcp-Name %s",
                  header.p ? "differs from the body" : "is missing");
@@ -307,7 +312,7 @@ static void run_steps(struct exchange *x) {
 
 void exchange_read_method(struct exchange *x) {
     if (x->in.methods_escaped)
-        x->in.method = json_unquote(x->arena, arena_fmt(x->arena, "\"%.*s\"", STR(x->in.method)));
+        x->in.method = json_unescape(x->arena, x->in.method);
     x->method = x->in.method.p ? method_parse(x->in.method) : METHOD_UNKNOWN;
 }
 

@@ -96,6 +96,10 @@ struct exchange {
 
 /* Sets method from the envelope; a spelling with escapes, such as tools\/call, is resolved. */
 void exchange_read_method(struct exchange *x);
+/* What the method goes by, its escapes resolved. */
+static inline struct str exchange_name(const struct exchange *x) {
+    return x->in.name_escaped ? json_unescape(x->arena, x->in.name) : x->in.name;
+}
 /* Runs one request or notification to its end. The face filled the first half. */
 void exchange_run(struct exchange *x);
 
@@ -105,6 +109,8 @@ void answer_result(struct exchange *x, const struct str *result, size_t n);
 /* `data` is raw JSON or empty. status 0: by the era's rule (PROTOCOL §2, §5.6). */
 void answer_error(struct exchange *x, int status, int code, struct str data, const char *format,
                   ...) __attribute__((format(printf, 5, 6)));
+/* The same with an error object that is there. */
+void answer_error_object(struct exchange *x, int status, struct str error);
 /* What HTTP says for a code in the client's era (PROTOCOL §2, §5.6). */
 int answer_status(const struct exchange *x, int code);
 /* A failure of ours or of an upstream: -32603 with data under our own key (P-024). */
@@ -116,7 +122,7 @@ void method_ping(struct exchange *x);
 void method_discover(struct exchange *x);
 void method_list(struct exchange *x);
 void method_set_level(struct exchange *x);
-/* Routed methods (forward.c). */
+/* Methods that an upstream answers (forward.h). */
 void forward(struct exchange *x);
 
 /* Spans (trace.c). begin: where tracing is on; call: of the call upstream, whose traceparent it

@@ -1,4 +1,19 @@
-/* forward.h - what other files of the data plane use of forward.c. */
+/* forward.h - requests that an upstream answers: the way of a call, in steps.
+ *
+ *   route.h            which upstream, and what it calls the thing
+ *   input_required.h   what the client brings back from a round before
+ *   caller.h           for whom: session or child, what he can be asked
+ *   outgoing.h         the message, spliced from the client's
+ *   call.h             sent, heard out, the answer taken
+ *   bridge.h           what comes back, as the client may hear it
+ *
+ * Most calls are one round. There are more where a legacy client is asked what a modern upstream
+ * wants to know, where a tool's header annotations are new, and where a tool runs as a task only.
+ *
+ * `forward` itself is declared in exchange.h, beside the other methods.
+ *
+ * Waits   yes, but for forward_roots_changed
+ */
 #pragma once
 #include "gateway/exchange.h"
 #include "gateway/task_ask.h"
@@ -6,8 +21,6 @@
 /* A legacy client's roots are new: told to the sessions and children that serve it, of legacy
  * upstreams that have asked for roots (P-260). */
 void forward_roots_changed(struct exchange *x);
-/* Finds the resource that the caller calls `shown`, if it may be read: x->upstream, x->target. */
-bool forward_find_resource(struct exchange *x, struct str shown);
 /* Goes on with the parked call x->parked, to which x brings the answers, up to an answer or
  * the next questions. */
 void forward_continue(struct exchange *x);

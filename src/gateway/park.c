@@ -2,8 +2,8 @@
 #include "gateway/park.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gateway/input_required.h"
 #include "gateway/metrics.h"
-#include "gateway/request_state.h"
 #include "mcp/question.h"
 #include <assert.h>
 
@@ -172,8 +172,7 @@ static void take(struct parked *p, enum method method, const struct envelope *m)
 static void give_one(struct exchange *x, struct parked *p, struct str id, struct str answer) {
     SCOPED(buf_done) struct buf member = { 0 };
     buf_str(&member, S("\"result\":"));
-    answer_write(&member, answer,
-                 (enum revision)atomic_load_explicit(&x->upstream->revision, memory_order_relaxed));
+    answer_write(&member, answer, upstream_revision(x->upstream));
     upstream_answer(&p->call, id, buf_view(&member));
 }
 
@@ -260,37 +259,19 @@ static void put_requests(struct jw *w, const struct parked *p, struct exchange *
     jw_object_end(w);
 }
 
-static void put_state(struct jw *w, const struct parked *p, struct exchange *x) {
-    SCOPED(buf_done) struct buf sealed = { 0 };
-    const struct request_state s = { .kind = STATE_PARKED, .worker = p->gw->worker->index,
-                                     .number = p->number };
-    request_state_seal(x, &s, &sealed);
-    jw_put_string(w, "requestState", buf_view(&sealed));
-}
-
-static void put_meta(struct jw *w, const struct exchange *x) {
-    jw_key(w, S("_meta"));
-    jw_object(w);
-    jw_put_raw(w, "io.modelcontextprotocol/serverInfo", x->snapshot->server_info);
-    jw_object_end(w);
-}
-
 /* Found by its number before the answer leaves: the retry may come on another worker at once. */
 void parked_wait(struct exchange *x) {
     struct parked *p = TAKE(x->parked);
     SCOPED(buf_done) struct buf b = { 0 };
-    struct jw w = jw_init(&b);
     upstream_let_go(&p->call);
     put_aside(p, x->snapshot->conf->limits.question_wait);
-    jw_object(&w);
-    jw_put_string(&w, "resultType", S("input_required"));
+    struct jw w = input_required_begin(&b);
     put_requests(&w, p, x);
-    put_state(&w, p, x);
-    put_meta(&w, x);
-    jw_object_end(&w);
-    struct str result = buf_view(&b);
-    x->outcome = "input_required";
-    answer_result(x, &result, 1);
+    const struct request_state s = { .kind = STATE_PARKED, .worker = p->gw->worker->index,
+                                     .number = p->number };
+    input_required_answer(x, &w, &s,
+                          arena_fmt(x->arena, "{\"io.modelcontextprotocol/serverInfo\":%.*s}",
+                                    STR(x->snapshot->server_info)));
 }
 
 /* ---- going on ---------------------------------------------------------------------- */

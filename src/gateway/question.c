@@ -2,7 +2,6 @@
 #include "gateway/question.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/call_record.h"
 #include "gateway/metrics.h"
 #include "mcp/question.h"
 
@@ -126,10 +125,6 @@ void questions_complete(struct exchange *x) {
 
 /* ---- answers ----------------------------------------------------------------------- */
 
-static enum revision revision_of(const struct exchange *x) {
-    return (enum revision)atomic_load_explicit(&x->upstream->revision, memory_order_relaxed);
-}
-
 /* On the loop: the exchange may be in the middle of waiting for something else. */
 static void pass_back(struct question *q, bool failed, struct str answer) {
     SCOPED(buf_done) struct buf member = { 0 };
@@ -137,7 +132,7 @@ static void pass_back(struct question *q, bool failed, struct str answer) {
     if (failed)
         buf_str(&member, answer);
     else
-        answer_write(&member, answer, revision_of(q->x));
+        answer_write(&member, answer, upstream_revision(q->x->upstream));
     upstream_answer(q->call, q->name, buf_view(&member));
 }
 
@@ -247,11 +242,8 @@ static err_t await_answers(struct exchange *x) {
 
 /* P-404: MRTR knows no refusal of sampling or roots, so the call ends with the client's own. */
 static err_t answer_with_refusal(struct exchange *x, const struct question *q) {
-    struct str pieces[] = { S("{\"jsonrpc\":\"2.0\",\"id\":"), x->in.id, S(",\"error\":"), q->answer,
-                            S("}") };
     x->outcome = "refused";
-    call_record_answer(x, pieces, ARRAY_SIZE(pieces), true);
-    answer_send(x, 200, pieces, ARRAY_SIZE(pieces));
+    answer_error_object(x, ANSWER_OK, q->answer);
     return ERR(DENIED, "the client refused %.*s", STR(method_name(q->method)));
 }
 
@@ -266,7 +258,7 @@ static err_t put_response(struct exchange *x, const struct question *q, struct b
     buf_str(out, q->name);
     buf_str(out, S("\":"));
     if (fits)
-        answer_write(out, q->answer, revision_of(x));
+        answer_write(out, q->answer, upstream_revision(x->upstream));
     else
         buf_str(out, S("{\"action\":\"cancel\"}"));
     return OK;

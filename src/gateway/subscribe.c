@@ -2,8 +2,8 @@
 #include "gateway/subscribe.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "gateway/forward.h"
 #include "gateway/metrics.h"
+#include "gateway/route.h"
 
 struct watched {
     struct upstream *upstream; /* a reference */
@@ -225,7 +225,7 @@ void subscribe_all(struct exchange *x, struct str uris, struct watched_list *out
     for (struct json_members m = json_elements(uris); room > 0 && json_element(&m); room--) {
         struct watched *w;
         struct str shown = m.value.p[0] == '"' ? json_unquote(x->arena, m.value) : S("");
-        if (!shown.n || watched_has(out, shown) || !forward_find_resource(x, shown))
+        if (!shown.n || watched_has(out, shown) || !route_resource(x, shown))
             continue;
         err_t e = watch(x, shown, &w);
         if (e)
@@ -372,7 +372,7 @@ void method_subscribe(struct exchange *x) {
     struct str uri;
     if (!read_uri(x, &uri))
         return;
-    if (!forward_find_resource(x, uri)) {
+    if (!route_resource(x, uri)) {
         answer_error(x, 0, RPC_RESOURCE_NOT_FOUND, (struct str){ 0 }, "Resource not found: %.*s",
                      STR(str_head(uri, 200)));
         return;

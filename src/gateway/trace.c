@@ -166,12 +166,8 @@ static const char *client_failure(const struct exchange *x) {
     return has_failed(x) ? x->outcome : NULL;
 }
 
-static enum revision upstream_revision(const struct exchange *x) {
-    return (enum revision)atomic_load_explicit(&x->upstream->revision, memory_order_relaxed);
-}
-
 static void add_client(struct exchange *x, struct attributes *a, struct str name) {
-    enum revision r = upstream_revision(x);
+    enum revision r = upstream_revision(x->upstream);
     add_text(a, S("mcp.method.name"), method_name(x->method));
     add_target(x, a, name);
     if (r != REV_NONE)
@@ -185,7 +181,7 @@ static void put_client(struct exchange *x) {
     SCOPED(buf_done) struct buf own = { 0 };
     struct attributes a = { .n = 0 };
     const char *failure = client_failure(x);
-    unsigned more = (unsigned)(upstream_revision(x) + 1);
+    unsigned more = (unsigned)(upstream_revision(x->upstream) + 1);
     struct str common = common_of(x, SPAN_CLIENT, more, x->target, add_client, &own);
     if (failure)
         add_text(&a, S("error.type"), str_of(failure));

@@ -104,6 +104,13 @@ void upstream_served(struct upstream *u) {
     atomic_store(&u->served, true);
 }
 
+err_t upstream_unavailable(struct upstream *u) {
+    char reason[256];
+    enum upstream_state state = upstream_state(u, reason);
+    return ERR(UNAVAILABLE, "upstream %.*s is %s%s%s", STR(u->conf->name),
+               upstream_state_word(state), reason[0] ? ": " : "", reason);
+}
+
 void upstream_set_state(struct upstream *u, enum upstream_state state, const char *reason) {
     pthread_mutex_lock(&u->lock);
     snprintf(u->reason, sizeof u->reason, "%s", reason);

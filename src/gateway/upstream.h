@@ -188,6 +188,19 @@ void upstream_set_state(struct upstream *u, enum upstream_state state, const cha
 static inline struct upstream_side *upstream_side(struct upstream *u, struct worker *w) {
     return &u->sides[w->index];
 }
+/* REV_NONE before the first probe, which counts as legacy. */
+static inline enum revision upstream_revision(const struct upstream *u) {
+    return (enum revision)atomic_load_explicit(&u->revision, memory_order_relaxed);
+}
+static inline bool upstream_is_legacy(const struct upstream *u) {
+    return revision_era(upstream_revision(u)) == ERA_LEGACY;
+}
+/* UNAVAILABLE, with its state and the reason of that. */
+err_t upstream_unavailable(struct upstream *u);
+static inline err_t upstream_revision_now(struct upstream *u, enum revision *out) {
+    *out = upstream_revision(u);
+    return *out != REV_NONE ? OK : upstream_unavailable(u);
+}
 /* Fills id and id_text; never the same twice in a process for one upstream (P-610). */
 void upstream_next_id(struct upstream *u, struct worker *w, struct upstream_request *r);
 
