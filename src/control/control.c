@@ -489,7 +489,11 @@ static void on_housekeeping(struct worker *w, struct timer *t) {
 static err_t publish_first(struct control *c) {
     struct key_index *keys = NULL;
     TRY(keys_build(c, c->held->conf, &keys));
-    TRY(history_open(c));
+    err_t e = history_open(c);
+    if (e) {
+        key_index_free(keys);
+        return e;
+    }
     registry_serve(c);
     keys_serve(c);
     upstreams_apply(c, c->held->conf);
