@@ -1,7 +1,7 @@
 /* fixture.h - what the tests of src/net share: a worker whose loop the test turns, a clock
  * that the test moves, and raw peers on loopback sockets that say exactly what they are
  * told. Nothing sleeps for a fixed time: a test turns the loop until what it waits for has
- * come, and fails after ten seconds without it. */
+ * come, and fails after a minute without it. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>
