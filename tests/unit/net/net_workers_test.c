@@ -93,7 +93,8 @@ static err_t on_start(struct worker *w, void *arg) {
     side->server = http_server_new(w, &town->conf, &town->service);
     TRY(http_server_listen(side->server, &town->addr));
     side->pool = http_pool_new(w, &(struct http_target){ .host = S("127.0.0.1"), .port = net_port(&town->addr),
-                                                         .tls = town->client_tls, .max_conns = 4 });
+                                                         .tls = town->client_tls, .max_conns = 4,
+                                                         .connect_timeout = 60 * NANOS_SEC });
     for (int i = 0; i < TASKS; i++)
         assert_non_null(task_spawn(w, caller, side));
     return OK;

@@ -79,6 +79,7 @@ static void a_diff_leads_from_the_old_text_to_the_new(void **state) {
         random_text(&a, rand() % 30, 1 + rand() % 6);
         random_text(&b, rand() % 30, 1 + rand() % 6);
         diff_unified(&patch, S("f"), buf_view(&a), buf_view(&b));
+        buf_text(&patch); /* sscanf looks for its NUL */
         apply(&made, buf_view(&a), buf_view(&patch));
         assert_true(str_eq(buf_view(&made), buf_view(&b)));
         buf_done(&a);
