@@ -13,7 +13,8 @@
  * Without a passphrase the master key is not in it: the archive is of use only together with
  * the master.key of its data directory, and useless to whoever finds it.
  *
- * Restoring checks all of it before anything changes, keeps the present database aside and
+ * Restoring checks the HMAC before a byte of the rest is believed, then all of it before anything
+ * changes, keeps the present database aside and
  * swaps atomically. While the gateway runs, only an archive of the same master key can be
  * restored; another one needs the gateway stopped, and its passphrase.
  *

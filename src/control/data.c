@@ -1,8 +1,9 @@
 /* data.c - the data directory: made 0700, locked against a second gateway, with the master
  * key from which every other key is derived (DESIGN decisions 13 and 15). */
 #include "base/file.h"
-#include "control/backup.h"
+#include "control/backup_private.h"
 #include "control/private.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -60,11 +61,30 @@ err_t data_exists(struct control *c) {
                      STR(c->data));
 }
 
+/* What a backup or restore that was cut off by a crash has left: copies of the store. Nobody
+ * works on one now, since the lock is ours. */
+static void remove_leftovers(struct control *c) {
+    static const char *const unfinished[] = { "restore.tmp-", "restore.in-", "backup.tmp-",
+                                              "backup.out-" };
+    DIR *dir = opendir(arena_text(&c->arena, c->data));
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        for (size_t i = 0; i < ARRAY_SIZE(unfinished); i++)
+            if (str_starts(str_of(e->d_name), str_of(unfinished[i]))) {
+                const char *path = arena_text(
+                    &c->arena, arena_fmt(&c->arena, "%.*s/%s", STR(c->data), e->d_name));
+                if (unlink(path) < 0)
+                    backup_remove_folder(path);
+            }
+    if (dir)
+        closedir(dir);
+}
+
 err_t data_open(struct control *c) {
     TRY(folder_make(c->data));
     TRY(folder_make(arena_fmt(&c->arena, "%.*s/catalogue", STR(c->data))));
     TRY(lock_data(c));
     TRY(restore_finish(c->data));
+    remove_leftovers(c);
     TRY(load_master(c));
     return open_store(c);
 }

@@ -1,6 +1,8 @@
 /* restore.c - from an archive back to a data directory, see backup.h.
  *
- * All is unpacked into a folder beside and checked there. With the same master key the store
+ * The archive is read twice: first its manifest, whose HMAC is checked before a byte of the rest
+ * is believed or unpacked (who could write anything there could fill the disk), then the rest,
+ * into a folder beside, where it is checked against the manifest. With the same master key the store
  * replaces its content in one transaction. With another one (offline) two files change: the
  * folder gets the name restore.ready, which is the point of no return, and both are moved from
  * it; a start that finds it goes on with that. */
@@ -57,7 +59,7 @@ struct restoring {
     uint8_t master[SHA256_SIZE];
     struct backup_keys keys;   /* of the archive's master key */
     bool other_master;
-    struct str hmac, config, master_sealed; /* p == NULL: not there */
+    struct str hmac, config, master_sealed, master_again; /* p == NULL: not there */
     size_t seen;
     struct restore_report report;
 };
@@ -66,7 +68,7 @@ static err_t bad(const struct restoring *r, const char *what) {
     return ERR(INVALID, "%s is not restored, nothing was changed: %s", r->path, what);
 }
 
-/* ---- unpacking --------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 static err_t next_entry(struct restoring *r, const char **name) {
     struct archive_entry *e;
@@ -100,6 +102,26 @@ static err_t read_text(struct restoring *r, size_t limit, struct str *out) {
     return OK;
 }
 
+/* Runs fn with the archive open at its beginning. */
+static err_t with_archive(struct restoring *r, err_t (*fn)(struct restoring *r)) {
+    TRY(lazy_load(&libarchive_library, "restoring a backup"));
+    r->archive = sym_archive_read_new();
+    sym_archive_read_support_format_tar(r->archive);
+    err_t e = OK;
+    int fd = open(r->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        e = err_errno(errno, "reading %s", r->path);
+    else if (sym_archive_read_open_fd(r->archive, fd, STEP) != ARCHIVE_OK)
+        e = bad(r, "it is no archive");
+    else
+        e = fn(r);
+    struct err saved = e ? *e : (struct err){ 0 };
+    sym_archive_read_free(r->archive);
+    if (fd >= 0)
+        close(fd);
+    return e ? err_again(&saved) : OK;
+}
+
 static err_t read_manifest(struct restoring *r) {
     const char *name;
     json document;
@@ -127,6 +149,86 @@ static const struct listed *find_listed(const struct restoring *r, const char *n
             return &all[i];
     return NULL;
 }
+
+static err_t read_head(struct restoring *r) {
+    const char *name;
+    TRY(read_manifest(r));
+    TRY(next_entry(r, &name));
+    if (!name || strcmp(name, BACKUP_HMAC) != 0)
+        return bad(r, BACKUP_HMAC " is missing");
+    return read_text(r, MANIFEST_LIMIT, &r->hmac);
+}
+
+/* The sealed master key opens what authenticates all else; its own seal authenticates it. */
+static err_t read_master(struct restoring *r) {
+    const char *name;
+    for (;;) {
+        TRY(next_entry(r, &name));
+        if (!name)
+            return bad(r, BACKUP_MASTER " is missing");
+        if (strcmp(name, BACKUP_MASTER) == 0)
+            return read_text(r, MANIFEST_LIMIT, &r->master_sealed);
+    }
+}
+
+/* ---- whose it is ------------------------------------------------------------------- */
+
+static err_t open_master(struct restoring *r) {
+    uint8_t salt[SCRYPT_SALT];
+    struct seal_ring ring;
+    SCOPED(buf_done) struct buf plain = { 0 };
+    struct str rest = r->master_sealed, hex = str_cut(&rest, ' ');
+    if (!hex_get(hex, salt, sizeof salt))
+        return bad(r, BACKUP_MASTER " was changed");
+    backup_passphrase_ring(r->passphrase, salt, &ring);
+    err_t e = crypto_open(&ring, S(BACKUP_MASTER), rest, &plain);
+    crypto_wipe(&ring, sizeof ring);
+    if (e || plain.n != SHA256_SIZE)
+        return bad(r, "the passphrase is not the one it was made with");
+    memcpy(r->master, plain.p, SHA256_SIZE);
+    crypto_wipe(plain.p, plain.n);
+    return OK;
+}
+
+static err_t find_master(struct restoring *r) {
+    memcpy(r->master, r->control->master, SHA256_SIZE);
+    backup_keys(r->master, &r->keys);
+    if (str_eq(r->manifest.master_key, str_of(r->keys.fingerprint)))
+        return OK;
+    r->other_master = true;
+    if (r->online)
+        return ERR(CONFLICT,
+                   "%s belongs to another master key, which a running gateway cannot change: stop "
+                   "it and use gatespan restore",
+                   r->path);
+    if (!r->manifest.master_key_included)
+        return ERR(
+            CONFLICT,
+            "%s belongs to another master key, which is not in it: put the master.key of its "
+            "data directory into %.*s first",
+            r->path, STR(r->control->data));
+    if (!r->passphrase.n)
+        return ERR(CONFLICT,
+                   "%s belongs to another master key: give the passphrase that it was made with "
+                   "(--passphrase-file)",
+                   r->path);
+    TRY(with_archive(r, read_master));
+    TRY(open_master(r));
+    backup_keys(r->master, &r->keys);
+    return str_eq(r->manifest.master_key, str_of(r->keys.fingerprint))
+               ? OK
+               : bad(r, "the master key in it is not the one its manifest names");
+}
+
+static err_t check_manifest(struct restoring *r) {
+    uint8_t wanted[SHA256_SIZE], have[SHA256_SIZE];
+    crypto_hmac(r->keys.hmac, r->manifest_text, wanted);
+    if (!hex_get(str_trim(r->hmac), have, SHA256_SIZE) || !crypto_equal(wanted, have, SHA256_SIZE))
+        return bad(r, "its manifest was changed by somebody without the master key");
+    return OK;
+}
+
+/* ---- unpacking -------------------------------------------------------------------- */
 
 static err_t check_digest(const struct restoring *r, const struct listed *l, uint64_t bytes,
                           const uint8_t digest[SHA256_SIZE]) {
@@ -190,18 +292,16 @@ static err_t unpack_one(struct restoring *r, const char *name) {
         return unpack_store(r, l);
     if (strcmp(name, BACKUP_CONFIG) == 0 && !r->config.p)
         return unpack_text(r, l, &r->config);
-    if (strcmp(name, BACKUP_MASTER) == 0 && !r->master_sealed.p)
-        return unpack_text(r, l, &r->master_sealed);
+    if (strcmp(name, BACKUP_MASTER) == 0 && !r->master_again.p)
+        return unpack_text(r, l, &r->master_again);
     return bad(r, "there is a file in it that this version does not know, or the same twice");
 }
 
+/* Behind the manifest and its HMAC, which were read before. */
 static err_t unpack(struct restoring *r) {
     const char *name;
-    TRY(read_manifest(r));
     TRY(next_entry(r, &name));
-    if (!name || strcmp(name, BACKUP_HMAC) != 0)
-        return bad(r, BACKUP_HMAC " is missing");
-    TRY(read_text(r, MANIFEST_LIMIT, &r->hmac));
+    TRY(next_entry(r, &name));
     for (;;) {
         TRY(next_entry(r, &name));
         if (!name)
@@ -210,81 +310,6 @@ static err_t unpack(struct restoring *r) {
     }
     if (r->seen != r->manifest.files.n || !find_listed(r, BACKUP_STORE))
         return bad(r, "a file that its manifest names is missing");
-    return OK;
-}
-
-static err_t unpack_archive(struct restoring *r) {
-    TRY(lazy_load(&libarchive_library, "restoring a backup"));
-    r->archive = sym_archive_read_new();
-    sym_archive_read_support_format_tar(r->archive);
-    err_t e = OK;
-    int fd = open(r->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        e = err_errno(errno, "reading %s", r->path);
-    else if (sym_archive_read_open_fd(r->archive, fd, STEP) != ARCHIVE_OK)
-        e = bad(r, "it is no archive");
-    else
-        e = unpack(r);
-    struct err saved = e ? *e : (struct err){ 0 };
-    sym_archive_read_free(r->archive);
-    if (fd >= 0)
-        close(fd);
-    return e ? err_again(&saved) : OK;
-}
-
-/* ---- whose it is ------------------------------------------------------------------- */
-
-static err_t open_master(struct restoring *r) {
-    uint8_t salt[SCRYPT_SALT];
-    struct seal_ring ring;
-    SCOPED(buf_done) struct buf plain = { 0 };
-    struct str rest = r->master_sealed, hex = str_cut(&rest, ' ');
-    if (!hex_get(hex, salt, sizeof salt))
-        return bad(r, BACKUP_MASTER " was changed");
-    backup_passphrase_ring(r->passphrase, salt, &ring);
-    err_t e = crypto_open(&ring, S(BACKUP_MASTER), rest, &plain);
-    crypto_wipe(&ring, sizeof ring);
-    if (e || plain.n != SHA256_SIZE)
-        return bad(r, "the passphrase is not the one it was made with");
-    memcpy(r->master, plain.p, SHA256_SIZE);
-    crypto_wipe(plain.p, plain.n);
-    return OK;
-}
-
-static err_t find_master(struct restoring *r) {
-    memcpy(r->master, r->control->master, SHA256_SIZE);
-    backup_keys(r->master, &r->keys);
-    if (str_eq(r->manifest.master_key, str_of(r->keys.fingerprint)))
-        return OK;
-    r->other_master = true;
-    if (r->online)
-        return ERR(CONFLICT,
-                   "%s belongs to another master key, which a running gateway cannot change: stop "
-                   "it and use gatespan restore",
-                   r->path);
-    if (!r->master_sealed.p)
-        return ERR(
-            CONFLICT,
-            "%s belongs to another master key, which is not in it: put the master.key of its "
-            "data directory into %.*s first",
-            r->path, STR(r->control->data));
-    if (!r->passphrase.n)
-        return ERR(CONFLICT,
-                   "%s belongs to another master key: give the passphrase that it was made with "
-                   "(--passphrase-file)",
-                   r->path);
-    TRY(open_master(r));
-    backup_keys(r->master, &r->keys);
-    return str_eq(r->manifest.master_key, str_of(r->keys.fingerprint))
-               ? OK
-               : bad(r, "the master key in it is not the one its manifest names");
-}
-
-static err_t check_manifest(struct restoring *r) {
-    uint8_t wanted[SHA256_SIZE], have[SHA256_SIZE];
-    crypto_hmac(r->keys.hmac, r->manifest_text, wanted);
-    if (!hex_get(str_trim(r->hmac), have, SHA256_SIZE) || !crypto_equal(wanted, have, SHA256_SIZE))
-        return bad(r, "its manifest was changed by somebody without the master key");
     return OK;
 }
 
@@ -370,6 +395,7 @@ static err_t swap_all(struct restoring *r) {
     crypto_wipe(old.p, old.n);
     TRY(file_write(arena_fmt(r->arena, "%s/master.key", r->folder),
                    str_from((const char *)r->master, SHA256_SIZE)));
+    sync_folder(str_of(r->folder));
     store_close(TAKE(c->store));
     if (rename(r->folder, ready) < 0)
         return err_errno(errno, "renaming %s", r->folder);
@@ -380,9 +406,10 @@ static err_t swap_all(struct restoring *r) {
 
 static err_t restore_checked(struct restoring *r) {
     struct str staged = arena_fmt(r->arena, "%s/" BACKUP_STORE, r->folder);
-    TRY(unpack_archive(r));
+    TRY(with_archive(r, read_head));
     TRY(find_master(r));
     TRY(check_manifest(r));
+    TRY(with_archive(r, unpack));
     TRY(store_check_file(staged));
     TRY(keep_aside(r));
     TRY(r->other_master ? swap_all(r) : store_replace(NULL, r->control->store, staged));
