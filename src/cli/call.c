@@ -10,13 +10,13 @@
 
 enum { ARGUMENTS_LIMIT = 64 * 1024 * 1024 };
 
-enum form { TEXT, STRUCTURED, WHOLE_JSON, WHOLE_YAML };
-static const char *const forms[] = { "text", "structured", "json", "yaml", NULL };
+enum form { TEXT, STRUCTURED, WHOLE_JSON, WHOLE_YAML, TABLE /* as TEXT */ };
+static const char *const forms[] = { "text", "structured", "json", "yaml", "table", NULL };
 
 static const struct cli_option options[] = {
     CLIENT_OPTIONS,
     { "output", "FORMAT", NULL, false, "text (default): what the tool says; structured: its structured content; "
-      "json, yaml: its whole result", 'o', forms },
+      "json, yaml: its whole result; table: as text", 'o', forms },
     { "timeout", "DURATION", NULL, false, "give the call up after so long, such as 30s; default: never", 't' },
 };
 

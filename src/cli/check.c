@@ -4,14 +4,14 @@
 #include "cli/output.h"
 #include <stdio.h>
 
-static const char *const forms[] = { "text", "json", "yaml", NULL };
+static const char *const forms[] = { "text", "json", "yaml", "table", NULL };
 
 static const struct cli_option options[] = {
     CONF_OPTIONS,
     { "listen", "ADDR:PORT", NULL, true, "as of serve" },
     { "workers", "N", NULL, false, "as of serve" },
     { "output", "FORMAT", NULL, false, "text (default): problems on standard error, one on a line; json, yaml: "
-      "one object on standard output, valid or not", 'o', forms },
+      "one object on standard output, valid or not; table: as text", 'o', forms },
 };
 
 /* ---- for programs -------------------- */
@@ -86,7 +86,7 @@ static int run(struct cli *c) {
     struct conf_tree *t = NULL;
     cli_overrides(c, &overrides);
     err_t e = conf_load(&c->arena, path, &overrides, &conf, &t, &report);
-    if (form.n && !str_eq(form, S("text"))) {
+    if (str_eq(form, S("json")) || str_eq(form, S("yaml"))) {
         show(c, path, conf, t, buf_view(&report));
     } else {
         fputs(buf_text(&report), stderr);

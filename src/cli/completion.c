@@ -10,6 +10,22 @@ static bool is_path(const char *value) {
     return value && (strstr(value, "FILE") || strstr(value, "DIR"));
 }
 
+/* The words that a command takes, where its usage lists them: "bash|zsh|fish". False: it takes
+ * something else. */
+static bool put_choices(struct buf *b, const struct command *c) {
+    struct str words = str_of(c->words ? c->words : "");
+    if (str_find_char(words, ' ') >= 0)
+        words = str_head(words, (size_t)str_find_char(words, ' '));
+    for (size_t i = 0; i < words.n; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz-|", words.p[i]))
+            return false;
+    if (str_find_char(words, '|') < 0)
+        return false;
+    for (size_t i = 0; i < words.n; i++)
+        buf_char(b, words.p[i] == '|' ? ' ' : words.p[i]);
+    return true;
+}
+
 typedef void visit_fn(struct buf *b, const char *path, const struct command *c);
 
 static void walk(struct buf *b, const char *path, const struct command *c, visit_fn *visit) {
@@ -40,6 +56,7 @@ static void bash_case(struct buf *b, const char *path, const struct command *c) 
     buf_fmt(b, "    '%s') words='", path);
     for (size_t i = 0; i < c->sub_count; i++)
         buf_fmt(b, "%s%s", i ? " " : "", c->subs[i]->name);
+    put_choices(b, c);
     each_option(b, path, c, bash_word);
     buf_fmt(b, "'%s ;;\n", is_path(c->words) ? " files=1" : "");
 }
@@ -178,6 +195,20 @@ static void zsh_subs(struct buf *b, const char *path, const struct command *c) {
     buf_str(b, S("        esac ;;\n    esac\n"));
 }
 
+static void zsh_words(struct buf *b, const struct command *c) {
+    buf_str(b, S(" \\\n        '*: :"));
+    size_t before = b->n;
+    buf_char(b, '(');
+    if (put_choices(b, c)) {
+        buf_char(b, ')');
+    } else {
+        b->n = before;
+        if (is_path(c->words))
+            buf_str(b, S("_files"));
+    }
+    buf_str(b, S("'\n"));
+}
+
 static void zsh_command(struct buf *b, const char *path, const struct command *c) {
     zsh_function(b, path);
     buf_str(b, S("() {\n    local curcontext=$curcontext state line\n    _arguments -C"));
@@ -185,8 +216,7 @@ static void zsh_command(struct buf *b, const char *path, const struct command *c
     if (c->sub_count)
         zsh_subs(b, path, c);
     else
-        buf_str(b,
-                is_path(c->words) ? S(" \\\n        '*: :_files'\n") : S(" \\\n        '*: :'\n"));
+        zsh_words(b, c);
     buf_str(b, S("}\n"));
 }
 
@@ -231,6 +261,21 @@ static void fish_option(struct buf *b, const char *path, const struct cli_option
     buf_char(b, '\n');
 }
 
+static void fish_words(struct buf *b, const char *path, const struct command *c) {
+    size_t before = b->n;
+    fish_start(b, path);
+    buf_str(b, S(" -a '"));
+    if (put_choices(b, c)) {
+        buf_str(b, S("'\n"));
+        return;
+    }
+    b->n = before;
+    if (is_path(c->words)) {
+        fish_start(b, path);
+        buf_str(b, S(" -F\n"));
+    }
+}
+
 static void fish_command(struct buf *b, const char *path, const struct command *c) {
     for (size_t i = 0; i < c->sub_count; i++) {
         fish_start(b, path);
@@ -238,10 +283,7 @@ static void fish_command(struct buf *b, const char *path, const struct command *
         put_fish(b, c->subs[i]->summary);
         buf_char(b, '\n');
     }
-    if (is_path(c->words)) {
-        fish_start(b, path);
-        buf_str(b, S(" -F\n"));
-    }
+    fish_words(b, path, c);
     each_option(b, path, c, fish_option);
 }
 

@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "cli/client.h"
 #include "cli/output.h"
+#include <stdio.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,14 +74,53 @@ static void show(const struct cli *c, json now) {
     show_figures(c, "UPSTREAM", json_get(now, S("upstreams")));
 }
 
-/* One line of JSON a look, so that a program can read them one by one. */
-static void print(const struct cli *c, json now, bool once) {
-    SCOPED(buf_done) struct buf b = { 0 };
-    if (output_format(c) == FORMAT_TABLE) {
-        if (!once && isatty(STDOUT_FILENO))
-            fputs("\033[H\033[2J", stdout);
+/* ---- on a terminal ------------------------------------------------------------------- */
+
+static struct winsize terminal(void) {
+    struct winsize size = { 0 };
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_row || !size.ws_col)
+        size = (struct winsize){ .ws_row = 24, .ws_col = 80 };
+    return size;
+}
+
+/* From the top, over what is there, without a blank moment. What is wider than the terminal is
+ * cut there (no wrapping meanwhile), what is longer too: nothing may scroll the head away. */
+static void paint(struct str text) {
+    size_t rows = terminal().ws_row;
+    fputs("\033[?7l\033[H", stdout);
+    for (size_t i = 0; i < rows && text.n; i++) {
+        struct str line = str_cut(&text, '\n');
+        bool more = i + 1 == rows && text.n;
+        printf("%s%.*s\033[K", i ? "\r\n" : "", STR(more ? S("…") : line));
+    }
+    fputs("\033[J\033[?7h", stdout);
+}
+
+/* stdout is a variable in glibc, so what `show` prints can be looked at before it is painted. */
+static void refresh(const struct cli *c, json now) {
+    char *text = NULL;
+    size_t n = 0;
+    FILE *real = stdout, *memory = open_memstream(&text, &n);
+    if (!memory) {
         show(c, now);
-    } else if (once || output_format(c) == FORMAT_YAML)
+        return;
+    }
+    stdout = memory;
+    show(c, now);
+    stdout = real;
+    fclose(memory);
+    paint(str_from(text, n));
+    free(text);
+}
+
+/* One line of JSON a look, so that a program can read them one by one. */
+static void print(const struct cli *c, json now, bool once, bool refreshed) {
+    SCOPED(buf_done) struct buf b = { 0 };
+    if (refreshed)
+        refresh(c, now);
+    else if (output_format(c) == FORMAT_TABLE)
+        show(c, now);
+    else if (once || output_format(c) == FORMAT_YAML)
         output_value(c, now, output_format(c));
     else {
         json_write(&b, now);
@@ -88,16 +129,23 @@ static void print(const struct cli *c, json now, bool once) {
     fflush(stdout);
 }
 
+/* A terminal that changes its size is painted anew at once. */
 static void pause_for(int64_t wait) {
+    struct winsize was = terminal();
     nanos end = clock_mono() + wait;
-    while (clock_mono() < end && !client_interrupted())
+    while (clock_mono() < end && !client_interrupted()) {
+        struct winsize is = terminal();
+        if (is.ws_row != was.ws_row || is.ws_col != was.ws_col)
+            return;
         nanosleep(&(struct timespec){ .tv_nsec = 50 * NANOS_MS }, NULL);
+    }
 }
 
 static int run(struct cli *c) {
     struct mcp_client m;
     int64_t every = 0;
     bool once = cli_has(c, "once");
+    bool refreshed = !once && output_format(c) == FORMAT_TABLE && isatty(STDOUT_FILENO);
     int code = client_open(c, &m);
     if (!code)
         code = cli_duration(c, "every", 2 * NANOS_SEC, &every);
@@ -107,13 +155,15 @@ static int run(struct cli *c) {
         arena_init(&c->arena, NULL, 0);
         code = look(c, &m, &now);
         if (!code)
-            print(c, now, once);
+            print(c, now, once, refreshed);
         arena_done(&c->arena);
         c->arena = kept;
         if (code || once)
             return code;
         pause_for(every);
     }
+    if (refreshed && !code)
+        putchar('\n'); /* the prompt goes under what was painted */
     return code ? code : EXIT_INTERRUPTED;
 }
 

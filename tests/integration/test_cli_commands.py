@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -209,6 +210,8 @@ def test_verbose_tells_what_was_asked(ask):
     (["tools", "--output", ""], {"table", "json", "yaml"}),
     (["tools", "-o", "y"], {"yaml"}),
     (["version", "--color", "al"], {"always"}),
+    (["completion", "z"], {"zsh"}),
+    (["export", "c"], {"claude-desktop", "cursor"}),
 ])
 def test_bash_completes(run, tmp_path, words, offered):
     script = tmp_path / "gatespan.bash"
@@ -229,16 +232,18 @@ def test_zsh_loads_the_completion(run, tmp_path):
             "autoload +X _gatespan && print loaded"
     done = subprocess.run(["zsh", "-f", "-c", lines], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["_gatespan", "loaded"], done.stderr
+    assert "'*: :(bash zsh fish)'" in (tmp_path / "_gatespan").read_text()
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
 def test_fish_completes(run, tmp_path):
     script = tmp_path / "gatespan.fish"
     script.write_text(run("completion", "fish").stdout)
-    lines = f"source {script}; complete -C 'gatespan ca'; complete -C 'gatespan tools -o '"
+    lines = f"source {script}; complete -C 'gatespan ca'; complete -C 'gatespan tools -o '; " \
+            "complete -C 'gatespan export v'"
     done = subprocess.run(["fish", "--no-config", "-c", lines], capture_output=True, text=True, timeout=60)
     assert not done.stderr
-    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["call", "json", "table", "yaml"]
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["call", "json", "table", "yaml", "vscode"]
 
 
 @pytest.mark.skipif(not shutil.which("scdoc"), reason="scdoc is not installed")
@@ -426,6 +431,72 @@ def test_top_shows_calls_in_flight_and_refreshes(gateway, run, tmp_path):
             if p.poll() is None:
                 p.kill()
             p.wait(60)
+
+
+def picture(rows, columns, before, written):
+    """What a terminal of so many rows and columns shows after `written`, for the few sequences that top uses,
+    and how many lines scrolled away."""
+    lines, row, column, scrolled = (before + [""] * rows)[:rows], 0, 0, 0
+    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", written.decode(errors="ignore")):
+        if token == "\x1b[J":
+            lines[row + 1:] = [""] * (rows - row - 1)
+        if token in ("\x1b[J", "\x1b[K"):
+            lines[row] = lines[row][:column]
+        elif token == "\x1b[H":
+            row = column = 0
+        elif token == "\r":
+            column = 0
+        elif token == "\n" and row + 1 == rows:
+            lines, scrolled = lines[1:] + [""], scrolled + 1
+        elif token == "\n":
+            row += 1
+        elif not token.startswith("\x1b") and column < columns:  # no wrapping
+            lines[row] = lines[row][:column].ljust(column) + token + lines[row][column + 1:]
+            column += 1
+    return lines, scrolled
+
+
+def test_top_fits_into_a_small_terminal_and_follows_its_size(own):
+    """Nothing scrolls the head away, nothing of an older picture stays."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+    gw = own.gateway
+    gw.call_tool("time__get_current_time")
+    wait_for(lambda: json.loads(own("top", "--once", "-o", "json").stdout)["tools"], 60, "the call is counted")
+    master, slave = pty.openpty()
+    size, before, written, shown = (4, 30), [], b"", []
+
+    def resize():
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+
+    def shows(condition):
+        nonlocal written, shown
+        while select.select([master], [], [], 0.05)[0]:
+            written += os.read(master, 65536)
+        shown, scrolled = picture(*size, before, written)
+        assert scrolled == 0, written
+        return condition(shown)
+
+    resize()
+    top = subprocess.Popen([str(binary()), "top", "--every", "1h"], stdout=slave, stderr=slave,
+                           env=clean_environment(GATESPAN_URL=gw.mcp, GATESPAN_KEY=ADMIN_KEY))
+    try:
+        wait_for(lambda: shows(lambda lines: lines[0].startswith("0 in flight") and lines[3] == "…"), 60, "the small picture")
+        size, before, written = (30, 100), shown, b""
+        resize()  # painted anew at once, not after the hour
+        wait_for(lambda: shows(lambda lines: any(line.startswith("UPSTREAM") for line in lines)), 60, "the large picture")
+        assert shown[0].startswith("0 in flight") and "…" not in "".join(shown)
+        assert sum(line.startswith("TOOL") for line in shown) == 1
+        top.send_signal(2)
+        assert top.wait(60) == INTERRUPTED
+    finally:
+        if top.poll() is None:
+            top.kill()
+        top.wait(60)
+        os.close(master)
+        os.close(slave)
 
 
 WAITING_SERVER = '''
