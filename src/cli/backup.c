@@ -173,8 +173,8 @@ static int run_backup(struct cli *c) {
     int code = read_passphrase(c, &passphrase);
     if (code)
         return code;
-    err_t e = cli_has(c, "url") ? NULL
-                                : control_open_offline(data, cli_get(c, "config"), false, &control);
+    bool remote = cli_has(c, "url") && !cli_has(c, "data");
+    err_t e = remote ? NULL : control_open_offline(data, cli_get(c, "config"), false, &control);
     if (e && e->kind != ERR_CONFLICT)
         return fail(e);
     if (control) {
@@ -185,11 +185,11 @@ static int run_backup(struct cli *c) {
         code = fetch_backup(c, path, passphrase);
     }
     if (!code && !passphrase.n)
-        cli_note(c,
-                 "%.*s is of use only with the master.key of its data directory (%.*s): keep a "
-                 "copy of that "
-                 "elsewhere, or use --passphrase-file",
-                 STR(path), STR(data));
+        cli_note(
+            c,
+            "%.*s is of use only with the master.key of %.*s: keep a copy of that elsewhere, or "
+            "use --passphrase-file",
+            STR(path), STR(remote ? S("the gateway's data directory") : data));
     return code;
 }
 

@@ -109,7 +109,7 @@ struct reading {
 /* Harmless words of clients are kept without a note. */
 static bool is_quiet(struct str key) {
     static const char *const words[] = { "type", "transport", "disabled", "autoApprove", "alwaysAllow",
-                                         "gallery", "description", "disabledTools" };
+                                         "gallery", "description" };
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
         if (str_eq(key, str_of(words[i])))
             return true;
@@ -481,8 +481,15 @@ static void write_builtin(struct jw *w, struct str builtin) {
     jw_array_end(w);
 }
 
+/* A file that says nowhere whose it is may be of any client that keeps servers in mcpServers. */
+static bool is_same_client(enum dialect d, json kept) {
+    struct str from = json_get_text(kept, S("from"));
+    return str_eq(from, str_of(dialect_words[d])) ||
+           (d != DIALECT_VSCODE && str_eq(from, str_of(dialect_words[DIALECT_GENERIC])));
+}
+
 static void write_kept(struct jw *w, enum dialect d, json kept) {
-    if (!str_eq(json_get_text(kept, S("from")), str_of(dialect_words[d])))
+    if (!is_same_client(d, kept))
         return;
     for (struct json_iter it = json_iter(json_get(kept, S("keys"))); json_next(&it);) {
         jw_key(w, it.key);
@@ -496,7 +503,7 @@ static void write_server(struct jw *w, enum dialect d, struct str name, json spe
     json own_type = json_get(json_get(kept, S("keys")), S("type"));
     struct str builtin = json_get_text(spec, S("builtin")),
                original = json_get_text(kept, S("name"));
-    bool same = str_eq(json_get_text(kept, S("from")), str_of(dialect_words[d]));
+    bool same = is_same_client(d, kept);
     jw_key(w, original.n && same ? original : name);
     jw_object(w);
     if (url && d == DIALECT_VSCODE && !(same && own_type))

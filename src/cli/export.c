@@ -110,7 +110,9 @@ static int export_upstreams(struct cli *c, enum dialect d, struct str path, stru
     json root = conf_file_root(file), upstreams = json_get(root, S("upstreams"));
     if (json_type(upstreams) != JSON_OBJECT)
         return cli_fail(EXIT_CONFIG, "%.*s has no upstreams", STR(path));
-    json rest = json_get(json_get(root, S("x-import")), str_of(dialect_words[d]));
+    json kept = json_get(root, S("x-import")), rest = json_get(kept, str_of(dialect_words[d]));
+    if (!rest && d != DIALECT_VSCODE)
+        rest = json_get(kept, str_of(dialect_words[DIALECT_GENERIC]));
     dialect_write(&c->arena, d, upstreams, json_get(root, S("inputs")), rest, w, &notes);
     if (notes.n)
         cli_note(c, "%s", buf_text(&notes));

@@ -335,6 +335,23 @@ def test_backup_and_restore_while_calls_run(gateway, tmp_path):
     assert not list(pathlib.Path(gw.data).glob("restore.in-*"))
 
 
+def test_a_backup_over_the_wire_names_no_directory_of_this_machine(gateway, tmp_path):
+    """It needs the master key of where it came from, not of who happens to live here."""
+    gw = gateway()
+    environment = {"HOME": str(tmp_path), "GATESPAN_URL": gw.mcp, "GATESPAN_KEY": gw.key}
+    done = run("backup", tmp_path / "wire.tar", env=environment)
+    assert done.returncode == 0 and "master.key of the gateway's data directory" in done.stderr, done.stderr
+    assert str(tmp_path / ".local") not in done.stderr
+
+
+def test_a_backup_of_a_named_directory_is_of_that_one(offline, gateway, tmp_path):
+    """Also where the environment names a gateway: --data is nearer."""
+    data, _ = offline
+    done = run("backup", tmp_path / "here.tar", "--data", data, env={"GATESPAN_URL": gateway().mcp, "GATESPAN_KEY": ADMIN_KEY})
+    assert done.returncode == 0, done.stderr
+    assert run("restore", tmp_path / "here.tar", "--data", data).returncode == 0, "it has the same master key"
+
+
 def test_another_gateways_archive_is_refused_while_running(offline, gateway):
     _, archive = offline
     gw = gateway()

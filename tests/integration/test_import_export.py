@@ -45,6 +45,23 @@ def test_there_and_back_nothing_is_lost(run, tmp_path, dialect):
     assert json.loads(back.stdout) == read(FILES / DIALECTS[dialect])
 
 
+@pytest.mark.parametrize("dialect", sorted({*DIALECTS} - {"vscode"}))
+def test_a_file_that_does_not_say_whose_it_is_loses_nothing_either(run, tmp_path, dialect):
+    """As when it was downloaded, or copied to a name of its own."""
+    written = read(FILES / DIALECTS[dialect])
+    (tmp_path / "downloaded.json").write_text(json.dumps(written))
+    assert run("import", "downloaded.json", "--to", "g.yaml", "--from", "generic").returncode == OK
+    back = run("export", dialect, "--config", "g.yaml")
+    assert back.returncode == OK and json.loads(back.stdout) == written
+
+
+def test_tools_that_a_client_had_switched_off_are_reported(run, tmp_path):
+    """They are on here: it must be seen."""
+    (tmp_path / "w.json").write_text('{"mcpServers": {"a": {"serverUrl": "https://a.example/mcp", "disabledTools": ["x"]}}}')
+    done = run("import", "w.json", "--from", "windsurf")
+    assert done.returncode == OK and "kept aside: disabledTools" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["g.yaml", "g.json"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_back_and_there_nothing_is_lost(run, tmp_path, dialect, name):
