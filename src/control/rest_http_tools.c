@@ -2,6 +2,7 @@
  * is a server of the registry whose config has `api`, so it is shown, changed and watched there. */
 #include "base/mem.h"
 #include "control/rest_items.h"
+#include "gateway/api_ops.h"
 #include "net/http_url.h"
 
 static const char *const methods[] = { "GET", "POST", "PUT", "PATCH", "DELETE", NULL };
@@ -76,10 +77,48 @@ static void put_strs(struct jw *w, const char *key, const struct str_list *list)
     jw_array_end(w);
 }
 
+/* The first server's URL with the defaults of its variables (OpenAPI 3.1 §4.8.5); p == NULL when a
+ * variable has none. */
+static struct str first_server(struct arena *a, json document) {
+    json server = json_at(json_get(document, S("servers")), 0);
+    struct str rest = json_get_text(server, S("url"));
+    SCOPED(buf_done) struct buf b = { 0 };
+    while (rest.n) {
+        ptrdiff_t open = str_find_char(rest, '{');
+        buf_str(&b, open < 0 ? rest : str_head(rest, (size_t)open));
+        rest = open < 0 ? S("") : str_skip(rest, (size_t)open + 1);
+        ptrdiff_t close = str_find_char(rest, '}');
+        if (open < 0)
+            break;
+        json variable = close < 0 ? NULL
+                                  : json_get(json_get(server, S("variables")),
+                                             str_head(rest, (size_t)close));
+        if (!json_get(variable, S("default")))
+            return (struct str){ 0 };
+        buf_str(&b, json_get_text(variable, S("default")));
+        rest = str_skip(rest, (size_t)close + 1);
+    }
+    return arena_dup(a, buf_view(&b));
+}
+
+/* Without `url` the document says where its API is. */
+static err_t find_base(struct rest *r, struct new_tool *t) {
+    err_t e = api_check_version(t->openapi);
+    if (e)
+        return rest_refuse(r, REFUSAL_UNPROCESSABLE, "%s", e->text);
+    if (t->url.n)
+        return OK;
+    t->url = first_server(r->arena, t->openapi);
+    if (str_find(t->url, S("://")) >= 0)
+        return OK;
+    struct str said = json_get_text(json_at(json_get(t->openapi, S("servers")), 0), S("url"));
+    return rest_refuse(r, REFUSAL_UNPROCESSABLE, "url is needed: the document %s%.*s%s",
+                       said.n ? "only says \"" : "names no server", STR(str_head(said, 200)),
+                       said.n ? "\", which is no whole address" : "");
+}
+
 static void put_api(struct jw *w, struct arena *a, const struct new_tool *t) {
     struct str base = t->url, path = S("");
-    if (t->openapi && !base.n)
-        base = json_get_text(json_at(json_get(t->openapi, S("servers")), 0), S("url"));
     if (!t->openapi)
         split_url(t->url, &base, &path);
     jw_key(w, S("api"));
@@ -118,13 +157,15 @@ static err_t write_config(struct arena *a, const struct new_tool *t, json *out) 
 /* ---- handlers ------------------------------------------------------------------------------- */
 
 err_t tools_add(struct rest *r) {
-    const struct new_tool *t = r->body;
+    struct new_tool t = *(const struct new_tool *)r->body;
     json config;
-    if (!t->openapi && !t->url.n)
+    if (!t.openapi && !t.url.n)
         return rest_refuse(r, REFUSAL_UNPROCESSABLE, "url or openapi is needed");
-    TRY(write_config(r->arena, t, &config));
-    TRY(items_add(r, &server_resource, t->name, config));
-    return server_answer(r, t->name);
+    if (t.openapi)
+        TRY(find_base(r, &t));
+    TRY(write_config(r->arena, &t, &config));
+    TRY(items_add(r, &server_resource, t.name, config));
+    return server_answer(r, t.name);
 }
 
 static bool is_api(struct rest *r, const struct item *item) {

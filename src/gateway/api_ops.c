@@ -48,6 +48,17 @@ static json followed(const struct compile *c, json v) {
     return NULL;
 }
 
+/* A parameter, body or path that is needed, not only described. */
+static err_t must_follow(const struct compile *c, json v, json *out) {
+    *out = followed(c, v);
+    if (v && !*out)
+        return ERR(INVALID,
+                   "$ref %.*s leads nowhere in this document; other files are not fetched: bundle "
+                   "them into one",
+                   STR(str_head(json_get_text(v, S("$ref")), 200)));
+    return OK;
+}
+
 struct open_ref { /* references that are being written out */
     const struct open_ref *up;
     json target;
@@ -60,9 +71,88 @@ static bool is_open(const struct open_ref *refs, json target) {
     return false;
 }
 
-static bool is_of_openapi_alone(struct str key) { /* and no keyword of JSON Schema */
-    return str_eq(key, S("discriminator")) || str_eq(key, S("xml")) || str_eq(key, S("example")) ||
-           str_eq(key, S("externalDocs"));
+static bool is_one_of(struct str key, const char *const *words, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(key, str_of(words[i])))
+            return true;
+    return false;
+}
+
+/* Keywords of OpenAPI that are none of JSON Schema. */
+static const char *const openapi_words[] = { "discriminator", "xml", "example", "externalDocs",
+                                             "nullable" };
+/* Their members are schemas under names of the author's. */
+static const char *const map_words[] = { "properties", "patternProperties", "$defs", "definitions",
+                                         "dependentSchemas" };
+/* What they hold is no schema. */
+static const char *const data_words[] = { "enum", "const", "default", "examples", "required" };
+#define IS(words, key) is_one_of(key, words, ARRAY_SIZE(words))
+
+static bool is_true(json v) {
+    bool value = false;
+    return json_is_bool(v, &value) && value;
+}
+
+/* OpenAPI 3.0 is of JSON Schema's draft 4 in these: a bound is exclusive by a word beside it, and
+ * null is allowed by another. False: the member is as it is. */
+static bool put_as_draft_4(struct jw *w, json schema, struct str key, json v) {
+    bool flag, nullable = is_true(json_get(schema, S("nullable")));
+    if (json_is_bool(v, &flag) &&
+        (str_eq(key, S("exclusiveMinimum")) || str_eq(key, S("required")) ||
+         str_eq(key, S("exclusiveMaximum"))))
+        return true; /* said at the bound; `required` is the parameter's, a frequent mistake */
+    if (str_eq(key, S("minimum")) && is_true(json_get(schema, S("exclusiveMinimum"))))
+        jw_put_value(w, "exclusiveMinimum", v);
+    else if (str_eq(key, S("maximum")) && is_true(json_get(schema, S("exclusiveMaximum"))))
+        jw_put_value(w, "exclusiveMaximum", v);
+    else if (nullable && str_eq(key, S("type")) && json_type(v) == JSON_STRING) {
+        jw_key(w, key);
+        jw_array(w);
+        jw_value(w, v);
+        jw_string(w, S("null"));
+        jw_array_end(w);
+    } else if (nullable && str_eq(key, S("enum"))) {
+        jw_key(w, key);
+        jw_array(w);
+        for (struct json_iter it = json_iter(v); json_next(&it);)
+            if (json_type(it.value) != JSON_NULL)
+                jw_value(w, it.value);
+        jw_raw(w, S("null"));
+        jw_array_end(w);
+    } else
+        return false;
+    return true;
+}
+
+static void put_schema(struct compile *c, struct jw *w, json v, const struct open_ref *refs,
+                       unsigned depth);
+
+static void put_map(struct compile *c, struct jw *w, json map, const struct open_ref *refs,
+                    unsigned depth) {
+    jw_object(w);
+    for (struct json_iter it = json_iter(map); json_next(&it);) {
+        jw_key(w, it.key);
+        put_schema(c, w, it.value, refs, depth);
+    }
+    jw_object_end(w);
+}
+
+static void put_keywords(struct compile *c, struct jw *w, json schema, const struct open_ref *refs,
+                         unsigned depth) {
+    jw_object(w);
+    for (struct json_iter it = json_iter(schema); json_next(&it);) {
+        if (IS(openapi_words, it.key) || put_as_draft_4(w, schema, it.key, it.value))
+            continue;
+        jw_key(w, it.key);
+        if (IS(map_words, it.key) && json_type(it.value) == JSON_OBJECT)
+            put_map(c, w, it.value, refs, depth);
+        else if (IS(data_words, it.key)) {
+            c->nodes += json_count(it.value);
+            jw_value(w, it.value);
+        } else
+            put_schema(c, w, it.value, refs, depth);
+    }
+    jw_object_end(w);
 }
 
 /* A schema with its references written out; one that holds itself ends in {}. */
@@ -76,22 +166,15 @@ static void put_schema(struct compile *c, struct jw *w, json v, const struct ope
     }
     if (!v || depth > DEPTH || c->nodes++ > NODES) {
         jw_raw(w, S("{}"));
-        return;
-    }
-    enum json_type type = json_type(v);
-    if (type != JSON_OBJECT && type != JSON_ARRAY) {
+    } else if (json_type(v) == JSON_OBJECT) {
+        put_keywords(c, w, v, refs, depth + 1);
+    } else if (json_type(v) == JSON_ARRAY) {
+        jw_array(w);
+        for (struct json_iter it = json_iter(v); json_next(&it);)
+            put_schema(c, w, it.value, refs, depth + 1);
+        jw_array_end(w);
+    } else
         jw_value(w, v);
-        return;
-    }
-    (type == JSON_OBJECT ? jw_object : jw_array)(w);
-    for (struct json_iter it = json_iter(v); json_next(&it);) {
-        if (type == JSON_OBJECT && is_of_openapi_alone(it.key))
-            continue;
-        if (type == JSON_OBJECT)
-            jw_key(w, it.key);
-        put_schema(c, w, it.value, refs, depth + 1);
-    }
-    (type == JSON_OBJECT ? jw_object_end : jw_array_end)(w);
 }
 
 /* ---- operations ------------------------------------------------------------------------ */
@@ -135,7 +218,8 @@ static err_t add_param(struct compile *c, struct api_op *op, struct str name, en
     struct str argument = has_argument(op, name)
                               ? arena_fmt(c->arena, "%.*s_%s", STR(name), places[in])
                               : name;
-    op->params[op->param_count++] = (struct api_param){ argument, name, in, required };
+    op->params[op->param_count++] = (struct api_param){ argument, name, in, API_PLAIN,
+                                                        required };
     return OK;
 }
 
@@ -260,6 +344,30 @@ static bool read_place(struct str word, enum api_in *out) {
     return false; /* cookies are the browser's */
 }
 
+/* OpenAPI 3.1 §4.8.12.2 "Parameter Object", `style` and `explode`. */
+static enum api_style style_of(json p) {
+    struct str style = json_get_text(p, S("style"));
+    bool explode = !style.n || str_eq(style, S("form"));
+    json_is_bool(json_get(p, S("explode")), &explode);
+    if (json_get(p, S("content")))
+        return API_AS_JSON;
+    if (str_eq(style, S("deepObject")))
+        return API_DEEP;
+    if (explode)
+        return API_EXPLODED;
+    return str_eq(style, S("pipeDelimited"))    ? API_PIPES
+           : str_eq(style, S("spaceDelimited")) ? API_SPACES
+                                                : API_COMMAS;
+}
+
+/* Of the parameter itself, or of the one media type that its content has. */
+static json schema_of(json p) {
+    json schema = json_get(p, S("schema"));
+    for (struct json_iter it = json_iter(json_get(p, S("content"))); !schema && json_next(&it);)
+        schema = json_get(it.value, S("schema"));
+    return schema;
+}
+
 struct described { /* what the input schema says of a parameter */
     json schema;
     struct str help;
@@ -268,7 +376,8 @@ struct described { /* what the input schema says of a parameter */
 /* Those of the operation stand over those of its path. */
 static err_t add_params(struct compile *c, struct api_op *op, json list, struct described *what) {
     for (struct json_iter it = json_iter(list); json_next(&it);) {
-        json p = followed(c, it.value);
+        json p;
+        TRY(must_follow(c, it.value, &p));
         struct str name = json_get_text(p, S("name"));
         enum api_in in;
         bool required = false, known = false;
@@ -281,7 +390,8 @@ static err_t add_params(struct compile *c, struct api_op *op, json list, struct 
             continue;
         json_is_bool(json_get(p, S("required")), &required);
         TRY(add_param(c, op, name, in, required || in == API_PATH));
-        what[op->param_count - 1] = (struct described){ json_get(p, S("schema")),
+        op->params[op->param_count - 1].style = style_of(p);
+        what[op->param_count - 1] = (struct described){ schema_of(p),
                                                         json_get_text(p, S("description")) };
     }
     return OK;
@@ -289,7 +399,7 @@ static err_t add_params(struct compile *c, struct api_op *op, json list, struct 
 
 static err_t add_body(struct compile *c, struct api_op *op, json body, struct described *what) {
     bool required = false;
-    body = followed(c, body);
+    TRY(must_follow(c, body, &body));
     json content = json_get(body, S("content")), media = json_get(content, S("application/json"));
     for (struct json_iter it = json_iter(content); !media && json_next(&it);)
         if (str_ends(it.key, S("+json")))
@@ -388,15 +498,25 @@ static err_t compile_operation(struct compile *c, struct str path, const char *m
     return finish_op(c, op);
 }
 
+err_t api_check_version(json document) {
+    struct str version = json_get_text(document, S("openapi"));
+    if (json_get(document, S("swagger")))
+        return ERR(INVALID,
+                   "openapi: this is Swagger 2.0, which is not read: convert it to OpenAPI "
+                   "3, such as with swagger2openapi");
+    if (str_starts(version, S("3.")))
+        return OK;
+    return ERR(INVALID,
+               "openapi: must be a document of OpenAPI 3.0 or 3.1, a JSON object with its member "
+               "\"openapi\"");
+}
+
 static err_t compile_document(struct compile *c) {
     static const char *const methods[] = { "get", "put", "post", "delete", "patch" };
-    struct str version = json_get_text(c->document, S("openapi"));
-    if (!str_starts(version, S("3.")))
-        return ERR(
-            INVALID,
-            "openapi: must be a document of OpenAPI 3.0 or 3.1, with its member \"openapi\"");
+    TRY(api_check_version(c->document));
     for (struct json_iter it = json_iter(json_get(c->document, S("paths"))); json_next(&it);) {
-        json item = followed(c, it.value);
+        json item;
+        TRY_WRAP(must_follow(c, it.value, &item), "openapi: %.*s", STR(str_head(it.key, 100)));
         for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
             json operation = json_get(item, str_of(methods[i]));
             if (operation)
@@ -499,13 +619,16 @@ static void put_escaped(struct buf *b, struct str s) {
     }
 }
 
-/* As a text: strings and numbers as spelled, the rest as JSON. */
-static struct str text_of(struct arena *a, json v) {
-    if (json_type(v) == JSON_STRING || json_type(v) == JSON_NUMBER)
-        return json_text(v);
+static struct str json_of(struct arena *a, json v) {
     SCOPED(buf_done) struct buf b = { 0 };
     json_write(&b, v);
     return arena_dup(a, buf_view(&b));
+}
+
+/* As a text: strings and numbers as spelled, the rest as JSON. */
+static struct str text_of(struct arena *a, json v) {
+    return json_type(v) == JSON_STRING || json_type(v) == JSON_NUMBER ? json_text(v)
+                                                                      : json_of(a, v);
 }
 
 /* Style simple: elements with commas. */
@@ -534,6 +657,51 @@ static void put_query(struct buf *b, struct arena *a, struct str name, json v, b
     put_escaped(b, name);
     buf_char(b, '=');
     put_escaped(b, text_of(a, v));
+}
+
+/* The elements, or names and values in turn, behind one name. */
+static void put_joined(struct buf *b, struct arena *a, const struct api_param *p, json v,
+                       bool *first) {
+    static const char *const separators[] = { [API_COMMAS] = ",", [API_SPACES] = "%20",
+                                              [API_PIPES] = "%7C" };
+    bool named = json_type(v) == JSON_OBJECT, more = false;
+    buf_char(b, *first ? '?' : '&');
+    *first = false;
+    put_escaped(b, p->name);
+    buf_char(b, '=');
+    for (struct json_iter it = json_iter(v); json_next(&it); more = true) {
+        if (more)
+            buf_str(b, str_of(separators[p->style]));
+        if (named) {
+            put_escaped(b, it.key);
+            buf_str(b, str_of(separators[p->style]));
+        }
+        put_escaped(b, text_of(a, it.value));
+    }
+}
+
+static void put_query_param(struct buf *b, struct arena *a, const struct api_param *p, json v,
+                            bool *first) {
+    bool object = json_type(v) == JSON_OBJECT, many = object || json_type(v) == JSON_ARRAY;
+    bool alone = p->style == API_PLAIN ||
+                 (!object && (p->style == API_EXPLODED || p->style == API_DEEP));
+    if (p->style == API_AS_JSON) {
+        buf_char(b, *first ? '?' : '&');
+        *first = false;
+        put_escaped(b, p->name);
+        buf_char(b, '=');
+        put_escaped(b, json_of(a, v));
+    } else if (!many || alone) {
+        put_query(b, a, p->name, v, first);
+    } else if (p->style == API_EXPLODED || p->style == API_DEEP) {
+        for (struct json_iter it = json_iter(v); json_next(&it);)
+            put_query(b, a,
+                      p->style == API_DEEP ? arena_fmt(a, "%.*s[%.*s]", STR(p->name), STR(it.key))
+                                           : it.key,
+                      it.value, first);
+    } else {
+        put_joined(b, a, p, v, first);
+    }
 }
 
 /* A value may fill a segment, never walk to another one. */
@@ -618,7 +786,7 @@ static err_t put_params(struct arena *a, const struct api_op *op, json arguments
         if (!v || json_type(v) == JSON_NULL)
             continue;
         if (p->in == API_QUERY && !in_template(op->path, p->argument, a))
-            put_query(&out->target, a, p->name, v, first);
+            put_query_param(&out->target, a, p, v, first);
         if (p->in == API_HEADER)
             TRY(put_header(&out->headers, a, p, v));
         if (p->in == API_BODY) {

@@ -6,7 +6,8 @@
  * HEAD, DELETE) or is a member of the JSON body. References inside the document are resolved,
  * others are refused; nothing is fetched.
  *
- * Source   OpenAPI 3.0 and 3.1, "Parameter Object" (styles simple and form, the defaults)
+ * Source   OpenAPI 3.0 and 3.1, "Parameter Object": style simple in path and header, all styles
+ *          in the query. Schemas of 3.0 become those of 3.1 (nullable, exclusive bounds)
  * Threads  compiled operations are constant
  * Memory   everything in the arena given; schemas are freed by api_done
  * Waits    never
@@ -15,12 +16,24 @@
 #include "gateway/conf.h"
 #include "net/http_url.h"
 
+/* How arrays and objects stand in a query; PLAIN: arrays repeat the name, objects are JSON. */
+enum api_style {
+    API_PLAIN,
+    API_EXPLODED,
+    API_COMMAS,
+    API_SPACES,
+    API_PIPES,
+    API_DEEP,
+    API_AS_JSON
+};
+
 enum api_in { API_PATH, API_QUERY, API_HEADER, API_BODY };
 
 struct api_param {
     struct str argument; /* of the tool */
     struct str name;     /* in the request */
     enum api_in in;
+    enum api_style style;
     bool required;
 };
 
@@ -42,6 +55,9 @@ struct api {
     size_t n;
     struct str listing;   /* tools/list result, raw */
 };
+
+/* INVALID unless it is a document of a version that is read. */
+err_t api_check_version(json document);
 
 /* INVALID with what is wrong and where. */
 err_t api_compile(struct arena *a, const struct api_conf *conf, struct api *out);

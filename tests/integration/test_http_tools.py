@@ -140,6 +140,15 @@ def test_a_document_becomes_one_tool_for_each_operation(gw, api):
     assert gw.request("DELETE", TOOLS + "/pets").status == 204
 
 
+def test_variables_of_a_server_have_their_defaults(gw, api):
+    """https://{host}/{version}: OpenAPI 3.1, "Server Object"."""
+    document = {"openapi": "3.0.3", "info": {"title": "t", "version": "1"}, "paths": {"/x": {"get": {"operationId": "x"}}},
+                "servers": [{"url": "{base}/{version}/", "variables": {"base": {"default": api},
+                                                                       "version": {"default": "v2", "enum": ["v1", "v2"]}}}]}
+    assert register(gw, name="versioned", openapi=document)["config"]["api"]["url"] == f"{api}/v2/"
+    gw.request("DELETE", TOOLS + "/versioned")
+
+
 def test_answers_of_every_kind_are_results(gw, api):
     def result(path):
         register(gw, name="kind", url=api + path)
@@ -174,6 +183,13 @@ def test_metadata_addresses_are_not_connected_to(gw, url):
     ({"name": "a b", "url": "http://h/"}, 422, "name"), ({"name": "bad", "url": "http://h/{x"}, 422, "without its }"),
     ({"name": "bad", "url": "http://h/", "input_schema": {"pattern": "("}}, 422, "schema"),
     ({"name": "bad", "openapi": {"openapi": "2.0"}, "url": "http://h"}, 422, "OpenAPI 3"),
+    ({"name": "bad", "openapi": {"swagger": "2.0", "host": "h", "paths": {}}}, 422, "Swagger 2.0"),
+    ({"name": "bad", "openapi": "openapi: 3.0.0"}, 422, "a JSON object"),
+    ({"name": "bad", "openapi": {"openapi": "3.1.0", "paths": {"/a": {"get": {}}}}}, 422, "names no server"),
+    ({"name": "bad", "openapi": {"openapi": "3.1.0", "servers": [{"url": "/v1"}], "paths": {"/a": {"get": {}}}}},
+     422, 'only says \"/v1\"'),
+    ({"name": "bad", "openapi": {"openapi": "3.1.0", "servers": [{"url": "http://h/{v}"}], "paths": {"/a": {"get": {}}}}},
+     422, "url is needed"),
     ({"name": "bad", "url": "http://h/", "method": "TRACE"}, 400, "method")])
 def test_a_bad_tool_is_refused_whole(gw, tool, status, says):
     answer = gw.request("POST", TOOLS, tool)

@@ -111,6 +111,90 @@ static void equal_names_in_other_places_are_told_apart(void **state) {
     api_done(&api);
 }
 
+/* One GET /a with these parameters, and components. */
+static err_t compile_params(const char *parameters, const char *schemas, struct api *out) {
+    struct api_conf *conf = ARENA_NEW(&arena, struct api_conf);
+    SCOPED(buf_done) struct buf b = { 0 };
+    buf_fmt(&b,
+            "{\"openapi\":\"3.0.3\",\"paths\":{\"/"
+            "a\":{\"get\":{\"operationId\":\"a\",\"parameters\":[%s]}}},"
+            "\"components\":{\"schemas\":{%s}}}",
+            parameters, schemas);
+    *conf = (struct api_conf){ .url = S("http://h"), .openapi = parse(buf_text(&b)) };
+    return api_compile(&arena, conf, out);
+}
+
+static void styles_of_the_query_are_those_of_the_document(void **state) {
+    static const struct {
+        const char *how, *arguments, *target;
+    } cases[] = {
+        { "\"schema\":{}", "{\"q\":[1,2]}", "/a?q=1&q=2" },
+        { "\"schema\":{}", "{\"q\":{\"k\":1,\"l\":\"&\"}}", "/a?k=1&l=%26" },
+        { "\"explode\":false,\"schema\":{}", "{\"q\":[1,\",\"]}", "/a?q=1,%2C" },
+        { "\"explode\":false,\"schema\":{}", "{\"q\":{\"k\":1,\"l\":2}}", "/a?q=k,1,l,2" },
+        { "\"explode\":false,\"schema\":{}", "{\"q\":\"x\"}", "/a?q=x" },
+        { "\"style\":\"pipeDelimited\",\"schema\":{}", "{\"q\":[1,2]}", "/a?q=1%7C2" },
+        { "\"style\":\"spaceDelimited\",\"schema\":{}", "{\"q\":[1,2]}", "/a?q=1%202" },
+        { "\"style\":\"deepObject\",\"explode\":true,\"schema\":{}",
+          "{\"q\":{\"k\":1,\"l\":[2,3]}}", "/a?q%5Bk%5D=1&q%5Bl%5D=2&q%5Bl%5D=3" },
+        { "\"content\":{\"application/json\":{\"schema\":{\"type\":\"array\"}}}", "{\"q\":[1]}",
+          "/a?q=%5B1%5D" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct api api;
+        struct api_request q = { 0 };
+        char text[256];
+        snprintf(text, sizeof text, "{\"name\":\"q\",\"in\":\"query\",%s}", cases[i].how);
+        assert_null(compile_params(text, "", &api));
+        assert_null(api_request_make(&arena, &api, &api.ops[0], parse(cases[i].arguments), &q));
+        assert_string_equal(buf_text(&q.target), cases[i].target);
+        api_request_done(&q);
+        api_done(&api);
+    }
+}
+
+static bool takes(const struct api *api, const char *arguments) {
+    struct api_request q = { 0 };
+    bool ok = !api_request_make(&arena, api, &api->ops[0], parse(arguments), &q);
+    api_request_done(&q);
+    return ok;
+}
+
+static void schemas_of_openapi_3_0_mean_what_they_meant(void **state) {
+    struct api api;
+    assert_null(compile_params(
+        "{\"name\":\"q\",\"in\":\"query\",\"schema\":{\"$ref\":\"#/components/schemas/S\"}}",
+        "\"S\":{\"type\":\"object\",\"nullable\":true,\"properties\":{"
+        "\"n\":{\"type\":\"number\",\"minimum\":0,\"exclusiveMinimum\":true,\"maximum\":9,"
+        "\"exclusiveMaximum\":false},"
+        "\"s\":{\"type\":\"string\",\"nullable\":true,\"enum\":[\"x\"],\"required\":true},"
+        "\"example\":{\"type\":\"integer\"},\"nullable\":{\"type\":\"integer\"}},"
+        "\"example\":{\"n\":1},\"default\":{\"$ref\":\"no "
+        "reference\"},\"additionalProperties\":false}",
+        &api));
+    assert_true(takes(&api, "{\"q\":{\"n\":9,\"s\":null,\"example\":1,\"nullable\":2}}"));
+    assert_true(takes(&api, "{\"q\":{\"s\":\"x\"}}"));
+    assert_true(takes(&api, "{\"q\":null}"));
+    assert_false(takes(&api, "{\"q\":{\"n\":0}}"));
+    assert_false(takes(&api, "{\"q\":{\"n\":9.5}}"));
+    assert_false(takes(&api, "{\"q\":{\"s\":\"y\"}}"));
+    assert_false(takes(&api, "{\"q\":{\"example\":\"a\"}}")); /* a property, not the keyword */
+    api_done(&api);
+}
+
+static void references_that_lead_nowhere_are_named(void **state) {
+    static const char *const refs[] = { "#/components/parameters/Nope", "other.yaml#/x", "" };
+    for (size_t i = 0; i < ARRAY_SIZE(refs); i++) {
+        struct api api;
+        char text[128];
+        snprintf(text, sizeof text, "{\"$ref\":\"%s\"}", refs[i]);
+        err_t e = compile_params(text, "", &api);
+        assert_non_null(e);
+        assert_non_null(strstr(e->text, "leads nowhere"));
+        assert_non_null(strstr(e->text, refs[i]));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(arguments_fill_the_template, begin, end),
@@ -118,6 +202,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(broken_templates_are_refused, begin, end),
         cmocka_unit_test_setup_teardown(recursive_schemas_come_to_an_end, begin, end),
         cmocka_unit_test_setup_teardown(equal_names_in_other_places_are_told_apart, begin, end),
+        cmocka_unit_test_setup_teardown(styles_of_the_query_are_those_of_the_document, begin, end),
+        cmocka_unit_test_setup_teardown(schemas_of_openapi_3_0_mean_what_they_meant, begin, end),
+        cmocka_unit_test_setup_teardown(references_that_lead_nowhere_are_named, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
