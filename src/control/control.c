@@ -204,15 +204,16 @@ err_t control_open(const struct control_options *options, struct warden *warden,
     return err_again(&saved);
 }
 
-err_t control_open_offline(struct str data, struct str config, bool make, struct control **out) {
+err_t control_open_offline(struct str data, struct str config, bool to_restore,
+                           struct control **out) {
     struct control *c = NEW(struct control);
     arena_init(&c->arena, NULL, 0);
     arena_init(&c->kept_arena, NULL, 0);
     c->lock_fd = -1;
     copy_options(c, &(struct control_options){ .data = data, .config = config });
-    err_t e = make ? OK : data_exists(c);
+    err_t e = to_restore ? OK : data_exists(c);
     if (!e)
-        e = data_open(c);
+        e = to_restore ? data_open_to_restore(c) : data_open(c);
     if (!e) {
         *out = c;
         return OK;

@@ -32,8 +32,10 @@ err_t control_run(struct control *c);
 void control_free(struct control *c);
 /* The data directory alone, for commands while no gateway runs on it: store, registry and keys
  * are open, nothing else is. CONFLICT when a gateway holds its lock; NOT_FOUND when there is
- * none and it is not to be made. `config` is only remembered. */
-err_t control_open_offline(struct str data, struct str config, bool make, struct control **out);
+ * none. `config` is only remembered. `to_restore`: one that is not there is made, and a store that
+ * cannot be opened is no failure, since control_restore replaces it. */
+err_t control_open_offline(struct str data, struct str config, bool to_restore,
+                           struct control **out);
 
 /* Without a running gateway: makes an admin key in the data directory; `alone` revokes the other
  * ones. CONFLICT while a gateway uses it, NOT_FOUND when it is none. */

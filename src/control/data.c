@@ -1,6 +1,8 @@
 /* data.c - the data directory: made 0700, locked against a second gateway, with the master
  * key from which every other key is derived (DESIGN decisions 13 and 15). */
 #include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
 #include "control/backup_private.h"
 #include "control/private.h"
 #include <dirent.h>
@@ -79,12 +81,29 @@ static void remove_leftovers(struct control *c) {
         closedir(dir);
 }
 
-err_t data_open(struct control *c) {
+/* All but the store. */
+static err_t prepare(struct control *c) {
     TRY(folder_make(c->data));
     TRY(folder_make(arena_fmt(&c->arena, "%.*s/catalogue", STR(c->data))));
     TRY(lock_data(c));
     TRY(restore_finish(c->data));
     remove_leftovers(c);
-    TRY(load_master(c));
+    return load_master(c);
+}
+
+err_t data_open(struct control *c) {
+    TRY(prepare(c));
     return open_store(c);
+}
+
+err_t data_open_to_restore(struct control *c) {
+    TRY(prepare(c));
+    err_t e = open_store(c);
+    if (!e)
+        return OK;
+    log_warn("the database is replaced as it is", F("error", e->text));
+    registry_free(TAKE(c->registry));
+    history_free(TAKE(c->history));
+    store_close(TAKE(c->store));
+    return OK;
 }

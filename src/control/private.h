@@ -18,7 +18,7 @@ struct control {
     int lock_fd;
     uint8_t master[SHA256_SIZE], hmac_key[SHA256_SIZE];
     struct seal_ring seal, tickets, columns;
-    struct store *store;         /* NULL on stdio */
+    struct store *store;         /* NULL on stdio, and after data_open_to_restore perhaps */
     struct registry *registry;
     struct key_store key_store;
     struct history *history;
@@ -61,6 +61,8 @@ struct control {
 
 /* data.c: the data directory, its lock and master key. */
 err_t data_open(struct control *c);
+/* The same for a restore: c->store is NULL when what is there cannot be opened. */
+err_t data_open_to_restore(struct control *c);
 err_t data_exists(struct control *c); /* NOT_FOUND when there is none */
 void data_none(struct control *c); /* keys of this process alone */
 /* keys.c: keys of the data directory (made at the first start) and of the file. */

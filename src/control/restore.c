@@ -2,10 +2,10 @@
  *
  * The archive is read twice: first its manifest, whose HMAC is checked before a byte of the rest
  * is believed or unpacked (who could write anything there could fill the disk), then the rest,
- * into a folder beside, where it is checked against the manifest. With the same master key the store
- * replaces its content in one transaction. With another one (offline) two files change: the
- * folder gets the name restore.ready, which is the point of no return, and both are moved from
- * it; a start that finds it goes on with that. */
+ * into a folder beside, where it is checked against the manifest. With the same master key the
+ * store replaces its content in one transaction. With another one, or where the present store
+ * cannot be opened (both offline), files change: the folder gets the name restore.ready, which is
+ * the point of no return, and what is in it is moved; a start that finds it goes on with that. */
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -315,10 +315,33 @@ static err_t unpack(struct restoring *r) {
 
 /* ---- the change -------------------------------------------------------------------- */
 
+/* A second name: until the new one is moved there, the present one stays where it is. */
+static err_t link_aside(struct restoring *r, struct str aside, const char *suffix) {
+    const char *from = arena_text(
+        r->arena, arena_fmt(r->arena, "%.*s/" BACKUP_STORE "%s", STR(r->control->data), suffix));
+    const char *to = arena_text(r->arena, arena_fmt(r->arena, "%.*s%s", STR(aside), suffix));
+    return link(from, to) == 0 || errno == ENOENT
+               ? OK
+               : err_errno(errno, "keeping the present database as %s", to);
+}
+
+/* Offline, a database that is damaged or that the disk has no room for twice is kept as it is. */
 static err_t keep_aside(struct restoring *r) {
-    struct str path = arena_fmt(r->arena, "%.*s/before-restore-%lld.db", STR(r->control->data),
+    struct control *c = r->control;
+    struct str path = arena_fmt(r->arena, "%.*s/before-restore-%lld.db", STR(c->data),
                                 (long long)(clock_wall() / NANOS_MS));
-    TRY_WRAP(store_backup(NULL, r->control->store, path), "keeping the present database");
+    err_t e = c->store ? store_backup(NULL, c->store, path) : OK;
+    if (e && r->online)
+        return err_wrap(e, "keeping the present database");
+    if (e) {
+        log_warn("the database is replaced as it is", F("error", e->text));
+        store_close(TAKE(c->store));
+        unlink(arena_text(r->arena, path));
+    }
+    if (!c->store) {
+        TRY(link_aside(r, path, ""));
+        TRY(link_aside(r, path, "-wal"));
+    }
     r->report.aside = path;
     return OK;
 }
@@ -391,7 +414,9 @@ static err_t swap_all(struct restoring *r) {
     bool missing;
     struct str now = arena_fmt(r->arena, "%.*s/master.key", STR(c->data));
     TRY(file_read(now, SHA256_SIZE, &old, &missing));
-    TRY(file_write(arena_fmt(r->arena, "%.*s.master.key", STR(r->report.aside)), buf_view(&old)));
+    if (r->other_master)
+        TRY(file_write(arena_fmt(r->arena, "%.*s.master.key", STR(r->report.aside)),
+                       buf_view(&old)));
     crypto_wipe(old.p, old.n);
     TRY(file_write(arena_fmt(r->arena, "%s/master.key", r->folder),
                    str_from((const char *)r->master, SHA256_SIZE)));
@@ -400,7 +425,7 @@ static err_t swap_all(struct restoring *r) {
     if (rename(r->folder, ready) < 0)
         return err_errno(errno, "renaming %s", r->folder);
     sync_folder(c->data);
-    r->report.new_master = true;
+    r->report.new_master = r->other_master;
     return restore_finish(c->data);
 }
 
@@ -412,7 +437,8 @@ static err_t restore_checked(struct restoring *r) {
     TRY(with_archive(r, unpack));
     TRY(store_check_file(staged));
     TRY(keep_aside(r));
-    TRY(r->other_master ? swap_all(r) : store_replace(NULL, r->control->store, staged));
+    bool whole = r->other_master || !r->control->store;
+    TRY(whole ? swap_all(r) : store_replace(NULL, r->control->store, staged));
     return put_config(r);
 }
 
@@ -453,7 +479,7 @@ static err_t restore_alone(struct task *t, void *arg) {
 
 err_t control_restore(struct task *t, struct control *c, struct arena *a, struct str path,
                       struct str passphrase, struct restore_report *out) {
-    if (!c->store)
+    if (!c->store && c->gateway)
         return ERR(CONFLICT, "this process has no data directory, so nothing can be restored");
     struct restoring r = { .control = c, .arena = a, .path = arena_text(a, path), .passphrase = passphrase,
                            .online = c->gateway != NULL };

@@ -27,7 +27,7 @@ struct prepared {
     X(SQLITE_CONSTRAINT, CONFLICT, "it would break a rule of the table")                                \
     X(SQLITE_TOOBIG, TOO_LARGE, "a value is too large")                                                 \
     X(SQLITE_CORRUPT, INVALID, "the file is damaged: restore a backup (gatespan restore)")              \
-    X(SQLITE_NOTADB, INVALID, "the file is no database of Gatespan")                                    \
+    X(SQLITE_NOTADB, INVALID, "the file is no database of Gatespan: restore a backup (gatespan restore)")   \
     X(SQLITE_READONLY, DENIED, "it cannot be written: see to the rights of the file and its folder")    \
     X(SQLITE_CANTOPEN, DENIED, "it cannot be opened: see to the folder, its rights and free descriptors") \
     X(SQLITE_PERM, DENIED, "it may not be opened: see to the rights of the file")

@@ -239,6 +239,44 @@ def test_what_a_killed_backup_or_restore_left_is_removed_by_the_next_start(offli
     assert left == [] and key_ids(data) == before
 
 
+def damage(path, how):
+    if how == "other bytes":
+        path.write_bytes(os.urandom(20000))
+    elif how == "holes":
+        with open(path, "r+b") as f:
+            f.seek(8192)
+            f.write(os.urandom(8192))
+    elif how == "cut":
+        os.truncate(path, path.stat().st_size // 2)
+    elif how == "newer":
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA user_version = 99")
+        db.commit()
+        db.close()
+
+
+@pytest.mark.parametrize("how", ["other bytes", "holes", "cut", "newer"])
+def test_a_database_that_cannot_be_opened_is_what_a_backup_is_for(offline, tmp_path, how):
+    """The remedy that serve names works; the damaged file is kept aside as it was."""
+    data, archive = offline
+    wanted = key_ids(data)
+    damage(data / "gatespan.db", how)
+    before = (data / "gatespan.db").read_bytes()
+    bad = rewrite(archive, tmp_path / "bad.tar", TAMPERED["a byte of the database"])
+    done = run("restore", bad, "--data", data)
+    assert done.returncode == 3 and "nothing was changed" in done.stderr
+    assert (data / "gatespan.db").read_bytes() == before and not list(data.glob("before-restore-*"))
+    done = run("restore", archive, "--data", data)
+    assert done.returncode == 0, done.stderr
+    assert key_ids(data) == wanted and not list(data.glob("restore.*"))
+    assert len(list(data.glob("before-restore-*.db"))) == 1 and not list(data.glob("*.master.key"))
+    gw = start_gateway(tmp_path, data=data, key=None, wait=False)
+    gw.key = ADMIN_KEY
+    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    assert gw.request("GET", "/api/v1/health/detailed").status == 200, "the key of the backup is known"
+    assert gw.stop() == 0
+
+
 @pytest.mark.parametrize("other_master", [False, True], ids=["same master key", "another master key"])
 def test_killed_at_any_moment_it_is_the_store_before_or_the_one_of_the_backup(offline, tmp_path, passphrase, other_master):
     """Whole and in working order, whichever of the two: the restore is killed later and later until one is done."""
