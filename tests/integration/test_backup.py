@@ -233,7 +233,7 @@ def test_what_a_killed_backup_or_restore_left_is_removed_by_the_next_start(offli
         (data / name).write_bytes(b"half of it")
     before = key_ids(data)
     gw = start_gateway(tmp_path, data=data, key=None, wait=False)
-    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    wait_for(lambda: "listening" in gw.logs(), 60, "it starts")
     left = [p.name for p in data.iterdir() if p.name.startswith(("restore.", "backup."))]
     assert gw.stop() == 0
     assert left == [] and key_ids(data) == before
@@ -272,7 +272,7 @@ def test_a_database_that_cannot_be_opened_is_what_a_backup_is_for(offline, tmp_p
     assert len(list(data.glob("before-restore-*.db"))) == 1 and not list(data.glob("*.master.key"))
     gw = start_gateway(tmp_path, data=data, key=None, wait=False)
     gw.key = ADMIN_KEY
-    wait_for(lambda: "listening" in gw.logs(), 20, "it starts")
+    wait_for(lambda: "listening" in gw.logs(), 60, "it starts")
     assert gw.request("GET", "/api/v1/health/detailed").status == 200, "the key of the backup is known"
     assert gw.stop() == 0
 
@@ -290,7 +290,7 @@ def test_killed_at_any_moment_it_is_the_store_before_or_the_one_of_the_backup(of
     before = key_ids(there)
     assert before != wanted
     seen = set()
-    for delay in [0.001 * 1.4 ** n for n in range(28)]:
+    for delay in [*(0.001 * 1.4 ** n for n in range(26)), 60]:  # the last is left alone
         p = subprocess.Popen([str(binary()), "restore", str(archive), "--data", str(there), "--passphrase-file",
                               str(passphrase)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
@@ -306,7 +306,7 @@ def test_killed_at_any_moment_it_is_the_store_before_or_the_one_of_the_backup(of
         if p.returncode == 0:
             assert now == wanted
             break
-    assert True in seen
+    assert p.returncode == 0 and True in seen
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 1500, 10000])
