@@ -33,6 +33,7 @@ const struct field fs_option_rows[] = {
     FIELD(T, max_read, BYTES, "1MiB", "1KiB..64MiB", 0, "Most text that one answer holds; longer is cut, and the answer says where."),
     FIELD(T, max_media, BYTES, "8MiB", "1KiB..64MiB", 0, "Largest file that read_media and a resource give."),
     FIELD(T, max_write, BYTES, "16MiB", "1KiB..1GiB", 0, "Largest file that write, append and edit leave behind."),
+    FIELD(T, max_copy, BYTES, "1GiB", "1KiB..1TiB", 0, "Most bytes that one copy writes."),
     FIELD(T, max_entries, INT, "1000", "1..100000", 0, "Most entries of one page or tree."),
     FIELD(T, max_matches, INT, "500", "1..100000", 0, "Most matches of one search."),
     FIELD(T, max_scan, INT, "100000", "100..10000000", 0, "Most entries that one search, tree, copy or recursive delete looks at."),

@@ -30,14 +30,14 @@ struct fs_options {
     struct str root_path;
     struct item_list roots; /* struct fs_root_conf */
     struct str_list allowed_operations;
-    int64_t max_read, max_media, max_write, max_entries, max_matches, max_scan, max_depth;
+    int64_t max_read, max_media, max_write, max_copy, max_entries, max_matches, max_scan, max_depth;
     int64_t max_search_file, max_search_bytes;
     nanos search_time;
     bool follow_symlinks, hidden_files;
     int hard_links; /* enum fs_hard_links */
     int64_t resources, watches;
 };
-enum { FS_OPTIONS = 18 };
+enum { FS_OPTIONS = 19 };
 extern const struct field fs_option_rows[FS_OPTIONS];
 
 struct fs_root {

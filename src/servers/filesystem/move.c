@@ -146,6 +146,15 @@ static ssize_t copy_some(int from, int to, struct buf *room, bool *by_hand) {
     return n;
 }
 
+/* Before the first byte where sizes are known: a sparse file needs no room until it is copied. */
+static err_t check_room(const struct copying *k, int64_t more) {
+    int64_t most = k->fs->options->max_copy;
+    return more <= most - k->out->bytes
+               ? OK
+               : ERR(TOO_LARGE, "source: has more than %lld bytes (option max_copy)",
+                     (long long)most);
+}
+
 static err_t copy_bytes(struct copying *k, int from, int to) {
     SCOPED(buf_done) struct buf room = { 0 };
     bool by_hand = false;
@@ -158,12 +167,14 @@ static err_t copy_bytes(struct copying *k, int from, int to) {
         if (n == 0)
             return OK;
         k->out->bytes += n > 0 ? n : 0;
+        TRY(check_room(k, 0)); /* it grew meanwhile */
     }
 }
 
 static err_t copy_file_to(struct copying *k, int from, int dir, const char *leaf,
                           const struct stat *st, bool replace) {
     SCOPED(whole_scope) struct whole w = { .fd = -1 };
+    TRY(check_room(k, st->st_size));
     TRY(whole_begin(&w, dir, "destination", NULL));
     TRY(copy_bytes(k, from, w.fd));
     fchmod(w.fd, st->st_mode & 0777);

@@ -155,6 +155,25 @@ static void a_write_has_a_limit(void **state) {
     assert_error("append", "{'path':'root/full','content':'x'}", "at most 1024");
 }
 
+/* Of a sparse file too: it takes no room until it is copied. */
+static void a_copy_has_a_limit(void **state) {
+    char bytes[700] = { 0 };
+    open_with(ALL ",'max_copy':'1KiB'");
+    result_of("create_directory", "{'path':'root/tree/b'}");
+    put_bytes(at("root/tree/one"), bytes, sizeof bytes);
+    assert_int_equal(
+        INT_OF(result_of("copy", "{'source':'root/tree','destination':'root/t2','recursive':true}"),
+               "bytes"),
+        700);
+    put_bytes(at("root/tree/b/two"), bytes, sizeof bytes);
+    assert_error("copy", "{'source':'root/tree','destination':'root/t3','recursive':true}",
+                 "max_copy");
+    assert_int_equal(access(at("root/t3"), F_OK), -1);
+    assert_int_equal(truncate(at("root/tree/one"), (off_t)1 << 40), 0);
+    assert_error("copy", "{'source':'root/tree/one','destination':'root/one'}", "max_copy");
+    assert_int_equal(access(at("root/one"), F_OK), -1);
+}
+
 static void directories_are_made(void **state) {
     assert_int_equal(INT_OF(result_of("create_directory", "{'path':'root/a/b/c'}"), "created"), 3);
     assert_int_equal(INT_OF(result_of("create_directory", "{'path':'root/a/b/c'}"), "created"), 0);
@@ -320,6 +339,7 @@ int main(void) {
         TEST(a_file_is_written_and_replaced),
         TEST(appending_leaves_what_is_there),
         TEST(a_write_has_a_limit),
+        TEST(a_copy_has_a_limit),
         TEST(directories_are_made),
         TEST(a_directory_is_listed_in_pages),
         TEST(stat_tells_without_reading),
