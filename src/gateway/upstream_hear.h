@@ -11,7 +11,8 @@
  * Threads  flights: that of their call; the table of them is under a lock
  */
 #pragma once
-#include "gateway/upstream.h"
+#include "gateway/http_link.h"
+#include "gateway/http_session.h"
 
 struct hearings;    /* of one upstream */
 struct http_flight; /* one call of it */
@@ -31,16 +32,3 @@ bool hear_next(struct upstream_call *c, struct envelope *out);
 void hear_answered(struct hearings *all, struct upstream_call *c, struct str message);
 /* Gives what is not answered to another call of its client, or refuses it. */
 void hear_end(struct hearings *all, struct upstream_call *c);
-
-/* ---- from upstream_http.c ---------------------------------------------------------- */
-
-/* Opens or resumes (last_id not empty) a stream of a legacy session. */
-err_t http_get_stream(struct task *t, struct upstream *u, struct str session, struct str last_id,
-                      struct http_reply *out);
-/* Home worker: that is the session of `share` now; a call may have been sent on an older one. */
-bool http_session_is(struct upstream *u, uint64_t share, struct str session);
-/* A lost stream may be asked for again after that long: what the server wants, or a second;
- * longer with each failure. */
-nanos http_stream_pause(const struct sse_parser *p, unsigned failures);
-/* Sends a message that is no call, in its own time. */
-void http_tell(struct worker *w, struct upstream *u, struct str session, struct str message);
