@@ -108,7 +108,7 @@ void answer_error(struct exchange *x, int status, int code, struct str data, con
     jw_put_string(&w, "jsonrpc", S("2.0"));
     if (x->in.id.p)
         jw_put_raw(&w, "id", x->in.id);
-    else if (x->era == ERA_LEGACY && x->revision != R11) /* P-007 */
+    else if (x->era == ERA_LEGACY && x->revision < R11) /* P-007 */
         jw_put_raw(&w, "id", S("null"));
     jw_key(&w, S("error"));
     jw_object(&w);

@@ -354,6 +354,9 @@ static void serve_batch(struct http_face *f) {
     if (f->request->head->known[HTTP_MCP_SESSION_ID].p && !find_session(f))
         return;
     if (x->revision != R03) {
+        struct str header = f->request->head->known[HTTP_MCP_PROTOCOL_VERSION];
+        if (x->revision == REV_NONE && header.p)
+            x->revision = revision_parse(header); /* it says how an id is left out (P-007) */
         answer_error(x, 400, RPC_INVALID_REQUEST, (struct str){ 0 },
                      "Batches are accepted in sessions of revision 2025-03-26 alone");
         return;

@@ -305,6 +305,17 @@ void stream_open_get(struct exchange *x, struct http_request *r) {
     session_tell_stream(x->task, x->gw->gateway->sessions, str_from(x->session.id, SESSION_ID));
 }
 
+/* An absent member asks for nothing (P-110); one of another type is a mistake that the client should
+ * hear of, as it would wait for news that never come. */
+static bool lists_texts(struct str raw) {
+    if (raw.p && raw.p[0] != '[')
+        return str_eq(raw, S("null"));
+    for (struct json_members m = json_elements(raw); raw.p && json_element(&m);)
+        if (m.value.p[0] != '"')
+            return false;
+    return true;
+}
+
 static bool read_filter(struct exchange *x, bool wants[CHANGES]) {
     struct str filter = x->in.params.p ? json_raw_get(x->in.params, S("notifications"))
                                        : (struct str){ 0 };
@@ -313,8 +324,11 @@ static bool read_filter(struct exchange *x, bool wants[CHANGES]) {
     for (int i = 0; i < CHANGES; i++) {
         struct str flag = json_raw_get(filter, str_of(changes[i].member));
         wants[i] = flag.p && str_eq(flag, S("true"));
+        if (flag.p && !wants[i] && !str_eq(flag, S("false")) && !str_eq(flag, S("null")))
+            return false;
     }
-    return true;
+    return lists_texts(json_raw_get(filter, S("resourceSubscriptions"))) &&
+           lists_texts(json_raw_get(filter, S("taskIds")));
 }
 
 static void put_watches(struct buf *b, const struct watched_list *list, int before) {
@@ -375,7 +389,7 @@ void method_listen(struct exchange *x) {
     bool wants[CHANGES];
     if (!read_filter(x, wants)) {
         answer_error(x, 0, RPC_INVALID_PARAMS, (struct str){ 0 },
-                     "params.notifications must be an object");
+                     "params.notifications must be an object of booleans and lists of texts");
         return;
     }
     if (!x->can_stream) {

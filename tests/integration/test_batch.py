@@ -61,6 +61,13 @@ def test_no_other_revision_has_them(gateway, version):
     assert answer.status == 400 and answer.json["error"]["code"] == -32600
 
 
+@pytest.mark.parametrize("version,ids", [("2026-07-28", []), ("2025-11-25", []), ("2025-06-18", [None])])
+def test_the_refusal_has_the_id_that_the_revision_of_the_header_wants(gateway, version, ids):
+    """P-007, P-008"""
+    answer = gateway().request("POST", "/mcp", [request(1)], {"MCP-Protocol-Version": version})
+    assert answer.status == 400 and [answer.json[k] for k in answer.json if k == "id"] == ids
+
+
 def test_a_line_may_be_a_batch():
     lines = [request(0, "initialize", {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}),
              [request(1), call(2, "get_current_time"), {"jsonrpc": "2.0", "method": "notifications/initialized"}]]

@@ -149,6 +149,14 @@ def test_codes_of_the_past_are_not_passed_on(tools, code):
         tools.server.behave(faults={})
 
 
+@pytest.mark.parametrize("member,value", [("toolsListChanged", "yes"), ("promptsListChanged", 1), ("resourcesListChanged", {}),
+                                          ("resourceSubscriptions", "file:///x"), ("resourceSubscriptions", [1]), ("taskIds", {})])
+def test_a_filter_of_wrong_types_is_refused(tools, member, value):
+    """P-110: rather than news that never come"""
+    answer = send(tools, "subscriptions/listen", {"notifications": {member: value}})
+    assert answer.status == 200 and answer.message["error"]["code"] == -32602
+
+
 def test_a_response_towards_the_modern_form_is_refused(tools):
     """P-162: 400; there is nothing that it could answer."""
     for body in ({"jsonrpc": "2.0", "id": 1, "result": {}}, {"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": "m"}}):
