@@ -605,7 +605,8 @@ static err_t try_call(struct task *t, struct http_pool *p, const struct str *req
     return e;
 }
 
-static err_t enter(struct task *t, struct http_pool *p) {
+static err_t enter_pool(struct task *t, struct http_pool *p) {
+    p->users++;
     if (p->gate.inside < p->gate.limit)
         return gate_enter(t, &p->gate);
     NET_ADD(pool_waiting, 1);
@@ -614,11 +615,8 @@ static err_t enter(struct task *t, struct http_pool *p) {
     return e;
 }
 
-static err_t enter_pool(struct task *t, struct http_pool *p) {
-    p->users++;
-    err_t e = enter(t, p);
-    if (!e)
-        return OK;
+/* The pool may be gone then. */
+static err_t not_entered(struct http_pool *p, err_t e) {
     e = err_wrap(e, "%s:%u", p->host, p->target.port);
     p->users--;
     pool_release(p);
@@ -633,8 +631,9 @@ static err_t give_up(err_t e, struct http_reply *r) {
 
 err_t http_call(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                 unsigned flags, struct http_reply *out) {
-    TRY(enter_pool(t, p));
-    err_t e = OK;
+    err_t e = enter_pool(t, p);
+    if (e)
+        return not_entered(p, e);
     bool again;
     do {
         again = false;
@@ -648,9 +647,11 @@ err_t http_call(struct task *t, struct http_pool *p, const struct str *request, 
 
 err_t http_send(struct task *t, struct http_pool *p, const struct str *request, size_t pieces,
                 unsigned flags, struct http_reply *out) {
-    TRY(enter_pool(t, p));
+    err_t e = enter_pool(t, p);
+    if (e)
+        return not_entered(p, e);
     *out = (struct http_reply){ .task = t, .pool = p, .apart = true };
-    err_t e = send_once(t, p, request, pieces, flags, out);
+    e = send_once(t, p, request, pieces, flags, out);
     return e ? give_up(e, out) : OK;
 }
 
