@@ -346,8 +346,14 @@ static void add_tools(struct arena *a, struct tool_list *list, json page) {
 
 static void name_missing(json result) {
     json missing = json_get(json_get(result, S("_meta")), S("gatespan/missingUpstreams"));
+    SCOPED(buf_done) struct buf names = { 0 };
     for (struct json_iter it = json_iter(missing); json_next(&it);)
-        fprintf(stderr, "gatespan: upstream %.*s does not answer now\n", STR(json_text(it.value)));
+        buf_fmt(&names, "%s%.*s", names.n ? ", " : "", STR(json_text(it.value)));
+    if (names.n)
+        fprintf(stderr,
+                "gatespan: not answering now: %.*s (gatespan doctor, or the gateway's log, says "
+                "why)\n",
+                STR(buf_view(&names)));
 }
 
 int client_tools(struct mcp_client *m, struct tool_list *out) {

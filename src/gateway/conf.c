@@ -57,7 +57,7 @@ const struct field upstream_fields[] = {
     FIELD(T, args, STRS, NULL, NULL, FIELD_PRIVATE, "Its arguments; never shown, as some programs take secrets there."),
     FIELD(T, env, PAIRS, NULL, NULL, FIELD_PRIVATE, "Environment variables it gets beside PATH, HOME, USER, LANG, LC_ALL, TZ and TMPDIR."),
     FIELD(T, inherit_env, STRS, NULL, NULL, 0, "Names of further variables taken over from the gateway's environment."),
-    FIELD(T, cwd, STR, NULL, "..4096", 0, "Its working directory; empty: the data directory."),
+    FIELD(T, cwd, STR, NULL, "..4096", 0, "Its working directory, below the data directory unless it begins with /; empty: the data directory."),
     FIELD(T, memory, BYTES, "0", "0..1TiB", 0, "Memory it and its children may use; 0: no limit."),
     FIELD(T, processes, INT, "0", "0..100000", 0, "Processes it may have; 0: no limit."),
     FIELD(T, stop_grace, DURATION, "3s", "0s..5m", 0, "Time between closing its input, SIGTERM and SIGKILL."),

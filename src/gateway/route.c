@@ -8,6 +8,30 @@ static bool refuse_unknown(struct exchange *x, const char *what, struct str name
     return false;
 }
 
+/* Is it a name of an upstream that this caller may use and whose lists nobody knows yet? */
+static bool of_unreached(const struct exchange *x, unsigned upstream, struct str name) {
+    const struct catalogue_source *s = &x->snapshot->sources[upstream];
+    struct str own = s->conf->name;
+    return s->missing && !s->part && s->conf->prefix && str_starts(name, own) &&
+           str_starts(str_skip(name, own.n), S("__")) &&
+           access_allows_uri(x->view->access, upstream, name);
+}
+
+/* What may well be there is not called unknown: clients would forget it for good. */
+static bool refuse_absent(struct exchange *x, const char *what, struct str shown, struct str name) {
+    for (unsigned i = 0; name.p && i < x->snapshot->upstream_count; i++) {
+        if (!of_unreached(x, i, name))
+            continue;
+        x->upstream = x->snapshot->upstreams[i];
+        answer_failure(x, ERR(UNAVAILABLE,
+                              "upstream %.*s has not answered yet, so its %ss are not known; "
+                              "the gateway's log says why",
+                              STR(x->upstream->conf->name), what));
+        return false;
+    }
+    return refuse_unknown(x, what, shown);
+}
+
 static bool take_entry(struct exchange *x, const struct entry *e) {
     x->entry = e;
     x->upstream = x->snapshot->upstreams[e->upstream];
@@ -35,7 +59,7 @@ static bool route_by_name(struct exchange *x, enum item_kind kind, const char *w
     struct str known = unrenamed(x, name);
     const struct entry *e = known.p ? catalogue_find(x->snapshot->catalogue, kind, known) : NULL;
     if (!e || !access_has(x->view->access, e->index))
-        return refuse_unknown(x, what, name);
+        return refuse_absent(x, what, name, known);
     return take_entry(x, e);
 }
 

@@ -159,9 +159,14 @@ static int exec_command(char *const *argv, char *const *env) {
 /* ELIBBAD stands for "the file is there, what its first line names is not". */
 _Noreturn static void explain(int status, int number, const char *command, const char *path) {
     bool searched = !strchr(command, '/');
+    char here[1024] = "";
+    bool relative = !searched && *command != '/' && getcwd(here, sizeof(here));
     if (number == ENOENT || number == ENOTDIR)
         give_up(status, ERR_NOT_FOUND, "command \"%s\" not found%s%s", command,
-                searched ? ", PATH is " : "", searched ? path : "");
+                searched   ? ", PATH is "
+                : relative ? " in cwd "
+                           : "",
+                searched ? path : here);
     if (number == ELIBBAD)
         give_up(status, ERR_NOT_FOUND, "the interpreter that command \"%s\" asks for is missing",
                 command);

@@ -200,3 +200,12 @@ def test_the_schema_accepts_what_the_program_accepts(run, tmp_path):
         jsonschema.validate({"limits": {"page": 0}}, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"listem": []}, schema)
+
+
+def test_upstreams_that_do_not_answer_are_named_in_one_line(gateway, run):
+    """However many there are, and on standard error: what programs read stays as it is."""
+    gw = gateway({"upstreams": {f"lost{i}": {"command": "no-such-program"} for i in range(3)}}).wait_ready("time")
+    done = run("tools", url=gw.mcp)
+    assert done.returncode == OK
+    assert done.stderr == "gatespan: not answering now: lost0, lost1, lost2 (gatespan doctor, or the gateway's log, says why)\n"
+    assert all(line.startswith("time__") for line in done.stdout.splitlines())

@@ -1001,3 +1001,21 @@ def test_all_at_once_start_stop(gateway):
     assert len(set(pids)) == 40
     gw.stop()
     wait_for(lambda: not any(os.path.exists(f"/proc/{p}") for p in pids), what="no child left")
+
+
+def test_a_tool_of_an_upstream_that_was_never_reached_is_not_called_unknown(gateway):
+    """It may well be there: the failure names the upstream and may be retried; only who may use it is told (rule 4)."""
+    gw = gateway({**config(lost={"command": "no-such-program"}, gone={"command": "./no-such-file"}),
+                  "profiles": {"clock": {"upstreams": ["time"]}},
+                  "keys": {"timer": {"secret": "a-secret-of-many-letters", "allow": ["time__*"]}}})
+    failed_state(gw, "lost")
+    assert "command \"./no-such-file\" not found in cwd /" in failed_state(gw, "gone")["reason"]
+    error = failure(gw, "lost__anything", upstream="lost")
+    assert "upstream lost has not answered yet" in error["message"]
+    told = error["data"]["gatespan"]
+    assert (told["kind"], told["upstream"], told["retryable"]) == ("unavailable", "lost", True)
+    for answer in (gw.modern("tools/call", {"name": "losty__x", "arguments": {}}),
+                   gw.modern("tools/call", {"name": "time__no_such", "arguments": {}}),
+                   gw.modern("tools/call", {"name": "lost__anything", "arguments": {}}, path="/mcp/clock"),
+                   gw.modern("tools/call", {"name": "lost__anything", "arguments": {}}, key="a-secret-of-many-letters")):
+        assert answer.message["error"]["code"] == -32602 and "Unknown tool" in answer.message["error"]["message"]

@@ -315,6 +315,8 @@ static void ask_for_what_is_not_there(struct task *t, struct warden *w) {
            "starting test: command \"no-such-command\" not found, PATH is "
            "/usr/local/bin:/usr/bin:/bin");
     expect(t, w, COMMAND(S("/no/such")), ERR_NOT_FOUND, "command \"/no/such\" not found");
+    expect(t, w, COMMAND(S("./nothing")), ERR_NOT_FOUND,
+           "command \"./nothing\" not found in cwd /");
     struct spawn_request lost = COMMAND(S("true"));
     lost.cwd = S("/no/such/directory");
     expect(t, w, lost, ERR_NOT_FOUND, "working directory /no/such/directory");
