@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/private.h"
+#include "gateway/task_told.h"
 
 enum { PART_LIMIT = 64 * 1024 * 1024 };
 #define SETTLE (100 * NANOS_MS)
@@ -63,6 +64,10 @@ static void on_updated(struct upstream *u, struct str shown, void *arg) {
     gateway_resource_updated(((struct control *)arg)->gateway, shown);
 }
 
+static void on_task(struct upstream *u, uint64_t share, struct str params, void *arg) {
+    task_told(((struct control *)arg)->gateway, u, share, params);
+}
+
 static void on_change(struct upstream *u, void *arg) {
     struct control *c = arg;
     struct note *n = NEW(struct note);
@@ -103,6 +108,7 @@ static struct upstream *start_new(struct control *c, const struct upstream_conf 
     struct upstream *u = upstream_new(conf, c->all, c->warden, c->data);
     u->on_change = on_change;
     u->on_updated = on_updated;
+    u->on_task = on_task;
     u->on_change_arg = c;
     load_last_known(c, u);
     upstream_start(u);

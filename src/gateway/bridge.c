@@ -2,9 +2,9 @@
 #include "gateway/bridge.h"
 #include "base/mem.h"
 #include "gateway/input_required.h"
+#include "gateway/task_told.h"
 #include "gateway/tool_check.h"
 #include "mcp/response.h"
-#include "mcp/task.h"
 #include <stdlib.h>
 
 static struct uri_map uris_of(const struct exchange *x) {
@@ -176,23 +176,10 @@ static err_t bridge_log(struct exchange *x, struct str params) {
                              x->upstream->conf->name);
 }
 
-/* P-290: on the stream of a tasks/result, for a client of the same revision. */
-static err_t bridge_task_status(struct exchange *x, struct str params) {
-    SCOPED(buf_done) struct buf b = { 0 };
-    struct mcp_task t;
-    bool known = x->era == ERA_LEGACY && x->revision == R11 && x->related_task.n;
-    if (!known || mcp_task_read(x->arena, params, R11, &t))
-        return OK;
-    t.id = x->related_task;
-    struct jw w = jw_init(&b);
-    jw_object(&w);
-    mcp_task_write(&w, &t, R11);
-    jw_object_end(&w);
-    return notify(x, METHOD_N_TASK_STATUS, buf_view(&b));
-}
-
 err_t bridge_notification(struct exchange *x, const struct envelope *m,
                           const struct upstream_request *r) {
+    if (method_parse(m->method) == METHOD_N_TASK_STATUS)
+        return task_told_on_call(x, m, r);
     if (!x->can_stream)
         return OK;
     if (str_eq(m->method, S("notifications/elicitation/complete")))
@@ -200,7 +187,6 @@ err_t bridge_notification(struct exchange *x, const struct envelope *m,
     switch (method_parse(m->method)) {
     case METHOD_N_PROGRESS: return bridge_progress(x, m->params, r);
     case METHOD_N_MESSAGE: return bridge_log(x, m->params);
-    case METHOD_N_TASK_STATUS: return bridge_task_status(x, m->params);
     default: return OK;
     }
 }

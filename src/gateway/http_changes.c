@@ -32,6 +32,8 @@ static bool says_changed(struct upstream *u, struct str data) {
     enum method method = method_parse(m.method);
     if (method == METHOD_N_RESOURCE_UPDATED)
         take_update(u, m.params);
+    if (method == METHOD_N_TASK_STATUS)
+        upstream_task_told(u, 0, m.params);
     return method == METHOD_N_TOOLS_CHANGED || method == METHOD_N_PROMPTS_CHANGED ||
            method == METHOD_N_RESOURCES_CHANGED;
 }

@@ -210,10 +210,11 @@ void stdio_link_forget(struct stdio_call *c) {
 static void on_idle(struct worker *w, struct timer *timer) {
     struct stdio_link *l = link_of_timer(timer);
     static const struct err idle = { ERR_UNAVAILABLE, "was idle" };
-    if (!l->calls.count && w->now - l->used >= IDLE_END)
+    bool works = l->calls.count || upstream_has_tasks(l->host->upstream, l->share);
+    if (!works && w->now - l->used >= IDLE_END)
         stdio_link_over(l, &idle);
     else
-        timer_set(w, timer, l->calls.count ? w->now + IDLE_END : l->used + IDLE_END);
+        timer_set(w, timer, works ? w->now + IDLE_END : l->used + IDLE_END);
 }
 
 void stdio_link_ready(struct stdio_link *l) {
@@ -299,6 +300,7 @@ static void take_notification(struct stdio_link *l, struct stdio_packet *p) {
     case METHOD_N_PROMPTS_CHANGED:
     case METHOD_N_RESOURCES_CHANGED: lists_changed(l); break;
     case METHOD_N_RESOURCE_UPDATED: resource_updated(l, p->envelope.params); break;
+    case METHOD_N_TASK_STATUS: upstream_task_told(l->host->upstream, l->share, p->envelope.params); break;
     default: break;
     }
     if (c) {

@@ -261,6 +261,22 @@ void streams_tell_update(struct gateway_worker *gw, struct str shown) {
     }
 }
 
+void streams_tell_session(struct gateway_worker *gw, const char session[SESSION_ID],
+                          uint64_t principal, struct str text) {
+    for (struct push_stream *p = gw->streams; p; p = gw->told_next) {
+        gw->told_next = p->next;
+        if (!p->listen_id.p && p->principal == principal &&
+            memcmp(p->session, session, SESSION_ID) == 0)
+            stream_push(p, text);
+    }
+}
+
+void streams_look_at_task(struct gateway_worker *gw, struct str shown) {
+    for (const struct push_stream *p = gw->streams; p; p = p->next)
+        if (p->tasks)
+            task_watch_look(p->tasks, shown);
+}
+
 /* ---- opening ----------------------------------------------------------------------- */
 
 /* Who is in no index, as on stdio, cannot be revoked. */

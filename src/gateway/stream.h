@@ -43,6 +43,11 @@ void stream_push(struct push_stream *p, struct str text);
 void streams_tell_changes(struct gateway_worker *gw);
 /* A resource is new: tells the streams whose clients watch it. */
 void streams_tell_update(struct gateway_worker *gw, struct str shown);
+/* To a legacy client, beside any of its requests: on what it reads here, if it does. */
+void streams_tell_session(struct gateway_worker *gw, const char session[SESSION_ID],
+                          uint64_t principal, struct str text);
+/* A task has changed: listens that watch it tell how it stands. */
+void streams_look_at_task(struct gateway_worker *gw, struct str shown);
 /* After new keys: ends those of keys that are no more. */
 void streams_end_revoked(struct gateway_worker *gw);
 /* Ends every stream, listens with their result (P-114): drain. */

@@ -48,6 +48,9 @@ static err_t read_answer(struct task *t, struct upstream_call *c, struct envelop
         TRY(upstream_next(t, c, m));
         if (m->kind == ENVELOPE_REQUEST)
             upstream_answer(c, m->id, answer_refusal(method_parse(m->method)));
+        else if (m->kind == ENVELOPE_NOTIFICATION &&
+                 method_parse(m->method) == METHOD_N_TASK_STATUS)
+            upstream_task_told(c->upstream, c->request->share, m->params);
         else if (m->kind == ENVELOPE_RESULT || m->kind == ENVELOPE_ERROR)
             return OK;
     }

@@ -5,6 +5,7 @@
 #include "gateway/forward.h"
 #include "gateway/task_id.h"
 #include "gateway/task_run.h"
+#include "gateway/task_told.h"
 #include "mcp/question.h"
 
 enum { POLL_MS = 200 };               /* what we tell of tasks of our own */
@@ -137,12 +138,13 @@ static struct str tool_of(struct exchange *x) {
 }
 
 void task_answer_theirs(struct exchange *x, const struct upstream_request *r, struct mcp_task *t) {
-    struct str own = t->id;
     const struct task_id id = { .upstream = x->upstream->conf->name, .share = r->share,
-                                .asks = r->asks, .tool = tool_of(x), .own = own };
+                                .asks = r->asks, .tool = tool_of(x), .own = t->id };
     t->id = task_id_seal(x, &id);
-    task_unref(task_keep(x, t, t->id, own, false));
+    SCOPED(task_scope) struct kept_task *k = task_keep(x, t, t->id, &id);
     answer_created(x, t);
+    if (k)
+        task_catch_up(x->gw->gateway, k);
 }
 
 /* It exists before the client hears of it (P-297): the caller's reference. */
@@ -155,7 +157,7 @@ static err_t keep_ours(struct exchange *x, enum mcp_task_status status, struct m
     *t = (struct mcp_task){ .status = status, .ttl = ttl_ms(x), .poll = POLL_MS };
     t->id = task_id_seal(x, &id);
     t->created = t->updated = arena_fmt(x->arena, "\"%.*s\"", STR(now));
-    *out = task_keep(x, t, t->id, (struct str){ 0 }, true);
+    *out = task_keep(x, t, t->id, &id);
     return *out ? OK
                 : ERR(LIMITED, "as many tasks are kept as limits.tasks and tasks_per_key allow");
 }
@@ -337,7 +339,7 @@ static void copy_requests(struct kept_task *k, struct arena *a, struct mcp_task 
  * Where none is open (any more) the task works on. */
 static err_t hear_questions(struct exchange *x, struct handle *h, struct mcp_task *t) {
     if (!h->kept)
-        h->kept = task_keep(x, t, h->shown, h->id.own, false);
+        h->kept = task_keep(x, t, h->shown, &h->id);
     if (h->kept) {
         task_run_ear(x->gw, h->kept, &h->ask, caller_of(x));
         copy_requests(h->kept, x->arena, t);

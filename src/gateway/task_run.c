@@ -263,6 +263,8 @@ static err_t hear_all(struct task *t, struct task_run *r) {
         TRY(upstream_next(t, &r->call, &m));
         if (m.kind == ENVELOPE_REQUEST)
             hear(r, &m);
+        else if (m.kind == ENVELOPE_NOTIFICATION && method_parse(m.method) == METHOD_N_TASK_STATUS)
+            upstream_task_told(r->kept->upstream, r->ask.share, m.params);
         else if (m.kind == ENVELOPE_RESULT || m.kind == ENVELOPE_ERROR)
             return OK; /* tasks/get will fetch it */
     }

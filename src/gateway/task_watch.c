@@ -5,7 +5,7 @@
 #include "gateway/metrics.h"
 #include "gateway/task_methods.h"
 
-enum { LEAST_MS = 100, USUAL_MS = 500, MOST_MS = 5000 };
+enum { LEAST_MS = 100, USUAL_MS = 500, AGAIN_MS = 5000, MOST_MS = 60000 };
 
 struct watched_task {
     struct str id;
@@ -22,6 +22,7 @@ struct task_watch {
     size_t n;
     struct push_stream *stream; /* NULL: gone */
     struct task *fiber;         /* NULL: ended */
+    struct event news;          /* look now */
 };
 
 static void watch_free(struct task_watch *w) {
@@ -88,6 +89,7 @@ static void look_at(struct exchange *x, struct task_watch *w, struct watched_tas
     err_t e = write_push(x, w, one, &text, &poll);
     if (e) {
         one->over = e->kind == ERR_NOT_FOUND;
+        *pause = *pause < AGAIN_MS ? *pause : AGAIN_MS;
         log_debug("a task is not told of", F("error", e->text));
         return;
     }
@@ -120,10 +122,17 @@ static bool look(struct task *t, struct task_watch *w, int64_t *pause) {
     return open;
 }
 
+/* False: the stream is gone. */
+static bool rest(struct task *t, struct task_watch *w, int64_t pause) {
+    SCOPED(deadline_scope) struct deadline d = deadline_push(t, pause * NANOS_MS);
+    err_t e = event_wait(t, &w->news);
+    return !e || e->kind == ERR_TIMEOUT;
+}
+
 static void run(struct task *t, void *arg) {
     struct task_watch *w = arg;
     int64_t pause = MOST_MS;
-    while (w->stream && look(t, w, &pause) && !task_sleep(t, pause * NANOS_MS))
+    while (w->stream && look(t, w, &pause) && rest(t, w, pause))
         pause = MOST_MS;
     metric_add(METRIC_SERIES(&metric_client_task_runs), -1);
     w->fiber = NULL;
@@ -138,6 +147,12 @@ void task_watch_start(struct task_watch *w, struct push_stream *p) {
         metric_add(METRIC_SERIES(&metric_client_task_runs), 1);
     else
         log_warn("no room to watch tasks", F("tasks", (int64_t)w->n));
+}
+
+void task_watch_look(struct task_watch *w, struct str id) {
+    for (size_t i = 0; i < w->n; i++)
+        if (str_eq(w->tasks[i].id, id))
+            event_set(&w->news);
 }
 
 void task_watch_end(struct task_watch *w) {

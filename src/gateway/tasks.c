@@ -3,11 +3,23 @@
 #include "base/mem.h"
 #include "gateway/metrics.h"
 #include "gateway/task_run.h"
+#include <assert.h>
+
+enum { EARLY = 32, EARLY_BYTES = 4096 };
+#define EARLY_TIME (5 * NANOS_SEC)
+
+struct early { /* said of a task that was not kept then */
+    struct str key, said; /* malloc'd */
+    nanos at;
+};
 
 struct tasks {
     pthread_mutex_t lock;
     struct map by_id;         /* struct kept_task by shown id: one reference each */
+    struct map by_key;        /* those of upstreams by their keys: borrowed */
     struct idmap per_key;     /* count as a pointer's value */
+    struct early early[EARLY];
+    size_t next_early;        /* in turn: the oldest goes */
     uint64_t last_number;
     size_t bytes;
 };
@@ -67,10 +79,20 @@ static void count_key(struct tasks *all, uint64_t key, int more) {
         idmap_del(&all->per_key, key);
 }
 
+/* Under the lock. Its upstream has nothing to do for it any more. */
+static void uncount(struct kept_task *k) {
+    if (k->counted)
+        upstream_tasks_add(k->upstream, k->share, -1);
+    k->counted = false;
+}
+
 /* Under the lock. The table's reference is the caller's then. */
 static void drop(struct kept_task *k) {
     struct tasks *all = k->all;
     map_del(&all->by_id, k->shown);
+    if (map_get(&all->by_key, k->key) == k)
+        map_del(&all->by_key, k->key);
+    uncount(k);
     count_key(all, k->owner, -1);
     all->bytes -= k->bytes;
     metric_add(METRIC_SERIES(&metric_client_tasks), -1);
@@ -79,12 +101,20 @@ static void drop(struct kept_task *k) {
     k->dropped = true;
 }
 
+static void early_forget(struct early *e) {
+    task_forget(&e->key);
+    task_forget(&e->said);
+}
+
 void tasks_free(struct tasks *all) {
     struct str id;
     void *value;
     for (size_t i = 0; map_next(&all->by_id, &i, &id, &value);)
         task_unref(value);
+    for (size_t i = 0; i < EARLY; i++)
+        early_forget(&all->early[i]);
     map_done(&all->by_id);
+    map_done(&all->by_key);
     idmap_done(&all->per_key);
     pthread_mutex_destroy(&all->lock);
     free(all);
@@ -117,12 +147,34 @@ static nanos lifetime(const struct exchange *x, int64_t ttl) {
     return ttl < 0 || ttl > most / NANOS_MS ? most : ttl * NANOS_MS;
 }
 
+struct key_head { /* of a key; the upstream's own id follows */
+    uint64_t upstream; /* its address: it lives as long as the tasks of it */
+    uint64_t share;
+};
+
+static void put_key(char *to, const struct upstream *u, uint64_t share, struct str own) {
+    const struct key_head head = { (uintptr_t)u, share };
+    memcpy(to, &head, sizeof head);
+    if (own.n)
+        memcpy(to + sizeof head, own.p, own.n);
+}
+
+static void keep_ids(struct kept_task *k, char *text, struct str shown, struct str own) {
+    memcpy(text, shown.p, shown.n);
+    put_key(text + shown.n, k->upstream, k->share, own);
+    k->shown = str_from(text, shown.n);
+    k->key = str_from(text + shown.n, sizeof(struct key_head) + own.n);
+    k->own = str_skip(k->key, sizeof(struct key_head));
+}
+
 static struct kept_task *kept_new(struct exchange *x, const struct mcp_task *t, struct str shown,
-                                  struct str own) {
-    struct kept_task *k = mem_zero(sizeof *k + shown.n + own.n);
-    char *text = (char *)(k + 1);
+                                  const struct task_id *id) {
+    size_t texts = shown.n + sizeof(struct key_head) + id->own.n;
+    struct kept_task *k = mem_zero(sizeof *k + texts);
     atomic_init(&k->refs, 2);
     k->all = x->gw->gateway->tasks;
+    k->ours = id->ours;
+    k->share = id->share;
     k->owner = x->who->digest;
     memcpy(k->session, x->session.id, SESSION_ID);
     k->by_session = str_eq(x->who->id, S("anonymous"));
@@ -130,11 +182,7 @@ static struct kept_task *kept_new(struct exchange *x, const struct mcp_task *t, 
     k->upstream = upstream_ref(x->upstream);
     k->asks = x->asks;
     k->expires = task_now(x->task) + lifetime(x, t->ttl);
-    memcpy(text, shown.p, shown.n);
-    if (own.n)
-        memcpy(text + shown.n, own.p, own.n);
-    k->shown = str_from(text, shown.n);
-    k->own = str_from(text + shown.n, own.n);
+    keep_ids(k, (char *)(k + 1), shown, id->own);
     k->status = t->status;
     k->ttl = t->ttl;
     k->poll = t->poll;
@@ -145,19 +193,29 @@ static struct kept_task *kept_new(struct exchange *x, const struct mcp_task *t, 
     return k;
 }
 
+/* Under the lock. */
+static void enter(struct tasks *all, struct kept_task *k) {
+    k->number = ++all->last_number;
+    map_put(&all->by_id, k->shown, k);
+    count_key(all, k->owner, 1);
+    metric_add(METRIC_SERIES(&metric_client_tasks), 1);
+    if (k->ours)
+        return;
+    map_del(&all->by_key, k->key); /* the table keeps the first key that it is given */
+    map_put(&all->by_key, k->key, k);
+    k->counted = !mcp_task_is_final(k->status);
+    if (k->counted)
+        upstream_tasks_add(k->upstream, k->share, 1);
+}
+
 struct kept_task *task_keep(struct exchange *x, const struct mcp_task *t, struct str shown,
-                            struct str own, bool ours) {
-    struct kept_task *k = kept_new(x, t, shown, own);
+                            const struct task_id *id) {
+    struct kept_task *k = kept_new(x, t, shown, id);
     struct tasks *all = k->all;
-    k->ours = ours;
     tasks_lock(all);
     bool room = has_room(all, x);
-    if (room) {
-        k->number = ++all->last_number;
-        map_put(&all->by_id, k->shown, k);
-        count_key(all, k->owner, 1);
-        metric_add(METRIC_SERIES(&metric_client_tasks), 1);
-    }
+    if (room)
+        enter(all, k);
     tasks_unlock(all);
     if (room)
         return k;
@@ -171,6 +229,57 @@ struct kept_task *task_find(struct gateway *g, struct str shown, nanos now) {
     k = k && now < k->expires ? kept_ref(k) : NULL;
     tasks_unlock(g->tasks);
     return k;
+}
+
+/* ---- what its upstream says of it --------------------------------------------------- */
+
+static struct early *early_of(struct tasks *all, struct str key) {
+    for (size_t i = 0; i < EARLY; i++)
+        if (all->early[i].key.p && str_eq(all->early[i].key, key))
+            return &all->early[i];
+    return NULL;
+}
+
+/* Under the lock. Of one task the newest counts. */
+static void keep_early(struct tasks *all, struct str key, struct str said, nanos now) {
+    struct early *e = early_of(all, key);
+    if (said.n > EARLY_BYTES)
+        return;
+    if (!e)
+        e = &all->early[all->next_early++ % EARLY];
+    task_replace(&e->key, key);
+    task_replace(&e->said, said);
+    e->at = now;
+}
+
+struct kept_task *task_find_own(struct gateway *g, const struct upstream *u, uint64_t share,
+                                struct str own, struct str said, nanos now) {
+    char text[sizeof(struct key_head) + MCP_TASK_ID];
+    assert(own.n <= MCP_TASK_ID);
+    put_key(text, u, share, own);
+    struct str key = str_from(text, sizeof(struct key_head) + own.n);
+    tasks_lock(g->tasks);
+    struct kept_task *k = map_get(&g->tasks->by_key, key);
+    if (k)
+        kept_ref(k);
+    else
+        keep_early(g->tasks, key, said, now);
+    tasks_unlock(g->tasks);
+    return k;
+}
+
+struct str task_take_said(struct kept_task *k, nanos now) {
+    struct str said = { 0 };
+    tasks_lock(k->all);
+    struct early *e = early_of(k->all, k->key);
+    if (e && now - e->at < EARLY_TIME)
+        said = e->said;
+    if (e && said.p)
+        e->said = (struct str){ 0 };
+    if (e)
+        early_forget(e);
+    tasks_unlock(k->all);
+    return said;
 }
 
 /* ---- what is known ----------------------------------------------------------------- */
@@ -190,16 +299,20 @@ void task_copy(struct kept_task *k, struct arena *a, struct mcp_task *out) {
     tasks_unlock(k->all);
 }
 
-void task_note(struct kept_task *k, const struct mcp_task *now) {
+bool task_note(struct kept_task *k, const struct mcp_task *now) {
     tasks_lock(k->all);
-    if (!k->cancelled) {
+    bool open = !mcp_task_is_final(k->status) || now->status == k->status;
+    if (open) {
         k->status = now->status;
         k->ttl = now->ttl;
         k->poll = now->poll;
         task_replace(&k->message, now->message);
         copy_time(k->updated, now->updated);
+        if (mcp_task_is_final(k->status))
+            uncount(k);
     }
     tasks_unlock(k->all);
+    return open;
 }
 
 void task_set_status(struct kept_task *k, enum mcp_task_status status) {
@@ -229,6 +342,7 @@ bool task_end(struct kept_task *k, enum mcp_task_status status, struct str text,
         task_set_status(k, fits ? status : MCP_TASK_FAILED);
         k->cancelled = status == MCP_TASK_CANCELLED;
         task_forget(&k->requests);
+        uncount(k);
         if (status == MCP_TASK_COMPLETED && fits)
             task_replace(&k->result, text);
         else if (status == MCP_TASK_FAILED || !fits)

@@ -78,12 +78,32 @@ void upstream_unref(struct upstream *u) {
     if (u->ops->free)
         u->ops->free(u);
     watched_forget(u);
+    idmap_done(&u->tasks);
     part_unref(u->part);
     arena_done(&u->arena);
     arena_done(&u->info_arena);
     pthread_mutex_destroy(&u->lock);
     free(u->sides);
     free(u);
+}
+
+/* ---- tasks ------------------------------------------------------------------------- */
+
+void upstream_tasks_add(struct upstream *u, uint64_t share, int more) {
+    pthread_mutex_lock(&u->lock);
+    size_t now = (size_t)idmap_get(&u->tasks, share) + (size_t)more;
+    if (now)
+        idmap_put(&u->tasks, share, (void *)now);
+    else
+        idmap_del(&u->tasks, share);
+    pthread_mutex_unlock(&u->lock);
+}
+
+bool upstream_has_tasks(struct upstream *u, uint64_t share) {
+    pthread_mutex_lock(&u->lock);
+    bool has = idmap_get(&u->tasks, share);
+    pthread_mutex_unlock(&u->lock);
+    return has;
 }
 
 /* ---- state ------------------------------------------------------------------------- */

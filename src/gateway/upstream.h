@@ -137,8 +137,11 @@ struct upstream {
     struct str data_dir;     /* children run there by default */
     void (*on_change)(struct upstream *u, void *arg); /* any worker: state or part is new */
     void (*on_updated)(struct upstream *u, struct str shown, void *arg); /* a resource is new */
+    /* legacy, on the session or child of that share: a task has another status (task_told.h) */
+    void (*on_task)(struct upstream *u, uint64_t share, struct str params, void *arg);
     void *on_change_arg;
     struct map watched;        /* under lock: struct watched by its own URI, see subscribe.h */
+    struct idmap tasks;        /* under lock: how many it works on by share, as a pointer's value */
 };
 
 /* Longest session id of a server that we take. */
@@ -223,6 +226,14 @@ static inline void upstream_asked(struct upstream *u, enum method m) {
     if (m == METHOD_ROOTS_LIST)
         atomic_store_explicit(&u->asks_roots, true, memory_order_relaxed);
 }
+static inline void upstream_task_told(struct upstream *u, uint64_t share, struct str params) {
+    if (u->on_task)
+        u->on_task(u, share, params, u->on_change_arg);
+}
+/* Clients have that many more tasks, which are not over, on the session or child of that share:
+ * it is kept and listened to. Any thread. */
+void upstream_tasks_add(struct upstream *u, uint64_t share, int more);
+bool upstream_has_tasks(struct upstream *u, uint64_t share);
 /* From now on it may take that long: people think slower than programs. */
 void upstream_patience(struct upstream_call *c, nanos longest);
 /* It has answered: what its caller waits for now is no longer its fault. */

@@ -397,8 +397,13 @@ void hear_end(struct hearings *all, struct upstream_call *c) {
 static void take_notification(struct hearing *h, struct said *s) {
     const struct envelope *m = &s->envelope;
     enum method method = method_parse(m->method);
-    pthread_mutex_lock(&h->all->lock);
     struct http_flight *f = NULL;
+    if (method == METHOD_N_TASK_STATUS) {
+        upstream_task_told(h->all->upstream, h->share, m->params);
+        free(s);
+        return;
+    }
+    pthread_mutex_lock(&h->all->lock);
     if (method == METHOD_N_MESSAGE)
         f = held(logged(h, worker_now(worker_here())));
     else if (method == METHOD_N_PROGRESS)
@@ -424,6 +429,8 @@ static void take_message(struct worker *w, struct hearing *h, struct str data) {
 /* ---- the home worker: reading ------------------------------------------------------ */
 
 static bool is_quiet(struct hearing *h, nanos now) {
+    if (upstream_has_tasks(h->all->upstream, h->share))
+        return false;
     pthread_mutex_lock(&h->all->lock);
     bool quiet = !h->flights && now - h->quiet >= LINGER;
     pthread_mutex_unlock(&h->all->lock);
@@ -593,12 +600,18 @@ static void see_it_open(struct task *t, struct hearings *all, struct http_flight
                   F("error", e->text));
 }
 
+/* The server may tell of it later, beside any call (P-290). */
+static bool may_be_task(const struct upstream_call *c) {
+    return c->request->takes_task && c->request->method == METHOD_TOOLS_CALL &&
+           atomic_load(&c->upstream->revision) == R11;
+}
+
 bool hear_begin(struct task *t, struct hearings *all, struct upstream_call *c) {
     const struct upstream_request *r = c->request;
-    bool wants = (r->asks & ASK_ALL) || r->verbosity;
+    bool wants = (r->asks & ASK_ALL) || r->verbosity, tells = may_be_task(c);
     /* share 0: the keeper reads its stream; and a server without sessions has none to tell apart */
     if (!r->share || !c->session.n || atomic_load(&all->deaf) ||
-        (!wants && !atomic_load(&all->used)))
+        (!wants && !tells && !atomic_load(&all->used)))
         return false;
     if (wants)
         atomic_store(&all->used, true);
@@ -609,7 +622,7 @@ bool hear_begin(struct task *t, struct hearings *all, struct upstream_call *c) {
     struct http_flight *f = c->flight;
     memcpy(f->text, c->session.p, c->session.n);
     f->session = str_from(f->text, c->session.n);
-    if (wants)
+    if (wants || tells)
         see_it_open(t, all, f);
     return wants;
 }

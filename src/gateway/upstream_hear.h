@@ -7,7 +7,10 @@
  * of one legacy client, who is the same to be asked whichever it is. A question that may be of
  * somebody else is refused with the reason; such a log message is dropped.
  *
- * Limits   as many streams as half of `max_connections`; one ends LINGER after the last call
+ * It is open, too, from a call that may become a task until the server has no task to work on:
+ * what becomes of them is told there (task_told.h).
+ *
+ * Limits   as many streams as half of `max_connections`; one ends LINGER after the last call and task
  * Threads  flights: that of their call; the table of them is under a lock
  */
 #pragma once

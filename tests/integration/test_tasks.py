@@ -5,11 +5,13 @@ import threading
 
 import pytest
 from conftest import FIXTURES, HttpFixture, Stream, free_port, wait_for
+from websockets.sync.client import connect
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 RELATED = "io.modelcontextprotocol/related-task"
 CAPABILITIES = {"elicitation": {"form": {}}, "extensions": {EXTENSION: {}}}
 CAPABLE = {"io.modelcontextprotocol/clientCapabilities": CAPABILITIES}
+ANN, EVE = "ann-0123456789abcdef", "eve-0123456789abcdef"
 NAMED = {"action": "accept", "content": {"name": "Ada"}}
 ERAS = pytest.mark.parametrize("era", ["legacy", "modern"])
 
@@ -17,6 +19,16 @@ ERAS = pytest.mark.parametrize("era", ["legacy", "modern"])
 class TaskServer(HttpFixture):
     def waiting(self):
         return self._control("open")
+
+    def streams(self):
+        """How many of sessions are open."""
+        return self._control("streams")
+
+    def tell(self, task, **members):
+        return self._control("tell", {"taskId": task, **members})
+
+    def end(self, task):
+        self._control("end", {"taskId": task})
 
 
 def start(gateway, processes, era, config=None, upstream=None, **behaviour):
@@ -263,6 +275,118 @@ def test_status_of_a_legacy_task_passes_under_its_shown_id(gateway, processes):
         assert told["method"] == "notifications/tasks/status"
         assert told["params"]["taskId"] == task and told["params"]["status"] == "working"
         assert "result" in stream.next()
+
+
+# ---- what a server tells by itself -------------------------------------------------------------------
+
+STATUS = "notifications/tasks/status"
+
+
+def get_stream(gw, session):
+    return Stream(gw, "GET", "/mcp", {**session.headers, "Accept": "text/event-stream"}, session.key)
+
+
+def telling(gateway, processes, **more):
+    """A legacy server that is heard on the streams of its sessions, and is hardly ever asked."""
+    keys = {"keys": {"ann": {"secret": ANN}, "eve": {"secret": EVE}}, "workers": 3}
+    return start(gateway, processes, "legacy", config=keys, streams=True, poll=60000, **more)
+
+
+def told_by(stream):
+    message = stream.next()
+    assert message["method"] == STATUS and set(message) == {"jsonrpc", "method", "params"}, message
+    return message["params"]
+
+
+def test_status_on_the_stream_of_an_upstream_session_reaches_its_owner(gateway, processes):
+    """P-290, P-417, P-612: under the shown id, on the GET stream of the session that made the task, and on no other."""
+    gw, server = telling(gateway, processes)
+    ann, eve = gw.session(key=ANN), gw.session(key=EVE)
+    with get_stream(gw, ann) as hers, get_stream(gw, eve) as others:
+        task, other = begin(ann, hold=True)["taskId"], begin(eve, hold=True)["taskId"]
+        wait_for(lambda: server.streams() == 2, what="the gateway listens for both")
+        server.tell("own-1", statusMessage="half of it")
+        told = told_by(hers)
+        assert (told["taskId"], told["status"], told["statusMessage"]) == (task, "working", "half of it")
+        assert {"createdAt", "lastUpdatedAt", "ttl", "pollInterval"} <= set(told) and "own-" not in json.dumps(told)
+        server.end("own-1")
+        server.tell("own-1")
+        assert told_by(hers)["status"] == "completed"
+        server.end("own-2")
+        server.tell("own-2")
+        assert told_by(others)["taskId"] == other  # the first that eve hears
+    for session, id in ((ann, task), (eve, other)):  # the record has learnt of it: nobody is asked
+        assert [(t["taskId"], t["status"]) for t in session.result("tasks/list")["tasks"]] == [(id, "completed")]
+    assert not server.seen("tasks/get")
+    nothing_left(gw)
+
+
+def test_status_reaches_a_client_on_a_line(gateway, processes):
+    """P-290: a client that has one connection for everything hears of its task there."""
+    gw, server = telling(gateway, processes)
+    with connect(f"ws://127.0.0.1:{gw.port}/mcp", subprotocols=["mcp"], additional_headers={"Authorization": f"Bearer {ANN}"}) as line:
+        def ask(method, **params):
+            line.send(json.dumps({"jsonrpc": "2.0", "id": method, "method": method, "params": params}))
+            return json.loads(line.recv(20))["result"]
+
+        ask("initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "t", "version": "1"})
+        line.send('{"jsonrpc": "2.0", "method": "notifications/initialized"}')
+        task = ask("tools/call", name="up__job", arguments={"hold": True}, task={})["task"]["taskId"]
+        wait_for(lambda: server.streams() == 1, what="the gateway listens")
+        server.tell("own-1", statusMessage="half of it")
+        told = json.loads(line.recv(20))
+        assert told["method"] == STATUS and told["params"]["taskId"] == task
+        assert told["params"]["statusMessage"] == "half of it"
+
+
+def test_status_that_comes_before_the_task_is_named(gateway, processes):
+    """P-290: they travel on two connections; the client hears of it once it knows the task."""
+    gw, server = telling(gateway, processes)
+    session = gw.session(key=ANN)
+    with get_stream(gw, session) as stream:
+        task = begin(session, early=True)
+        assert task["status"] == "working"
+        told = told_by(stream)
+        assert (told["taskId"], told["status"]) == (task["taskId"], "completed")
+    assert session.result("tasks/list")["tasks"][0]["status"] == "completed" and not server.seen("tasks/get")
+
+
+def test_status_makes_a_listen_look_at_once(gateway, processes):
+    """P-298, P-446, P-704: a modern client is told the whole task, its outcome too, long before it would be polled."""
+    gw, server = telling(gateway, processes)
+    task = create(gw, hold=True, text="hello")
+    wait_for(lambda: server.streams() == 1, what="the gateway listens")
+    body = {"jsonrpc": "2.0", "id": 5, "method": "subscriptions/listen", "params": {"notifications": {"taskIds": [task]}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28", **CAPABLE}}}
+    with Stream(gw, "POST", "/mcp", {"Accept": "application/json, text/event-stream", "Mcp-Method": "subscriptions/listen",
+                                     "MCP-Protocol-Version": "2026-07-28"}, body=body) as stream:
+        assert stream.next()["params"]["notifications"] == {"taskIds": [task]}
+        assert stream.next()["params"]["status"] == "working"
+        server.end("own-1")
+        server.tell("own-1")
+        told = stream.next()["params"]
+        assert (told["taskId"], told["status"], text_of(told["result"])) == (task, "completed", "hello")
+    assert len(server.seen("tasks/get")) == 2
+    nothing_left(gw)
+
+
+def test_a_word_that_cannot_be_is_dropped(gateway, processes):
+    """P-292, P-612: unknown ids, nonsense, and what comes after the end; the next good one is heard."""
+    gw, server = telling(gateway, processes)
+    session = gw.session(key=ANN)
+    with get_stream(gw, session) as stream:
+        first, second = begin(session, hold=True)["taskId"], begin(session, hold=True)["taskId"]
+        wait_for(lambda: server.streams() == 1, what="the gateway listens")
+        for members in ({"taskId": "own-9"}, {"taskId": first}, {"taskId": ""}, {"taskId": 7}, {"taskId": "x" * 2000},
+                        {"taskId": "own-1", "status": "perhaps"}, {"taskId": "own-1", "createdAt": None},
+                        {"taskId": "own-1", "ttl": "long"}):
+            server._control("tell", members)
+        session.result("tasks/cancel", {"taskId": first})
+        server.tell("own-1", status="working")
+        server.tell("own-1", status="completed")
+        server.tell("own-2", statusMessage="here")
+        assert (told_by(stream)["taskId"], stream.status) == (second, 200)
+    assert [t["status"] for t in session.result("tasks/list")["tasks"]] == ["cancelled", "working"]
 
 
 @ERAS
@@ -546,6 +670,20 @@ def test_task_tool_of_the_typescript_sdk_for_every_client(gateway, node):
     assert outcome["content"] and outcome["_meta"][RELATED] == {"taskId": began["taskId"]}
     assert until(gw, task["taskId"], "completed")["result"]["content"]
     nothing_left(gw)
+
+
+def test_status_on_a_pipe_of_the_typescript_sdk(gateway, node):
+    """P-290, P-417: its stages come one after the other on the pipe, and are told on the GET stream; nobody polls."""
+    gw = everything(gateway, node)
+    session = gw.session()
+    with get_stream(gw, session) as stream:
+        task = begin(session, "all__simulate-research-query", topic="tasks", ambiguous=False)["taskId"]
+        told = [told_by(stream)]
+        while told[-1]["status"] != "completed":
+            told.append(told_by(stream))
+    assert {t["taskId"] for t in told} == {task}
+    assert len({t.get("statusMessage") for t in told if t["status"] == "working"}) > 1
+    assert session.result("tasks/list")["tasks"][0]["status"] == "completed"
 
 
 def test_question_of_a_task_of_the_typescript_sdk(gateway, node):
