@@ -5,6 +5,7 @@
 #include "gateway/task_told.h"
 #include "gateway/tool_check.h"
 #include "mcp/response.h"
+#include "mcp/task.h"
 #include <stdlib.h>
 
 static struct uri_map uris_of(const struct exchange *x) {

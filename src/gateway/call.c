@@ -207,7 +207,7 @@ static err_t run_parkable(struct exchange *x, const struct upstream_request *r, 
     struct upstream_call *c = parked_call(x->parked);
     *own = *r;
     TRY(begin(x, own, c));
-    return hear_out(x, c, own, to, NULL);
+    return task_ask_forsake(x->task, c, hear_out(x, c, own, to, NULL));
 }
 
 err_t call_run(struct exchange *x, const struct upstream_request *r, enum revision to,
@@ -216,7 +216,7 @@ err_t call_run(struct exchange *x, const struct upstream_request *r, enum revisi
         return run_parkable(x, r, to);
     SCOPED(upstream_end) struct upstream_call c = { 0 };
     TRY(begin(x, r, &c));
-    return hear_out(x, &c, r, to, in);
+    return task_ask_forsake(x->task, &c, hear_out(x, &c, r, to, in));
 }
 
 err_t call_go_on(struct exchange *x) {

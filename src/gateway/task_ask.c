@@ -3,6 +3,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mcp/question.h"
+#include "mcp/task.h"
+
+/* A server of 2025-11-25 names a task at once, and is not to hear that the call is cancelled
+ * (P-243). A modern one may be at work on an ordinary answer, and that is to end soon. */
+#define LEGACY_NAMING (10 * NANOS_SEC)
+#define MODERN_NAMING (5 * NANOS_SEC)
 
 err_t task_ask_revision(const struct upstream *u, enum revision *out) {
     *out = (enum revision)atomic_load(&((struct upstream *)(uintptr_t)u)->revision);
@@ -113,4 +119,40 @@ void task_ask_cancel(struct worker *w, const struct task_ask *ask) {
         return;
     upstream_unref(ask->upstream);
     free(f);
+}
+
+/* ---- a task that has no name yet --------------------------------------------------- */
+
+static bool may_become_task(const struct upstream_call *c, enum revision from) {
+    const struct upstream_request *r = c->request;
+    return c->began && !c->answered && r->takes_task && r->method == METHOD_TOOLS_CALL &&
+           from >= R11 && c->upstream->conf->type != UPSTREAM_BUILTIN;
+}
+
+static void cancel_named(struct task *t, struct upstream_call *c, struct str result,
+                         enum revision from) {
+    SCOPED(arena_scope) struct arena a = { 0 };
+    const struct upstream_request *r = c->request;
+    struct str raw = from == R11 ? json_raw_get(result, S("task")) : result;
+    bool made = from == R11 || str_eq(json_raw_get(result, S("resultType")), S("\"task\""));
+    struct mcp_task made_task;
+    if (!made || !raw.p || mcp_task_read(&a, raw, from, &made_task))
+        return;
+    const struct task_ask ask = { .upstream = c->upstream, .id = made_task.id,
+                                  .principal = r->principal, .share = r->share, .asks = r->asks };
+    task_ask_cancel(task_worker(t), &ask);
+}
+
+err_t task_ask_forsake(struct task *t, struct upstream_call *c, err_t e) {
+    enum revision from = (enum revision)(c->upstream ? atomic_load(&c->upstream->revision)
+                                                     : REV_NONE);
+    if (!e || e->kind != ERR_CANCELLED || from == REV_NONE || !may_become_task(c, from))
+        return e;
+    struct err why = *e;
+    struct envelope m = { 0 };
+    SCOPED(shield_scope)
+    struct shield grace = task_shield(t, from == R11 ? LEGACY_NAMING : MODERN_NAMING);
+    if (!read_answer(t, c, &m) && m.kind == ENVELOPE_RESULT)
+        cancel_named(t, c, m.result, from);
+    return err_again(&why);
 }

@@ -24,5 +24,9 @@ err_t task_ask(struct task *t, struct arena *a, const struct task_ask *ask, enum
 /* In a task of its own, which nobody waits for: the client gave up. */
 void task_ask_cancel(struct worker *w, const struct task_ask *ask);
 
+/* The call c ended with e. When its caller gave up before the upstream said that it made a task of
+ * it, and which, that is waited for a little: then the task can be cancelled. Returns e. */
+err_t task_ask_forsake(struct task *t, struct upstream_call *c, err_t e);
+
 /* UNAVAILABLE while it was never connected. */
 err_t task_ask_revision(const struct upstream *u, enum revision *out);

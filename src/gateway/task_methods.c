@@ -143,6 +143,11 @@ void task_answer_theirs(struct exchange *x, const struct upstream_request *r, st
     t->id = task_id_seal(x, &id);
     SCOPED(task_scope) struct kept_task *k = task_keep(x, t, t->id, &id);
     answer_created(x, t);
+    if (task_cancelled(x->task)) { /* nobody heard of it */
+        const struct task_ask ask = { .upstream = x->upstream, .id = id.own, .principal = x->who->id,
+                                      .share = id.share, .asks = id.asks };
+        task_ask_cancel(x->gw->worker, &ask);
+    }
     if (k)
         task_catch_up(x->gw->gateway, k);
 }

@@ -95,6 +95,8 @@ static err_t send_call(struct task *t, struct upstream_call *c, struct str stale
         TRY(copy_session(t, c, stale));
         c->headless = hear_begin(t, http_link(u)->hearings, c);
     }
+    /* who gives up has to hear which task it was */
+    c->headless |= c->request->takes_task && c->request->method == METHOD_TOOLS_CALL;
     struct http_post p = call_post(c, revision);
     unsigned flags = (c->request->safe ? HTTP_SAFE : 0) | (c->headless ? HTTP_SEND_ONLY : 0);
     return http_post(t, u, &p, c->request->message, c->request->pieces, flags, &c->reply);

@@ -1,5 +1,6 @@
 """Tasks in all four cells: how they begin, are looked at, ask, end, and who may do that (PROTOCOL §6.11)."""
 import json
+import socket
 import sys
 import threading
 
@@ -537,6 +538,49 @@ def test_who_waits_in_vain_leaves_no_task_behind(gateway, processes, era):
     wait_for(lambda: len(server.seen("tasks/cancel")) == 2, what="the other task is cancelled")
     nothing_left(gw)
     wait_for(lambda: server.waiting() == 0, what="no request waits at the server")
+
+
+def give_up_before_its_name(gw, server, client, n):
+    """One call whose task the server has made, and tells of when its client is gone already."""
+    arguments = {"late": True, "never": True, "n": n}
+    if client == "legacy":
+        session = gw.session()
+        stream = threading.Thread(target=session.call, args=("tools/call", {
+            "name": "up__job", "arguments": arguments, "task": {}}, None, "c"))
+        stream.start()
+        leave = lambda: session.notify("notifications/cancelled", {"requestId": "c"})  # noqa: E731
+    else:
+        peer = socket.create_connection(("127.0.0.1", gw.port))
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+            "name": "up__job", "arguments": arguments, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", **CAPABLE}}})
+        peer.sendall((f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{gw.port}\r\nAuthorization: Bearer {gw.key}\r\n"
+                      "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+                      "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: up__job\r\n"
+                      f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
+        leave = peer.close
+    wait_for(lambda: len(server.seen("tools/call")) == n, what="the call is at the server")
+    leave()
+    gw.request("GET", "/health")  # the only worker has seen that it left
+    server._control("go", {})
+    if client == "legacy":
+        stream.join(60)
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+@ERAS
+def test_a_task_that_is_named_to_nobody_is_cancelled(gateway, processes, era, client):
+    """P-243, P-445: who gave up before does not leave it to its time to live. Another try where the machine was slow."""
+    gw, server = start(gateway, processes, era, config={"workers": 1})
+    for n in range(1, 4):
+        give_up_before_its_name(gw, server, client, n)
+        try:
+            wait_for(lambda: any(s["message"]["params"]["taskId"] == f"own-{n}" for s in server.seen("tasks/cancel")),
+                     what="the task is cancelled")
+            break
+        except AssertionError:
+            assert n < 3
+    assert not server.seen("notifications/cancelled")
+    nothing_left(gw)
 
 
 # ---- enemies -----------------------------------------------------------------------------------------
