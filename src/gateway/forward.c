@@ -122,13 +122,19 @@ void forward_answer_outcome(struct exchange *x, bool failed, struct str raw, enu
 
 /* ---- all rounds --------------------------------------------------------------------- */
 
+/* The call was not begun: what it was sent with, answers of the client included, goes out again. */
+static err_t prepare_same(struct exchange *x, struct inputs *in) {
+    in->state = in->sent_state;
+    if (!in->stale_headers)
+        return OK;
+    return tool_header_params(x->task, x->upstream, x->target, x->arena, &x->header_params);
+}
+
 /* True: another round, with what the one before left in x and `in`. */
 static err_t prepare_next(struct exchange *x, struct inputs *in, bool *again) {
     *again = true;
-    if (in->wants_task)
-        return OK;
-    if (in->stale_headers)
-        return tool_header_params(x->task, x->upstream, x->target, x->arena, &x->header_params);
+    if (in->wants_task || in->stale_headers)
+        return prepare_same(x, in);
     *again = in->requests.p || in->state.p;
     if (!*again)
         return OK;

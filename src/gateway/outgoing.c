@@ -219,7 +219,7 @@ void outgoing_write(struct outgoing *o, struct exchange *x, enum revision to,
         edit_params(x, o, to);
     if (task_may_differ(x, to))
         edit_task(x, o, to);
-    if (in->state.p || in->requests.p)
+    if (in->state.p || in->responses.n)
         add_inputs(x, o, in);
     write_pieces(x, o, r);
 }

@@ -706,6 +706,22 @@ def test_headers_that_the_upstream_refuses_are_made_anew_once(gateway, processes
     assert "no tool echo" in refused(modern(gw, "up__echo", {"region": "north"}), -32603)
 
 
+def test_a_round_whose_headers_are_refused_is_repeated_with_its_answers(gateway, processes):
+    """P-079, P-403: the client is not asked again for what it has answered."""
+    gw, server = start(gateway, processes, "modern")
+    session = gw.session(capabilities=ALL)
+    with session.stream("tools/call", {"name": "up__inputs", "arguments": {"requests": {"k": FORM}}}) as stream:
+        question = stream.next()
+        server.behave(faults={"tools/call": {"kind": "raw", "times": 1,
+                      "body": '{"jsonrpc":"2.0","id":ID,"error":{"code":-32020,"message":"header"}}'}})
+        assert session.answer(question, NAMED).status == 202
+        assert text_of(stream.next())["said"] == [{"k": NAMED}]
+    refused_one, repeated = [s["message"]["params"] for s in server.seen("tools/call")[1:]]
+    for member in ("inputResponses", "requestState"):
+        assert refused_one[member] == repeated[member]
+    nothing_left(gw)
+
+
 # ---- watched resources --------------------------------------------------------------------------------
 
 A, B = "gatespan+x://up/a", "gatespan+x://up/b"
