@@ -177,7 +177,7 @@ def test_modern_client_is_told_of_its_tasks(gateway, processes, era):
     """P-298, P-704: full tasks on the listen; ids that are none of the caller's are not acknowledged."""
     gw, server = start(gateway, processes, era)
     task = create(gw, ask=True)
-    listen = {"notifications": {"taskIds": [task, "own-1", "x", 7]}, "_meta": {
+    listen = {"notifications": {"taskIds": [task, "own-1", "x"]}, "_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28", **CAPABLE}}
     head = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
             "Mcp-Method": "subscriptions/listen"}
