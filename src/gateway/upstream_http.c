@@ -99,7 +99,10 @@ static err_t send_call(struct task *t, struct upstream_call *c, struct str stale
     c->headless |= c->request->takes_task && c->request->method == METHOD_TOOLS_CALL;
     struct http_post p = call_post(c, revision);
     unsigned flags = (c->request->safe ? HTTP_SAFE : 0) | (c->headless ? HTTP_SEND_ONLY : 0);
-    return http_post(t, u, &p, c->request->message, c->request->pieces, flags, &c->reply);
+    err_t e = http_post(t, u, &p, c->request->message, c->request->pieces, flags, &c->reply);
+    /* without a word so far the server may be at work: it is to hear that nobody waits */
+    c->began |= e && (e->kind == ERR_CANCELLED || e->kind == ERR_TIMEOUT);
+    return e;
 }
 
 /* P-441 */

@@ -276,6 +276,24 @@ def test_closing_is_the_only_cancellation_of_a_modern_server(gateway, processes)
     nothing_left(gw)
 
 
+@pytest.mark.parametrize("how", ["cancelled", "timed-out"])
+def test_a_legacy_server_that_said_nothing_yet_hears_of_it(gateway, processes, how):
+    """P-243: it may be at work, whether the head of its answer came or not; told once, under the id that it knows."""
+    gw, server = start(gateway, processes, upstream={"timeout": "60s" if how == "cancelled" else "1s"})
+    server.behave(faults={"tools/call": {"kind": "nothing"}})
+    session = gw.session()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(session.call, "tools/call", {"name": "up__echo"}, None, "c")
+        wait_for(lambda: server.seen("tools/call"), what="the call is upstream")
+        if how == "cancelled":
+            session.notify("notifications/cancelled", {"requestId": "c"})
+        call.result(60)
+    wait_for(lambda: server.seen("notifications/cancelled"), what="the upstream is told")
+    (told,), (asked,) = server.seen("notifications/cancelled"), server.seen("tools/call")
+    assert told["message"]["params"]["requestId"] == asked["message"]["id"]
+    nothing_left(gw)
+
+
 def test_a_legacy_cancellation_closes_the_stream_of_a_modern_server(gateway, processes):
     """P-414, P-244: the same for a client that says it in words."""
     gw, server = start(gateway, processes, "modern", upstream={"timeout": "60s"})
