@@ -42,13 +42,22 @@ static err_t read_event(struct task *t, struct http_reply *r, struct buf *text) 
     }
 }
 
+static err_t no_message(int status, const struct buf *text, enum envelope_fault f) {
+    if (str_starts(str_trim(buf_view(text)), S("<")))
+        return ERR(UPSTREAM,
+                   "it answers with a web page (HTTP %d): is the path of its `url` right? "
+                   "Many servers are at /mcp",
+                   status);
+    return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC message: %s", status,
+               envelope_fault_text(f));
+}
+
 err_t http_read_response(struct task *t, struct http_reply *r, struct str id, struct buf *text,
                          struct envelope *out) {
     TRY(r->event_stream ? read_event(t, r, text) : read_body(t, r, text));
     enum envelope_fault f = scan(text, out);
     if (f)
-        return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC message: %s", r->status,
-                   envelope_fault_text(f));
+        return no_message(r->status, text, f);
     if (!is_response(out))
         return ERR(UPSTREAM, "the answer (HTTP %d) is no JSON-RPC response", r->status);
     if (out->kind == ENVELOPE_RESULT && !str_eq(out->id, id))

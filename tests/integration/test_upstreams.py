@@ -160,6 +160,8 @@ def test_an_http_server_that_is_none_is_failed_with_a_reason(gateway, processes,
     assert state["reason"], state
     if fault.get("status") == 401:
         assert "credentials" in state["reason"]
+    if fault["kind"] == "html":
+        assert "web page" in state["reason"] and "`url`" in state["reason"]
     others_are_fine(gw)
     server.behave(faults={})
     gw.wait_ready("page")
