@@ -10,13 +10,6 @@
 #define LEGACY_NAMING (10 * NANOS_SEC)
 #define MODERN_NAMING (5 * NANOS_SEC)
 
-err_t task_ask_revision(const struct upstream *u, enum revision *out) {
-    *out = (enum revision)atomic_load(&((struct upstream *)(uintptr_t)u)->revision);
-    return *out != REV_NONE
-               ? OK
-               : ERR(UNAVAILABLE, "upstream %.*s is not connected", STR(u->conf->name));
-}
-
 static void put_meta(struct jw *w, enum revision to, unsigned asks) {
     jw_key(w, S("_meta"));
     jw_object(w);
@@ -65,7 +58,7 @@ static err_t read_answer(struct task *t, struct upstream_call *c, struct envelop
 err_t task_ask(struct task *t, struct arena *a, const struct task_ask *ask, enum method method,
                struct str responses, bool *failed, struct str *out) {
     enum revision to;
-    TRY(task_ask_revision(ask->upstream, &to));
+    TRY(upstream_revision_now(ask->upstream, &to));
     struct upstream_request r = {
         .method = method, .name = ask->id, .principal = ask->principal, .share = ask->share,
         .asks = ask->asks, .takes_task = true, .safe = true,
@@ -144,9 +137,10 @@ static void cancel_named(struct task *t, struct upstream_call *c, struct str res
 }
 
 err_t task_ask_forsake(struct task *t, struct upstream_call *c, err_t e) {
-    enum revision from = (enum revision)(c->upstream ? atomic_load(&c->upstream->revision)
-                                                     : REV_NONE);
-    if (!e || e->kind != ERR_CANCELLED || from == REV_NONE || !may_become_task(c, from))
+    if (!e || e->kind != ERR_CANCELLED || !c->upstream)
+        return e;
+    enum revision from = upstream_revision(c->upstream);
+    if (!may_become_task(c, from))
         return e;
     struct err why = *e;
     struct envelope m = { 0 };

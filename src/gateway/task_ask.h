@@ -27,6 +27,3 @@ void task_ask_cancel(struct worker *w, const struct task_ask *ask);
 /* The call c ended with e. When its caller gave up before the upstream said that it made a task of
  * it, and which, that is waited for a little: then the task can be cancelled. Returns e. */
 err_t task_ask_forsake(struct task *t, struct upstream_call *c, err_t e);
-
-/* UNAVAILABLE while it was never connected. */
-err_t task_ask_revision(const struct upstream *u, enum revision *out);
